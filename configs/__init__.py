@@ -1,0 +1,1 @@
+"""Typed configuration: schema, loader, default file and example profiles."""

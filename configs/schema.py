@@ -1,0 +1,154 @@
+"""The whole of what can be configured, as types.
+
+Every value has a default, so an empty file is a valid configuration; `default.yaml` beside this file is these
+defaults again with their reasons, and a test keeps the two equal. Unknown keys are refused by the loader.
+Lengths are pixels, times are seconds unless a name ends in `_ms`, similarities are cosines in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+StageName = Literal["decode", "detect", "track", "align", "embed", "match", "store"]
+
+
+class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which models of `weights/manifest.toml` do the work."""
+
+    detector: str = "yunet_2023mar"
+    embedder: str = "sface_2021dec"
+
+
+class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How photos are bounded and streams are watched."""
+
+    max_pixels: Annotated[int, Meta(ge=10_000, le=1_000_000_000)] = 120_000_000
+    max_file_bytes: Annotated[int, Meta(ge=1_000, le=4_000_000_000)] = 512_000_000
+    video_step: Positive = 3
+    """Of an archived video, every how many-th frame is analysed."""
+    open_timeout: Seconds = 5.0
+    stall_timeout: Seconds = 4.0
+    """A stream that sends no packet for so long is closed and retried; PyAV takes up to twice the time to say so."""
+    retry_first: Seconds = 1.0
+    retry_max: Seconds = 30.0
+    """Pauses between attempts double from the first to the longest, for ever."""
+    rtsp_transport: Literal["tcp", "udp"] = "tcp"
+
+
+class Detect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Face detection."""
+
+    max_side: Annotated[int, Meta(ge=64, le=8192)] = 640
+    """Frames whose longer side exceeds this are shrunk to it for detection; they are never enlarged."""
+    photo_max_side: Annotated[int, Meta(ge=64, le=8192)] = 1280
+    score: Unit = 0.7
+    nms_iou: Unit = 0.3
+    min_face: Positive = 20
+    """Faces whose shorter box side is below this, in source pixels, are counted and left out."""
+    threads: Annotated[int, Meta(ge=0, le=256)] = 1
+
+
+class Track(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From boxes to tracks, and which views of a track are worth an embedding."""
+
+    iou: Unit = 0.3
+    lost_after: Seconds = 1.0
+    min_quality: Unit = 0.2
+    """A face below this is not embedded in video; photos embed every face."""
+    improve: Annotated[float, Meta(ge=0.0, le=10.0)] = 0.15
+    """A track is embedded again only when its quality rose by this share."""
+    max_looks: Positive = 6
+    """At most so many embeddings for one track."""
+
+
+class Embed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The embedding engine."""
+
+    threads: Annotated[int, Meta(ge=0, le=256)] = 0
+    """0 = one for each processor this process may run on."""
+    isa: Literal["auto", "scalar", "avx2"] = "auto"
+
+
+class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a face counts as a known person."""
+
+    threshold: Annotated[float, Meta(ge=-1.0, le=1.0)] | None = None
+    """Cosine at or above which a face is that person; none = the one the model's manifest entry suggests."""
+    report_unknown: bool = True
+    """Whether people who match nobody are sightings as well (identity and name null)."""
+
+
+class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the archive job keeps."""
+
+    views_per_track: Positive = 3
+    """Of a person who crosses a video, the best so many views are kept."""
+    keep_chips: bool = True
+    """Keep each aligned face as a small JPEG, so that pages can show it and a new model can re-embed it."""
+
+
+class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Stages that share a process, and how many such processes run."""
+
+    name: str
+    stages: Annotated[tuple[StageName, ...], Meta(min_length=1)]
+    workers: Annotated[int, Meta(ge=1, le=64)] | Literal["per-source"] = 1
+    """`per-source`: one process for each camera, and one more for files if there are any."""
+    max_batch: Annotated[int, Meta(ge=1, le=1024)] = 8
+    max_wait_ms: Annotated[float, Meta(ge=0.0, le=1000.0)] = 4.0
+    """A batch that is not full starts after so long."""
+    queue: Annotated[int, Meta(ge=1, le=4096)] = 16
+    """Messages a process may hold for the next group; live frames beyond it push out the oldest of their camera,
+    files wait."""
+
+
+class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes of a job and how they are looked after."""
+
+    watch: Annotated[tuple[Group, ...], Meta(min_length=1)] = (
+        Group(name="decode", stages=("decode",), workers="per-source", queue=4),
+        Group(name="faces", stages=("detect", "track", "align")),
+        Group(name="people", stages=("embed", "match"), max_batch=32),
+    )
+    index: Annotated[tuple[Group, ...], Meta(min_length=1)] = (
+        Group(name="faces", stages=("decode", "detect", "track", "align"), workers=2, queue=32),
+        Group(name="people", stages=("embed", "store"), max_batch=32, max_wait_ms=10.0),
+    )
+    frame_slots: Annotated[int, Meta(ge=2, le=256)] = 12
+    """Frames of shared memory each decoding process owns."""
+    heartbeat: Seconds = 0.5
+    hang_after: Seconds = 60.0
+    """A process that neither finishes a batch nor answers for so long is killed and started again."""
+    restart_first: Seconds = 0.2
+    restart_max: Seconds = 30.0
+    stop_within: Seconds = 1.5
+
+
+class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera, file or folder."""
+
+    address: str
+    """RTSP/HTTP URL, path, or `webcam:0`. `${NAME}` in it is replaced from the environment, for passwords."""
+    name: str | None = None
+    """How it is called in every output; none = the address without user and password."""
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole configuration."""
+
+    gallery: str | None = None
+    """Folder of the gallery; none = `gallery` in the user's data folder."""
+    models: Models = Models()
+    decode: Decode = Decode()
+    detect: Detect = Detect()
+    track: Track = Track()
+    embed: Embed = Embed()
+    match: Match = Match()
+    store: Store = Store()
+    sources: tuple[Source, ...] = ()
+    pipeline: Pipeline = Pipeline()

@@ -1,0 +1,1 @@
+"""The gallery: durable store, exact vector index, identities."""

@@ -1,0 +1,1 @@
+"""Stages as processes: messages, transport, frames in shared memory, runner and supervisor."""

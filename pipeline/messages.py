@@ -1,0 +1,195 @@
+"""Every message that crosses a stage border, in one file.
+
+Messages are MessagePack maps with the key `type` naming the class; `docs/wire.md` describes the bytes. New fields go to
+the end with a default, so that an older reader skips them and an older writer may leave them out; a change that this
+rule cannot carry raises `codec.WIRE_VERSION`.
+
+Boxes are `(x, y, width, height)` and landmarks five `(x, y)` points (right eye, left eye, nose, right and left mouth
+corner, as the person sees it), in pixels of the upright source picture. Images are uint8 BGR, shape `(h, w, 3)`.
+Times are seconds since the epoch, UTC; positions are seconds from the start of a file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from msgspec import Meta, Struct
+
+from vultus.pipeline.frames import Image
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Root of the messages."""
+
+
+class Item(Message, frozen=True, kw_only=True, tag="item"):
+    """A unit of work for `decode`: one photo, one video file, or one camera for as long as it is watched."""
+
+    item: Count
+    """Number that the feeder gave it, unique in this run."""
+    attempt: Count
+    """0 at first, one more each time it is handed out again after a process died."""
+    kind: Literal["photo", "video", "camera", "webcam"]
+    source: str
+    """How it is called in outputs; never holds a password."""
+    address: str = ""
+    """Path or URL to open; may hold a password, so it goes to `decode` only and is never logged."""
+    label: str | None = None
+    """Name of the person that the archive's folder gives to a lone face of this item."""
+
+    @property
+    def live(self) -> bool:
+        """Whether the live rule applies (drop the oldest), not the lossless one (wait)."""
+        return self.kind in ("camera", "webcam")
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """Which frame of which item a message is about."""
+
+    item: Count
+    attempt: Count
+    source: str
+    seq: Count
+    """Number of the frame within the item; it rises, with gaps where frames were left out."""
+    live: bool
+    time: float
+    position: float | None = None
+    label: str | None = None
+    still: bool = False
+    """True for a photo: no neighbours in time, so no tracking."""
+
+
+class Face(Struct, frozen=True, kw_only=True):
+    """A detected face."""
+
+    box: Box
+    landmarks: Landmarks
+    score: float
+    """Detector confidence, 0..1."""
+
+
+class TrackedFace(Struct, frozen=True, kw_only=True):
+    """A face that was chosen for embedding."""
+
+    face: Face
+    track: Count
+    """Number of the track within its item; in a photo, number of the face."""
+    quality: float
+    """0..1, from size, sharpness, pose and detector score; see `stages/quality.py`."""
+
+
+class Frame(Message, frozen=True, kw_only=True, tag="frame"):
+    """decode → detect."""
+
+    origin: Origin
+    image: Image
+
+
+class Detections(Message, frozen=True, kw_only=True, tag="detections"):
+    """detect → track."""
+
+    origin: Origin
+    image: Image
+    faces: tuple[Face, ...]
+
+
+class Tracked(Message, frozen=True, kw_only=True, tag="tracked"):
+    """track → align: the faces of this frame that deserve an embedding."""
+
+    origin: Origin
+    image: Image
+    faces: tuple[TrackedFace, ...]
+
+
+class Chips(Message, frozen=True, kw_only=True, tag="chips"):
+    """align → embed."""
+
+    origin: Origin
+    faces: tuple[TrackedFace, ...]
+    chips: np.ndarray
+    """`(n, 112, 112, 3)` uint8 BGR, one for each face."""
+
+
+class Embedded(Message, frozen=True, kw_only=True, tag="embedded"):
+    """embed → match or store."""
+
+    origin: Origin
+    faces: tuple[TrackedFace, ...]
+    chips: np.ndarray
+    vectors: np.ndarray
+    """`(n, dim)` float32, each of length 1."""
+
+
+class ItemEnd(Message, frozen=True, kw_only=True, tag="item_end"):
+    """Last message of an item, from `decode` on through every stage; carries what makes the end checkable."""
+
+    origin: Origin
+    frames: Count = 0
+    """Frames decoded."""
+    faces: Count = 0
+    """Faces that `align` sent on: whoever stores the item waits until it has as many."""
+    refused: str | None = None
+    """Why the input could not be used, in words; none if it could."""
+    digest: bytes = b""
+    """BLAKE2b-128 of the file's bytes (photos), empty otherwise."""
+    size: Count = 0
+    mtime_ns: int = 0
+
+
+class ItemDone(Message, frozen=True, kw_only=True, tag="item_done"):
+    """store or match → feeder: the item is durably finished, or has to be handed out again."""
+
+    item: Count
+    attempt: Count
+    source: str
+    status: Literal["done", "already", "refused", "retry"]
+    faces: Count = 0
+    reason: str | None = None
+
+
+class Sighting(Message, frozen=True, kw_only=True, tag="sighting"):
+    """Somebody was seen; one for each track once it is decided, again if the decision changes."""
+
+    item: Count
+    source: str
+    time: float
+    position: float | None
+    track: Count
+    identity: int | None
+    """None for a person who matches nobody in the gallery."""
+    name: str | None
+    similarity: float | None
+    """Cosine to the best face of the identity; for an unknown, to the nearest face of anybody; none if the gallery is empty."""
+    box: Box
+    quality: float = 0.0
+
+
+class SourceState(Message, frozen=True, kw_only=True, tag="source_state"):
+    """decode → whoever runs the job: a camera came, went, or will be tried again."""
+
+    item: Count
+    source: str
+    state: Literal["connected", "lost", "ended"]
+    reason: str = ""
+    retry_in: float | None = None
+
+
+class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):
+    """Supervisor → whoever runs the job: a stage process died and is started again."""
+
+    group: str
+    worker: Count
+    state: Literal["died", "restarted"]
+    reason: str = ""
+
+
+AnyMessage = (
+    Item | Frame | Detections | Tracked | Chips | Embedded | ItemEnd | ItemDone | Sighting | SourceState | WorkerState
+)
+Result = ItemDone | Sighting | SourceState | WorkerState

@@ -1,0 +1,46 @@
+"""What a stage author writes: a class with `open`, `process` and `close`, and no socket in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from threading import Event
+from typing import Any, ClassVar, Protocol
+
+from msgspec import Struct
+
+from vultus.pipeline.messages import Message, SourceState
+
+
+class Context(Struct, frozen=True, kw_only=True):
+    """What a stage may know of its surroundings while it works."""
+
+    stopping: Event
+    """Set when the job ends; a stage that waits (for a camera, a retry) waits on this."""
+    report: Callable[[SourceState], None]
+    """Tells whoever runs the job about a camera, past all queues."""
+    count: Callable[[str, int], None]
+    """Adds to a counter of this stage by name, e.g. `count("too_small", 2)`."""
+
+
+class Stage(Protocol):
+    """One step of the way. Life: constructed (cheap, no files), `open`, any number of `process`, `close`.
+
+    `process` gets messages in order of arrival, possibly of several sources, and returns or yields messages for the
+    next stage; an `ItemEnd` is passed on after everything of its item. Trouble with one input becomes
+    `ItemEnd.refused` or a counter, never an exception: one that leaves `process` ends the process, and the supervisor
+    starts a new one.
+    """
+
+    name: ClassVar[str]
+
+    def open(self, context: Context) -> None:
+        """Take memory, open files, load models; called once in the process that will work."""
+        ...
+
+    def process(self, batch: Sequence[Any]) -> Iterable[Message]:
+        """Do the work for a batch of at least one message."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; called once, also after a failed `open`."""
+        ...

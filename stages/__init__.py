@@ -1,0 +1,1 @@
+"""Stages: decode, detect, track, align, embed, match, store; one class each."""
