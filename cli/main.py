@@ -1,0 +1,101 @@
+"""The command `vultus`: a group whose subcommands are imported only when they are called.
+
+Exit codes: 0 done; 1 done, but some inputs were refused (each is named on standard error); 2 wrong usage, or nothing
+could be done; 130 stopped by Ctrl-C before the end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+_COMMANDS = {
+    "index": ("vultus.cli.index:index", "Put the faces of photos and videos into the gallery."),
+    "watch": ("vultus.cli.watch:watch", "Name the people in cameras, videos and folders as they appear."),
+    "query": ("vultus.cli.query:query", "Find the people of a photo in the gallery."),
+    "people": ("vultus.cli.people:people", "List, show, enrol, rename and delete people."),
+    "gallery": ("vultus.cli.gallery:gallery", "What the gallery holds, and whether it is sound."),
+    "models": ("vultus.cli.models:models", "List, fetch and verify the neural networks."),
+    "doctor": ("vultus.cli.doctor:doctor", "Check this machine, the models and a camera, in words."),
+    "demo": ("vultus.cli.demo:demo", "Show the whole way on sample photographs, in a minute."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called, so that `--help` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order in which a new user meets them."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command itself, imported now; none if there is no such command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of commands, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--debug", is_flag=True, help="Show the traceback behind an error message.")
+@click.version_option(package_name="vultus")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool) -> None:
+    """Find people in pictures: cameras, videos and photo archives, one gallery, ordinary CPUs.
+
+    \b
+    Three jobs:
+      vultus index ~/Pictures --label-from-folder      put an archive into the gallery
+      vultus watch rtsp://user:password@camera/stream  see who is in front of a camera
+      vultus query somebody.jpg                        ask who that is
+    """
+    ctx.obj = {"debug": debug}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code and never raises for an error that can be told in one line."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code: Any = cli.main(args=arguments, prog_name="vultus", standalone_mode=False)
+        return int(code or 0)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("vultus: stopped", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, a pager) has had enough; that is its right.
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the one place where an error becomes a line for a person
+        if "--debug" in arguments:
+            traceback.print_exc()
+        else:
+            click.echo(f"vultus: {_told(error)}", err=True)
+        return 2
+
+
+def _told(error: Exception) -> str:
+    """One line for a person; errors that nobody wrote a message for say how to see more."""
+    module = type(error).__module__
+    text = " ".join(str(error).split())
+    if text and (module.startswith("vultus.") or isinstance(error, OSError)):
+        return text
+    return f"internal error: {type(error).__name__}: {text} (run `vultus --debug ...` for the details and please report it)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

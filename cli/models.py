@@ -1,0 +1,100 @@
+"""`vultus models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vultus.cli.console import print_json, progress, say, table
+from vultus.cli.options import json_option
+from vultus.configs.loader import data_folder
+from vultus.configs.schema import Models
+from vultus.weights import Registry
+
+_DEFAULTS = (Models().detector, Models().embedder)
+
+
+@click.group()
+def models() -> None:
+    """The neural networks: what there is, fetching it, and checking it.
+
+    Models are kept in the user's data folder. Each is fetched from the sources that the manifest names, checked against
+    its SHA-256 and only then used.
+    """
+
+
+@models.command("list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """Every model of the manifest, its licence, and whether it is on this machine."""
+    rows = Registry(data_folder()).status()
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        "",
+        ("model", "kind", "here", "licence", "commercial use", ">numbers", ">threshold", "what it is"),
+        (
+            (
+                row.name,
+                row.kind,
+                row.state,
+                row.licence,
+                "yes" if row.commercial else "no",
+                row.dim,
+                row.threshold,
+                row.about,
+            )
+            for row in rows
+        ),
+    )
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--from",
+    "from_dir",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="Take the source files from this folder instead of the network.",
+)
+@json_option
+def pull(names: tuple[str, ...], from_dir: Path | None, as_json: bool) -> None:
+    """Fetch models by NAME; without a name, the two that vultus uses by default."""
+    fetch(names or _DEFAULTS, from_dir=from_dir, as_json=as_json)
+
+
+def fetch(names: tuple[str, ...], *, from_dir: Path | None = None, as_json: bool = False) -> None:
+    """Pull with a progress bar and say where the files lie."""
+    registry = Registry(data_folder())
+    with progress(visible=not as_json) as bar:
+        task = bar.add_task("models", total=len(names))
+        fetched = []
+        for name in names:
+            bar.update(task, description=name)
+            fetched.extend(registry.pull([name], from_dir=from_dir))
+            bar.advance(task)
+    if as_json:
+        print_json([{"name": model.name, "path": str(model.path), "fingerprint": model.fingerprint} for model in fetched])
+        return
+    for model in fetched:
+        say(f"{model.name}: ready, {model.licence}, {model.path}")
+
+
+@models.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
+    """Compare the models on this machine with the manifest's hashes; exit 1 if one is wrong, 2 if none is here."""
+    registry = Registry(data_folder())
+    states = registry.verify(names or tuple(row.name for row in registry.status() if row.state != "missing"))
+    if as_json:
+        print_json([{"name": state.name, "state": state.state, "detail": state.detail} for state in states])
+    else:
+        table("", ("model", "state", "detail"), ((state.name, state.state, state.detail) for state in states))
+    if not states:
+        raise click.ClickException("no model is on this machine; `vultus models pull` fetches the default ones")
+    ctx.exit(0 if all(state.state == "ok" for state in states) else 1)
