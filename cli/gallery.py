@@ -1,0 +1,52 @@
+"""`vultus gallery`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from vultus.cli.console import print_json, table, utc
+from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.index import Gallery
+
+
+@click.group()
+def gallery() -> None:
+    """The gallery: what it holds, and whether it is sound."""
+
+
+@gallery.command()
+@gallery_option
+@config_option
+@json_option
+def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """How many people and faces there are, by which model, in how much space."""
+    _, folder = configured(config_file, gallery_dir)
+    with Gallery.open(folder, create=False) as opened:
+        numbers = opened.stats()
+    if as_json:
+        print_json(numbers)
+        return
+    rows = msgspec.structs.asdict(numbers)
+    if isinstance(rows.get("last_snapshot"), float):
+        rows["last_snapshot"] = utc(rows["last_snapshot"])
+    table(f"Gallery {folder}", ("", ">"), ((name.replace("_", " "), value) for name, value in rows.items()))
+
+
+@gallery.command()
+@gallery_option
+@config_option
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Check every table, vector and checksum; exit 1 if something is wrong, with what and the remedy."""
+    _, folder = configured(config_file, gallery_dir)
+    with Gallery.open(folder, create=False) as opened:
+        report = opened.verify()
+    if as_json:
+        print_json(report)
+    else:
+        table(f"Gallery {folder}", ("check", "", "detail"), ((check.name, "ok" if check.ok else "WRONG", check.detail) for check in report.checks))
+    ctx.exit(0 if report.ok else 1)

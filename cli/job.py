@@ -1,0 +1,43 @@
+"""What `index` and `watch` share: a pipeline that Ctrl-C stops in order, and the naming of what went wrong."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from vultus.cli.console import say
+from vultus.pipeline.messages import SourceState, WorkerState
+from vultus.pipeline.supervisor import Pipeline
+
+
+@contextmanager
+def stopped_by_signals(pipeline: Pipeline) -> Iterator[list[int]]:
+    """While inside, the first Ctrl-C or SIGTERM asks the pipeline to end; yields the signals that came."""
+    seen: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        seen.append(number)
+        pipeline.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def tell(state: SourceState | WorkerState) -> None:
+    """A camera that came or went, or a process that died, as a line for the person at the terminal."""
+    if isinstance(state, WorkerState):
+        what = "died and is started again" if state.state == "died" else "runs again"
+        say(f"process {state.group}[{state.worker}] {what}{': ' + state.reason if state.reason else ''}", style="yellow")
+    elif state.state == "connected":
+        say(f"{state.source}: connected", style="green")
+    elif state.state == "lost":
+        pause = f"; next try in {state.retry_in:.0f} s" if state.retry_in is not None else ""
+        say(f"{state.source}: lost ({state.reason}){pause}", style="yellow")
+    else:
+        say(f"{state.source}: ended{' (' + state.reason + ')' if state.reason else ''}")

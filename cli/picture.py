@@ -1,0 +1,65 @@
+"""Annotated pictures: boxes and names drawn on a photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+from PIL import Image, ImageDraw, ImageFont
+
+KNOWN = (32, 160, 72)
+UNKNOWN = (208, 120, 24)
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """One face to draw: its box `(x, y, w, h)` in pixels, a line of text, and whether it is a known person."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    known: bool
+
+
+def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer: str = "") -> None:
+    """Write `image` (`(h, w, 3)` uint8 BGR) with its marks as the file `path`; the ending names the format.
+
+    `footer` stands below the picture: the credit of a photograph belongs where the photograph is shown.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    unit = max(picture.size) / 640
+    font = ImageFont.load_default(size=max(12.0, 15 * unit))
+    draw = ImageDraw.Draw(picture)
+    for mark in marks:
+        x, y, w, h = mark.box
+        colour = KNOWN if mark.known else UNKNOWN
+        draw.rectangle((x, y, x + w, y + h), outline=colour, width=max(2, round(2 * unit)))
+        left, top, right, bottom = draw.textbbox((0, 0), mark.text, font=font)
+        pad = 3 * unit
+        wide, high = right - left + 2 * pad, bottom - top + 2 * pad
+        at_x = min(max(0.0, x), max(0.0, picture.width - wide))
+        at_y = y - high if y >= high else min(y + h, picture.height - high)
+        draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=colour)
+        draw.text((at_x + pad - left, at_y + pad - top), mark.text, font=font, fill=(255, 255, 255))
+    if footer:
+        picture = _with_footer(picture, footer, unit)
+    picture.save(path)
+
+
+def _with_footer(picture: Image.Image, footer: str, unit: float) -> Image.Image:
+    font = ImageFont.load_default(size=max(10.0, 11 * unit))
+    draw = ImageDraw.Draw(picture)
+    lines = [""]
+    for word in footer.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and draw.textlength(longer, font=font) > picture.width - 12 * unit:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    step = max(14.0, 15 * unit)
+    page = Image.new("RGB", (picture.width, picture.height + round(step * len(lines) + 8 * unit)), (255, 255, 255))
+    page.paste(picture, (0, 0))
+    pen = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        pen.text((6 * unit, picture.height + 3 * unit + number * step), line, font=font, fill=(64, 64, 64))
+    return page

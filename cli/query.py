@@ -1,0 +1,101 @@
+"""`vultus query`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from vultus.cli.console import print_json, say, table
+from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.picture import Mark, save_marked
+from vultus.index import Gallery, Match
+from vultus.stages.finder import FaceFinder, FoundFace
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-k", "k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Matches for each face.")
+@gallery_option
+@config_option
+@click.option("--out", "out_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the picture with boxes and names.")
+@json_option
+def query(
+    image: Path,
+    k: int,
+    gallery_dir: Path | None,
+    config_file: Path | None,
+    out_file: Path | None,
+    as_json: bool,
+) -> None:
+    """For every face of IMAGE, the most similar people of the gallery, best first.
+
+    People are grouped: a person with many faces is one row, with the face that is nearest. Faces that nobody has named
+    stand for themselves. Similarity is the cosine of the two embeddings; at or above the model's threshold two faces
+    count as one person, below it the row is only the nearest there is.
+    """
+    config, folder = configured(config_file, gallery_dir)
+    with FaceFinder(config) as finder:
+        picture = finder.read(image)
+        faces = finder.find(picture)
+        with Gallery.open(folder, model=finder.model.fingerprint, create=False) as gallery:
+            found = gallery.search([face.vector for face in faces], k) if faces else []
+        threshold = finder.threshold
+        model = finder.model.name
+    if out_file is not None:
+        save_marked(picture, [_mark(face, matches, threshold) for face, matches in zip(faces, found, strict=True)], out_file)
+        say(f"wrote {out_file}")
+    if as_json:
+        print_json(
+            {
+                "image": str(image),
+                "model": model,
+                "faces": [_face_json(face, matches) for face, matches in zip(faces, found, strict=True)],
+            }
+        )
+        return
+    if not faces:
+        say(f"{image}: no face found")
+    for number, (face, matches) in enumerate(zip(faces, found, strict=True), start=1):
+        _print_face(number, face, matches, threshold)
+
+
+def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshold: float) -> None:
+    x, y, w, h = (round(value) for value in face.box)
+    known = matches and matches[0].similarity >= threshold
+    verdict = (matches[0].name or "seen before, without a name") if known else "unknown"
+    table(
+        f"Face {number} at {x},{y} {w}×{h}, quality {face.quality:.2f}: {verdict}",
+        (">similarity", "who", "", "seen in"),
+        (
+            (f"{match.similarity:.3f}", match.name or "(no name)", "match" if match.similarity >= threshold else "", match.source)
+            for match in matches
+        ),
+    )
+
+
+def _face_json(face: FoundFace, matches: Sequence[Match]) -> dict[str, object]:
+    return {
+        "box": [round(value, 2) for value in face.box],
+        "landmarks": [[round(x, 2), round(y, 2)] for x, y in face.landmarks],
+        "score": round(face.score, 4),
+        "quality": round(face.quality, 4),
+        "matches": [
+            {
+                "identity": match.identity,
+                "name": match.name,
+                "similarity": round(match.similarity, 6),
+                "source": match.source,
+                "face_id": match.face_id,
+            }
+            for match in matches
+        ],
+    }
+
+
+def _mark(face: FoundFace, matches: Sequence[Match], threshold: float) -> Mark:
+    known = bool(matches) and matches[0].similarity >= threshold
+    if known:
+        return Mark(box=face.box, text=f"{matches[0].name or 'no name'}  {matches[0].similarity:.2f}", known=True)
+    return Mark(box=face.box, text="unknown", known=False)

@@ -1,0 +1,128 @@
+"""`vultus watch`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from vultus.cli.console import clock, out, print_json, say, utc
+from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.loader import data_folder
+from vultus.configs.schema import Config, Source
+from vultus.index import Gallery
+from vultus.pipeline.messages import Item, ItemDone, Sighting
+from vultus.pipeline.supervisor import Pipeline
+from vultus.stages.sources import find
+from vultus.weights import Registry
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@gallery_option
+@config_option
+@click.option("--for", "seconds", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stop after so long.")
+@click.option("--threshold", type=click.FloatRange(-1, 1), help="Cosine at which a face is that person.")
+@click.option("--known-only", is_flag=True, help="Say nothing about people whom the gallery does not know.")
+@json_option
+@click.pass_context
+def watch(
+    ctx: click.Context,
+    sources: tuple[str, ...],
+    gallery_dir: Path | None,
+    config_file: Path | None,
+    seconds: float | None,
+    threshold: float | None,
+    known_only: bool,
+    as_json: bool,
+) -> None:
+    """Print who is seen, as it happens, and keep each sighting in the gallery.
+
+    SOURCE is an RTSP or HTTP URL, a video file, a folder of videos and photos, or `webcam:0`; without one, the sources
+    of the configuration. Cameras are watched until Ctrl-C (or --for), and tried again for ever when they go away; files
+    are read once, every frame in order.
+
+    \b
+    A password does not belong on a command line, where other users see it: put the camera into a configuration file as
+      address: rtsp://viewer:${CAMERA_PASSWORD}@192.0.2.7/stream
+
+    With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
+    identity and name (null for a stranger), similarity, box [x, y, w, h].
+    """
+    config, folder = configured(config_file, gallery_dir)
+    config = _with_options(config, sources, threshold, known_only)
+    if not config.sources:
+        raise click.UsageError("name at least one SOURCE, or a configuration that lists some")
+    items, refused = _items(config)
+    if not items:
+        raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
+    with Gallery.open(folder, model=Registry(data_folder()).resolve(config.models.embedder).fingerprint) as gallery:
+        people = gallery.stats().identities
+    if not people:
+        say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
+    done = 0
+    live = sum(item.live for item in items)
+    with Pipeline(config, config.pipeline.watch, live_sources=live, has_files=live < len(items)) as pipeline:
+        with stopped_by_signals(pipeline):
+            for result in pipeline.run(items, seconds=seconds):
+                if isinstance(result, Sighting):
+                    _print(result, as_json=as_json)
+                elif isinstance(result, ItemDone):
+                    done += result.status != "refused"
+                    if result.status == "refused":
+                        refused.append(f"{result.source}: {result.reason}")
+                        say(f"refused: {refused[-1]}", style="yellow")
+                else:
+                    tell(result)
+    if refused:
+        ctx.exit(1 if done or live else 2)
+
+
+def _with_options(config: Config, sources: tuple[str, ...], threshold: float | None, known_only: bool) -> Config:
+    match = config.match
+    if threshold is not None:
+        match = msgspec.structs.replace(match, threshold=threshold)
+    if known_only:
+        match = msgspec.structs.replace(match, report_unknown=False)
+    listed = tuple(Source(address=address) for address in sources) or config.sources
+    return msgspec.structs.replace(config, match=match, sources=listed)
+
+
+def _items(config: Config) -> tuple[list[Item], list[str]]:
+    """Every source as work, and what cannot be watched, each said at once."""
+    refused: list[str] = []
+
+    def refuse(name: str, reason: str) -> None:
+        refused.append(f"{name}: {reason}")
+        say(f"refused: {refused[-1]}", style="yellow")
+
+    return list(_numbered(config, refuse)), refused
+
+
+def _numbered(config: Config, refuse: object) -> Iterator[Item]:
+    raise NotImplementedError
+
+
+def _print(sighting: Sighting, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "source": sighting.source,
+                "time": utc(sighting.time),
+                "position": sighting.position,
+                "track": sighting.track,
+                "identity": sighting.identity,
+                "name": sighting.name,
+                "similarity": None if sighting.similarity is None else round(sighting.similarity, 4),
+                "box": [round(value, 1) for value in sighting.box],
+            }
+        )
+        return
+    when = time.strftime("%H:%M:%S", time.localtime(sighting.time)) if sighting.position is None else clock(sighting.position)
+    who = sighting.name if sighting.name is not None else "unknown"
+    near = "" if sighting.similarity is None else f"{sighting.similarity:5.2f}"
+    out.print(f"{when:>10}  {near:>5}  {who:<24} {sighting.source} (track {sighting.track})", markup=False, style=None if sighting.name else "dim")
