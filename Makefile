@@ -1,0 +1,57 @@
+# Two commands for a fresh clone: `make demo` shows the product, `make test` passes the tests. Both make their own
+# environment in .venv first. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PARTS := cli configs index native pipeline stages weights
+# Fast tests by default; `make test MARKS=` runs the slow ones too.
+MARKS ?= not slow
+# Rebuilt when what it is built from changes.
+NATIVE := $(shell find native -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.inc' -o -name CMakeLists.txt)
+
+.PHONY: help demo test lint format types native-test bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "vultus needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "vultus needs a C compiler (Debian, Ubuntu: apt-get install gcc libc6-dev)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/installed: $(VENV)/created pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,heic]'
+	@touch $@
+
+demo: $(VENV)/installed  ## build, install, fetch the models and show the product on sample photographs
+	$(BIN)/vultus demo --out demo
+
+test: $(VENV)/installed  ## run the tests (fast ones; MARKS= for all)
+	$(BIN)/python -m pytest -m "$(MARKS)" $(ARGS)
+
+lint: $(VENV)/installed  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/installed  ## ruff: put right what can be
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# mypy cannot follow the editable install, so it reads a tree of links that looks like the installed package.
+types: $(VENV)/installed  ## mypy, strict
+	mkdir -p build/typing/vultus
+	for part in $(PARTS); do ln -sfn ../../../$$part build/typing/vultus/$$part; done
+	MYPYPATH=build/typing $(BIN)/mypy $(foreach part,$(PARTS),-p vultus.$(part))
+
+native-test: $(VENV)/installed  ## C tests: plain, then under Address- and UndefinedBehaviorSanitizer, then ThreadSanitizer
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh native/tests/run.sh
+
+bench: $(VENV)/installed  ## benchmarks against peers (installs OpenVINO; takes minutes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	for bench in benchmarks/bench_*.py; do $(BIN)/python $$bench || exit 1; done
+
+clean:  ## remove everything that make made
+	rm -rf $(VENV) build demo
