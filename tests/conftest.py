@@ -1,0 +1,77 @@
+"""What tests of every part share: models, photographs and a random generator whose seed a failure prints."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vultus.configs.schema import Models
+from vultus.weights import Registry, Sample, Samples
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT / "build" / "testdata"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="seed of the `rand` fixture, as a failed test printed it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # For every subprocess too: no test ever touches the data folder of whoever runs it.
+    os.environ["VULTUS_HOME"] = str(DATA)
+
+
+@contextmanager
+def _locked(name: str) -> Iterator[None]:
+    """Several pytest runs in one tree fetch once and wait for each other."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    with (DATA / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def data_home() -> Path:
+    """The data folder of the tests, kept between runs; VULTUS_HOME names it."""
+    DATA.mkdir(parents=True, exist_ok=True)
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def registry(data_home: Path) -> Registry:
+    """A registry that has the default models. Without them most tests would mean nothing, so failing to fetch fails."""
+    registry = Registry(data_home)
+    with _locked("models"):
+        registry.pull([Models().detector, Models().embedder])
+    return registry
+
+
+@pytest.fixture(scope="session")
+def samples(data_home: Path) -> tuple[Path, tuple[Sample, ...]]:
+    """The folder of sample photographs, and what is on them."""
+    photos = Samples(data_home)
+    with _locked("samples"):
+        return photos.pull(), photos.list()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Golden files and measured models that live beside the repository."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the folder `shared` beside the repository (golden files, LFW photographs, models)")
+    return folder
+
+
+@pytest.fixture
+def rand(request: pytest.FixtureRequest) -> np.random.Generator:
+    """A random generator, another at each run; a failure says which `--seed` brings it back."""
+    given = request.config.getoption("--seed")
+    seed = secrets.randbits(32) if given is None else given
+    request.node.add_report_section("setup", "random seed", f"--seed {seed}")
+    return np.random.default_rng(seed)
