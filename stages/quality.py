@@ -1,0 +1,83 @@
+"""How well a face can be recognised, as one number from 0 to 1.
+
+    quality = score · ∛(size · sharpness · pose)
+
+| term | is |
+|---|---|
+| score | the detector's confidence |
+| size | shorter side of the box, 0 at 16 pixels, 1 from 112 pixels (the size of a chip) on |
+| sharpness | v / (v + 0.12), with v = variance of the Laplacian ÷ variance of the grey values, of the face at 64×64 |
+| pose | how far the nose is from where it is on a frontal face, along and across the line between the eyes |
+
+The geometric mean makes one bad property enough for a bad quality. Dividing the Laplacian's variance (Pech-Pacheco et
+al., "Diatom autofocusing in brightfield microscopy", ICPR 2000) by that of the picture makes it independent of light
+and contrast.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vultus.pipeline.messages import Box, Face, Landmarks
+
+_SIZE_NONE, _SIZE_FULL = 16.0, 112.0
+_SIDE = 64
+_HALF_SHARP = 0.12
+"""Relative variance of the Laplacian at which sharpness is one half; portraits blurred with a Gaussian whose σ is 1/64 of
+the face have about that, sharp ones 0.4 to 0.7."""
+_LEAST_VARIANCE = 25.0
+"""Grey variance below which a crop counts as flat, so that noise on a flat patch is not taken for sharpness."""
+
+
+def quality(image: npt.NDArray[np.uint8], face: Face) -> float:
+    """Quality of `face` in `image`, `(h, w, 3)` uint8 BGR; 0..1, higher is better."""
+    terms = size(face.box) * sharpness(image, face.box) * pose(face.landmarks)
+    return float(min(1.0, max(0.0, face.score)) * terms ** (1 / 3))
+
+
+def size(box: Box) -> float:
+    """0..1, linear in the shorter side."""
+    return float(np.clip((min(box[2], box[3]) - _SIZE_NONE) / (_SIZE_FULL - _SIZE_NONE), 0.0, 1.0))
+
+
+def sharpness(image: npt.NDArray[np.uint8], box: Box) -> float:
+    """0..1; 0 for a box outside the picture or without any contrast."""
+    height, width = image.shape[:2]
+    x0, y0 = max(0, int(box[0])), max(0, int(box[1]))
+    x1, y1 = min(width, int(np.ceil(box[0] + box[2]))), min(height, int(np.ceil(box[1] + box[3])))
+    if x1 - x0 < 4 or y1 - y0 < 4:
+        return 0.0
+    shrinks = min(x1 - x0, y1 - y0) > _SIDE
+    small = cv2.resize(
+        image[y0:y1, x0:x1], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    )
+    grey = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    detail = float(cv2.Laplacian(grey, cv2.CV_32F).var()) / max(float(grey.var()), _LEAST_VARIANCE)
+    return detail / (detail + _HALF_SHARP)
+
+
+def pose(landmarks: Landmarks) -> float:
+    """0..1; 1 for a frontal face, 0 from full profile on or for landmarks that are no face.
+
+    Measured along and across the line between the eyes, from the point between them, the nose of a frontal face lies at
+    0 along and half way down to the mouth. Turning the head moves it along by up to one half of the face's width,
+    nodding moves it towards eyes or mouth. The unit is the larger of the eyes' distance, which turning shortens, and
+    the distance from eyes to mouth, which nodding shortens.
+    """
+    points = np.asarray(landmarks, np.float64)
+    middle, eyes = (points[0] + points[1]) / 2, points[1] - points[0]
+    nose, mouth = points[2] - middle, (points[3] + points[4]) / 2 - middle
+    distance = float(np.hypot(*eyes))
+    if distance < 1.0:
+        return 0.0
+    along = eyes / distance
+    across = np.array([-along[1], along[0]])
+    down = float(mouth @ across)
+    unit = max(distance, down)
+    if down < 0.2 * unit:  # the mouth is beside or above the eyes
+        return 0.0
+    turn = abs(float(nose @ along)) / unit
+    nod = abs(float(nose @ across) / down - 0.5)
+    return max(0.0, 1.0 - 2.0 * turn) * max(0.0, 1.0 - 2.0 * nod)
