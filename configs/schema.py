@@ -7,9 +7,13 @@ Lengths are pixels, times are seconds unless a name ends in `_ms`, similarities 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+
+from vultus.configs.address import redact
+from vultus.configs.errors import ConfigError
 
 Positive = Annotated[int, Meta(ge=1)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -38,6 +42,10 @@ class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_max: Seconds = 30.0
     """Pauses between attempts double from the first to the longest, for ever."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+
+    def __post_init__(self) -> None:
+        if self.retry_max < self.retry_first:
+            raise ConfigError("retry_max is below retry_first")
 
 
 class Detect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,7 +103,7 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Stages that share a process, and how many such processes run."""
 
-    name: str
+    name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_-]{0,31}$")]
     stages: Annotated[tuple[StageName, ...], Meta(min_length=1)]
     workers: Annotated[int, Meta(ge=1, le=64)] | Literal["per-source"] = 1
     """`per-source`: one process for each camera, and one more for files if there are any."""
@@ -128,14 +136,44 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     restart_max: Seconds = 30.0
     stop_within: Seconds = 1.5
 
+    def __post_init__(self) -> None:
+        _check_groups("watch", self.watch, "match")
+        _check_groups("index", self.index, "store")
+        if self.restart_max < self.restart_first:
+            raise ConfigError("restart_max is below restart_first")
+
+
+def _check_groups(job: str, groups: tuple[Group, ...], last: StageName) -> None:
+    """Each stage takes what the one before it makes, so only the borders between processes are free."""
+    chain = ("decode", "detect", "track", "align", "embed", last)
+    given = tuple(stage for group in groups for stage in group.stages)
+    if given != chain:
+        raise ConfigError(f"the groups of {job} have the stages {', '.join(given)}; they have to be {', '.join(chain)}")
+    names = [group.name for group in groups]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two groups of {job} have the same name, in {', '.join(names)}")
+
 
 class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera, file or folder."""
 
-    address: str
+    address: Annotated[str, Meta(min_length=1, max_length=4096)]
     """RTSP/HTTP URL, path, or `webcam:0`. `${NAME}` in it is replaced from the environment, for passwords."""
-    name: str | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     """How it is called in every output; none = the address without user and password."""
+
+    @property
+    def label(self) -> str:
+        """How it is called in every output."""
+        return redact(self.address) if self.name is None else self.name
+
+    def __repr__(self) -> str:
+        # Tracebacks and logs show this; the address may hold a password.
+        return f"Source(address={redact(self.address)!r}, name={self.name!r})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, str | None]]:
+        yield "address", redact(self.address)
+        yield "name", self.name
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,3 +190,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store: Store = Store()
     sources: tuple[Source, ...] = ()
     pipeline: Pipeline = Pipeline()
+
+    def __post_init__(self) -> None:
+        labels = [source.label for source in self.sources]
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise ConfigError(f"two sources are called {twice[0]!r}; give each a `name` of its own")
