@@ -1,0 +1,150 @@
+"""What a stage process counts, and how it is told."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from msgspec import Struct, structs
+
+Doing = Literal["opening", "idle", "busy", "blocked"]
+"""`idle` waits for messages (or a camera), `blocked` for room at the next group."""
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    """What one process did since it started. Times are seconds."""
+
+    received: int = 0
+    sent: int = 0
+    batches: int = 0
+    largest_batch: int = 0
+    busy: float = 0.0
+    """Spent inside stages."""
+    blocked: float = 0.0
+    """Spent waiting for room at the next group."""
+    uptime: float = 0.0
+    waiting: int = 0
+    """Messages received and not yet begun, now."""
+    queued: int = 0
+    """Messages produced and not yet handed on, now."""
+    lent: int = 0
+    """Frames that other processes hold, now."""
+    dropped: dict[str, int] = {}
+    """Messages dropped, by reason: `overload` (live rule), `stale`, `obsolete`, `malformed`, `unexpected`."""
+    counts: dict[str, int] = {}
+    """What the stages count themselves."""
+
+    def plus(self, later: Counters) -> Counters:
+        """Totals over a process and the one that took its place."""
+        return Counters(
+            received=self.received + later.received,
+            sent=self.sent + later.sent,
+            batches=self.batches + later.batches,
+            largest_batch=max(self.largest_batch, later.largest_batch),
+            busy=self.busy + later.busy,
+            blocked=self.blocked + later.blocked,
+            uptime=self.uptime + later.uptime,
+            waiting=later.waiting,
+            queued=later.queued,
+            lent=later.lent,
+            dropped=_sum(self.dropped, later.dropped),
+            counts=_sum(self.counts, later.counts),
+        )
+
+    def at_rest(self) -> Counters:
+        """The totals without what was only true at that moment, for a process that is gone."""
+        return structs.replace(self, waiting=0, queued=0, lent=0)
+
+
+class WorkerMetrics(Struct, frozen=True, kw_only=True):
+    """One place in a group: the process that works there now and those before it."""
+
+    group: str
+    worker: int
+    stages: tuple[str, ...]
+    state: Literal["starting", "running", "waiting", "ended"]
+    """`waiting` for its restart after a death."""
+    pid: int | None
+    restarts: int
+    counters: Counters
+
+    @property
+    def busy_share(self) -> float:
+        """Part of its time spent inside stages, 0..1."""
+        return self.counters.busy / self.counters.uptime if self.counters.uptime else 0.0
+
+    @property
+    def mean_batch(self) -> float:
+        """Messages in a batch, on average."""
+        return self.counters.received / self.counters.batches if self.counters.batches else 0.0
+
+
+class Meter:
+    """Counts of the running process. One thread works and writes, another reads snapshots."""
+
+    def __init__(self) -> None:
+        self._start = self._since = time.monotonic()
+        self._doing: Doing = "opening"
+        self._spent = {"opening": 0.0, "idle": 0.0, "busy": 0.0, "blocked": 0.0}
+        self._dropped: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._received = self._sent = self._batches = self._largest = 0
+        self._alive = self._start
+
+    def turn(self, doing: Doing) -> Doing:
+        """The working thread does something else now; returns what it did before."""
+        now, before = time.monotonic(), self._doing
+        self._spent[before] += now - self._since
+        self._doing, self._since, self._alive = doing, now, now
+        return before
+
+    def beat(self) -> None:
+        """The working thread is alive in the midst of something long."""
+        self._alive = time.monotonic()
+
+    def batch(self, size: int) -> None:
+        """A batch was taken."""
+        self._received += size
+        self._batches += 1
+        self._largest = max(self._largest, size)
+
+    def sent(self) -> None:
+        """A message was handed on."""
+        self._sent += 1
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        """Messages were dropped."""
+        self._dropped[reason] = self._dropped.get(reason, 0) + count
+
+    def count(self, name: str, count: int = 1) -> None:
+        """A stage counts something of its own."""
+        self._counts[name] = self._counts.get(name, 0) + count
+        self.beat()
+
+    def doing(self) -> tuple[Doing, float]:
+        """What the working thread does, and for how long it has given no sign of life, in seconds."""
+        return self._doing, time.monotonic() - self._alive
+
+    def snapshot(self, *, waiting: int, queued: int, lent: int) -> Counters:
+        """The counts now."""
+        now = time.monotonic()
+        spent = dict(self._spent)
+        spent[self._doing] += now - self._since
+        return Counters(
+            received=self._received,
+            sent=self._sent,
+            batches=self._batches,
+            largest_batch=self._largest,
+            busy=spent["busy"],
+            blocked=spent["blocked"],
+            uptime=now - self._start,
+            waiting=waiting,
+            queued=queued,
+            lent=lent,
+            dropped=dict(self._dropped),
+            counts=dict(self._counts),
+        )
+
+
+def _sum(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {name: left.get(name, 0) + right.get(name, 0) for name in left | right}
