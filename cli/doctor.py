@@ -55,3 +55,15 @@ def doctor(ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, 
     else:
         table("", ("check", "", "found", "remedy"), ((one.check, one.state, one.detail, one.remedy) for one in findings))
     ctx.exit(1 if any(one.state == "bad" for one in findings) else 0)
+
+
+def _machine() -> Iterator[Finding]:
+    features = cpu_features()
+    usable = len(os.sched_getaffinity(0))
+    yield Finding(check="processor", state="ok", detail=f"{platform.machine()}, {usable} usable processors")
+    yield Finding(check="engine", state="ok", detail=str(features))
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("vultus", "numpy", "faiss-cpu", "av", "onnxruntime", "opencv-python-headless", "pyzmq")
+    )
+    yield Finding(check="build", state="ok", detail=f"Python {platform.python_version()}, {versions}")

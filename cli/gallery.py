@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from vultus.cli.console import print_json, table, utc
+from vultus.cli.console import out, print_json, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.index import Gallery
 
@@ -46,7 +46,10 @@ def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | Non
     with Gallery.open(folder, create=False) as opened:
         report = opened.verify()
     if as_json:
-        print_json(report)
+        print_json({"ok": report.ok, "faces": report.faces, "problems": report.problems, "seconds": report.seconds})
     else:
-        table(f"Gallery {folder}", ("check", "", "detail"), ((check.name, "ok" if check.ok else "WRONG", check.detail) for check in report.checks))
+        for problem in report.problems:
+            out.print(f"WRONG  {problem}", markup=False)
+        verdict = "sound" if report.ok else f"{len(report.problems)} problems"
+        out.print(f"{folder}: {verdict}, {report.faces} faces checked in {report.seconds:.1f} s", markup=False)
     ctx.exit(0 if report.ok else 1)

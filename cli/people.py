@@ -9,7 +9,7 @@ import click
 
 from vultus.cli.console import print_json, say, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.index import Gallery, StoredFace
+from vultus.index import FaceRecord, Gallery, StoredFace
 from vultus.stages.finder import FaceFinder, FoundFace
 
 # Of several faces in an enrolment photo the largest is meant only if nobody could doubt it.
@@ -53,7 +53,7 @@ def show(name: str, gallery_dir: Path | None, config_file: Path | None, as_json:
     table(
         f"{one.name} (id {one.id}, {one.faces} faces)",
         (">face", ">quality", ">x,y w×h", "seen in"),
-        ((face.face_id, f"{face.quality:.2f}", "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box), face.source) for face in faces),
+        ((face.id, _number(face.quality), _place(face), face.source) for face in faces),
     )
 
 
@@ -146,3 +146,33 @@ def _only_face(faces: list[FoundFace]) -> FoundFace:
         if first < _CLEARLY_LARGER * second:
             raise ValueError(f"{len(faces)} faces of similar size; crop the photo to the one person")
     return by_size[0]
+
+
+def _stored(path: Path, face: FoundFace) -> FaceRecord:
+    return FaceRecord(
+        source=str(path.absolute()),
+        box=face.box,
+        landmarks=face.landmarks,
+        score=face.score,
+        quality=face.quality,
+        chip=face.chip_jpeg(),
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _place(face: StoredFace) -> str:
+    return "" if face.box is None else "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box)
+
+
+def _face_json(face: StoredFace) -> dict[str, object]:
+    return {
+        "face_id": face.id,
+        "source": face.source,
+        "position": face.position,
+        "time": None if face.time is None else utc(face.time),
+        "box": face.box,
+        "quality": face.quality,
+    }

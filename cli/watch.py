@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,7 +16,7 @@ from vultus.configs.schema import Config, Source
 from vultus.index import Gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
-from vultus.stages.sources import find
+from vultus.stages.sources import Unusable, find
 from vultus.weights import Registry
 
 
@@ -93,18 +92,16 @@ def _with_options(config: Config, sources: tuple[str, ...], threshold: float | N
 
 
 def _items(config: Config) -> tuple[list[Item], list[str]]:
-    """Every source as work, and what cannot be watched, each said at once."""
+    """Every source as work, and what cannot be watched, which is said at once."""
+    items: list[Item] = []
     refused: list[str] = []
-
-    def refuse(name: str, reason: str) -> None:
-        refused.append(f"{name}: {reason}")
-        say(f"refused: {refused[-1]}", style="yellow")
-
-    return list(_numbered(config, refuse)), refused
-
-
-def _numbered(config: Config, refuse: object) -> Iterator[Item]:
-    raise NotImplementedError
+    for found in find(config.sources):
+        if isinstance(found, Unusable):
+            refused.append(f"{found.source}: {found.reason}")
+            say(f"refused: {refused[-1]}", style="yellow")
+        else:
+            items.append(found.item(len(items) + 1))
+    return items, refused
 
 
 def _print(sighting: Sighting, *, as_json: bool) -> None:

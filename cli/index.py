@@ -1,0 +1,183 @@
+"""`vultus index`."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from threading import Event, Thread
+
+import click
+from rich.progress import Progress
+
+from vultus.cli.console import out, print_json, progress, say
+from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.loader import data_folder
+from vultus.configs.schema import Config, Source
+from vultus.index import Gallery, KnownFile
+from vultus.pipeline.messages import Item, ItemDone
+from vultus.pipeline.supervisor import Pipeline
+from vultus.stages.sources import Unusable, find
+from vultus.weights import Registry
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--label-from-folder",
+    is_flag=True,
+    help="The folder that holds a photo is the name of the person on it (of the clearly largest face, if there are several).",
+)
+@click.option("--retry-refused", is_flag=True, help="Try files again that an earlier run refused.")
+@gallery_option
+@config_option
+@json_option
+@click.pass_context
+def index(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    label_from_folder: bool,
+    retry_refused: bool,
+    gallery_dir: Path | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Put the faces of every photo and video below each PATH into the gallery.
+
+    Stop it or kill it at any moment: the same command goes on where it was, with no face lost and none stored twice.
+    Files that changed since are read again, and replace what they gave before. Files that cannot be used are named, and
+    the job goes on.
+
+    Photos: JPEG, PNG, WebP, TIFF, BMP, GIF, and HEIC with `pip install vultus[heic]`. Videos: what FFmpeg reads.
+
+    With --json the last line is one object: files, done, already, refused, faces, seconds.
+    """
+    config, folder = configured(config_file, gallery_dir)
+    sources = tuple(Source(address=path) for path in paths) or config.sources
+    if not sources:
+        raise click.UsageError("name at least one PATH, or a configuration that lists sources")
+    fingerprint = Registry(data_folder()).resolve(config.models.embedder, "embedder").fingerprint
+    with Gallery.open(folder, model=fingerprint) as gallery:
+        job = IndexJob(sources, gallery.known_files(), label_from_folder=label_from_folder, retry_refused=retry_refused)
+    interrupted = job.run(config, visible=not as_json)
+    summary = job.summary()
+    if not summary["files"] and not interrupted:
+        raise click.ClickException("no photo or video found in " + ", ".join(source.address for source in sources))
+    if as_json:
+        print_json(summary)
+    else:
+        job.tell_summary(folder)
+    if interrupted:
+        say("stopped; the same command goes on where this one ended")
+        ctx.exit(130)
+    ctx.exit(0 if not job.refused else 1 if job.counts["done"] + job.counts["already"] else 2)
+
+
+class IndexJob:
+    """One run over an archive: what to hand out, what came back."""
+
+    def __init__(
+        self,
+        sources: tuple[Source, ...],
+        known: Mapping[str, KnownFile],
+        *,
+        label_from_folder: bool = False,
+        retry_refused: bool = False,
+    ) -> None:
+        self._sources = sources
+        self._known = known
+        self._label = label_from_folder
+        self._retry = retry_refused
+        self._started = time.monotonic()
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.refused: list[str] = []
+
+    def run(self, config: Config, *, visible: bool = True) -> bool:
+        """Do it, with a progress bar if `visible`; returns whether it was stopped before the end."""
+        ended = Event()
+        with progress(visible=visible) as bar:
+            task = bar.add_task("files", total=None)
+            counter = Thread(target=self._count, args=(bar, task, ended), daemon=True)
+            counter.start()
+            try:
+                with Pipeline(config, config.pipeline.index, live_sources=0, has_files=True) as pipeline:
+                    with stopped_by_signals(pipeline) as signals:
+                        for result in pipeline.run(self._items()):
+                            if isinstance(result, ItemDone):
+                                self._ended(result)
+                            else:
+                                tell(result)  # type: ignore[arg-type]  # archives give no sightings
+                            seen = self.counts["done"] + self.counts["already"] + len(self.refused)
+                            bar.update(task, completed=seen, description=f"{self.counts['faces']} faces")
+            finally:
+                ended.set()
+                counter.join()
+        return bool(signals)
+
+    def summary(self) -> dict[str, object]:
+        """The figures, under the names that scripts rely on."""
+        done, already, refused = self.counts["done"], self.counts["already"], len(self.refused)
+        return {
+            "files": done + already + refused,
+            "done": done,
+            "already": already,
+            "refused": refused,
+            "faces": self.counts["faces"],
+            "seconds": round(time.monotonic() - self._started, 2),
+        }
+
+    def tell_summary(self, folder: Path) -> None:
+        """The figures for a person, with the reasons of the refusals."""
+        figures = self.summary()
+        seconds = float(str(figures["seconds"]))
+        rate = f", {self.counts['done'] / seconds:.1f} files a second" if seconds and self.counts["done"] else ""
+        out.print(
+            f"{figures['files']} files: {figures['done']} done, {figures['already']} already in the gallery, "
+            f"{figures['refused']} refused\n{figures['faces']} faces added to {folder} in {seconds:.1f} s{rate}",
+            markup=False,
+        )
+        for reason, count in self.reasons.most_common():
+            out.print(f"  refused {count:>6}  {reason}", markup=False)
+
+    def _items(self) -> Iterator[Item]:
+        """Files that are not in the gallery as they are now, found as they are asked for."""
+        number = 0
+        for found in find(self._sources, label_from_folder=self._label):
+            if isinstance(found, Unusable):
+                self._refuse(found.source, found.reason)
+            elif found.kind in ("camera", "webcam"):
+                self._refuse(found.source, "a camera is for `vultus watch`; an archive is files")
+            else:
+                known = self._known.get(found.source)
+                same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+                if known is not None and same and known.status == "done":
+                    self.counts["already"] += 1
+                elif known is not None and same and not self._retry:
+                    self._refuse(found.source, known.reason or "refused by an earlier run")
+                else:
+                    number += 1
+                    yield found.item(number)
+
+    def _ended(self, result: ItemDone) -> None:
+        if result.status == "refused":
+            self._refuse(result.source, result.reason or "no reason given")
+        else:
+            self.counts[result.status] += 1
+            self.counts["faces"] += result.faces
+
+    def _refuse(self, source: str, reason: str) -> None:
+        self.refused.append(source)
+        self.reasons[reason] += 1
+        say(f"refused: {source}: {reason}", style="yellow")
+
+    def _count(self, bar: Progress, task: object, ended: Event) -> None:
+        """Walk the same files in the background, so that the bar knows its end."""
+        total = 0
+        for _ in find(self._sources):
+            total += 1
+            if ended.is_set():
+                return
+        bar.update(task, total=total)  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""The command line as a user calls it: a process of its own, its output, its exit code."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import COMMAND, Answer, Run
+
+
+@pytest.fixture(scope="session")
+def vultus(registry: object) -> Run:
+    """Runs `vultus ARGUMENTS`; with `code=` it checks how that ended."""
+
+    def run(*arguments: object, code: int | None = 0, timeout: float = 60) -> Answer:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+        )
+        answer = Answer(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in answer.err, answer.err
+        assert code is None or answer.code == code, f"exit {answer.code}, wanted {code}\n{answer.out}\n{answer.err}"
+        return answer
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def archive(samples: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo archive with a folder a person (one photo each of four people) and a group of six in `various`."""
+    folder, photos = samples
+    root = tmp_path_factory.mktemp("archive")
+    for photo in photos:
+        if photo.file in ("person_a_2.jpg", "person_b_2.jpg"):
+            continue  # these ask
+        place = root / (photo.person or "various")
+        place.mkdir(exist_ok=True)
+        (place / photo.file).write_bytes((folder / photo.file).read_bytes())
+    return root
+
+
+@pytest.fixture(scope="session")
+def gallery(vultus: Run, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of that archive, with labels; for reading only."""
+    folder = tmp_path_factory.mktemp("gallery") / "g"
+    answer = vultus("index", archive, "--label-from-folder", "--gallery", folder, "--json")
+    assert answer.json["done"] == 5
+    return folder

@@ -1,0 +1,127 @@
+"""`vultus index`: labels, refusals by name, and no face lost or doubled whatever is killed when."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cli_process import COMMAND, Run, make_photos
+
+from vultus.index import Gallery
+
+
+def contents(folder: Path) -> dict[tuple[str, tuple[float, ...]], tuple[str | None, np.ndarray]]:
+    """Every face of a gallery by where it was seen; a face that is stored twice fails here."""
+    found: dict[Any, Any] = {}
+    with Gallery.open(folder, create=False) as gallery:
+        assert gallery.verify().ok
+        for face_id in gallery.face_ids():
+            face = gallery.face(face_id)
+            key = (face.source, tuple(round(value, 3) for value in face.box))
+            assert key not in found, f"{key} is stored twice"
+            found[key] = (face.name, face.vector)
+    return found
+
+
+def test_an_archive_with_a_folder_a_person(vultus: Run, gallery: Path) -> None:
+    people = vultus("people", "list", "--gallery", gallery, "--json").json
+    assert {one["name"]: one["faces"] for one in people} == {
+        "Barack Obama": 1,
+        "Emmanuel Macron": 1,
+        "Jacinda Ardern": 1,
+        "Rishi Sunak": 1,
+    }
+    stats = vultus("gallery", "stats", "--gallery", gallery, "--json").json
+    assert stats["identities"] == 4
+    assert stats["faces"] == 10
+    assert vultus("gallery", "verify", "--gallery", gallery, "--json").json["ok"]
+
+
+def test_a_second_run_finds_everything_done(vultus: Run, archive: Path, tmp_path: Path) -> None:
+    first = vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
+    again = vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
+    assert set(first) == {"files", "done", "already", "refused", "faces", "seconds"}
+    assert (first["files"], first["done"], first["already"], first["refused"], first["faces"]) == (5, 5, 0, 0, 10)
+    assert (again["files"], again["done"], again["already"], again["refused"], again["faces"]) == (5, 0, 5, 0, 0)
+
+
+def test_a_changed_photo_replaces_what_it_gave_before(vultus: Run, archive: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes((archive / "various" / "t1.jpg").read_bytes())
+    vultus("index", photo, "--gallery", tmp_path / "g")
+    photo.write_bytes((archive / "Barack Obama" / "impostor_1.jpg").read_bytes())
+    assert vultus("index", photo, "--gallery", tmp_path / "g", "--json").json["done"] == 1
+    assert len(contents(tmp_path / "g")) == 1
+
+
+def test_refused_files_are_named_and_the_rest_is_done(vultus: Run, archive: Path, tmp_path: Path) -> None:
+    good = archive / "Barack Obama" / "impostor_1.jpg"
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "good.jpg").write_bytes(good.read_bytes())
+    (folder / "cut.jpg").write_bytes(good.read_bytes()[:20_000])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("these are not the pixels you are looking for")
+    (folder / "film.mp4").write_bytes(b"\0" * 5000)
+    answer = vultus("index", folder, "--gallery", tmp_path / "g", "--json", code=1)
+    assert (answer.json["files"], answer.json["done"], answer.json["refused"], answer.json["faces"]) == (5, 1, 4, 1)
+    for name in ("cut.jpg", "empty.png", "text.jpg", "film.mp4"):
+        assert any(name in line and "refused" in line for line in answer.err.splitlines()), answer.err
+    again = vultus("index", folder, "--gallery", tmp_path / "g", "--json", code=1).json
+    assert (again["done"], again["already"], again["refused"]) == (0, 1, 4)
+
+
+def test_nothing_to_do_is_said(vultus: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no photo or video" in vultus("index", tmp_path / "empty", "--gallery", tmp_path / "g", code=2).err
+    assert "nowhere" in vultus("index", tmp_path / "nowhere", "--gallery", tmp_path / "g", code=2).err
+
+
+@pytest.mark.parametrize(
+    ("photos", "kills"), [(60, 2), pytest.param(520, 3, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+)
+def test_kill_and_run_again_equals_an_undisturbed_run(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path, rand: np.random.Generator, photos: int, kills: int
+) -> None:
+    make_photos(tmp_path / "photos", samples[0], photos, seed=photos)
+    undisturbed = vultus("index", tmp_path / "photos", "--gallery", tmp_path / "a", "--json", timeout=300).json
+    assert undisturbed["done"] == photos
+    for _ in range(kills):
+        killed_at(tmp_path / "b", tmp_path / "photos", int(rand.integers(1, max(2, photos // (kills + 1)))))
+    last = vultus("index", tmp_path / "photos", "--gallery", tmp_path / "b", "--json", timeout=300).json
+    assert last["already"] > 0
+    assert last["done"] + last["already"] == photos
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert one.keys() == other.keys()
+    assert len(one) >= photos
+    for key, (name, vector) in one.items():
+        assert other[key][0] == name
+        np.testing.assert_allclose(other[key][1], vector, atol=1e-4)
+
+
+def killed_at(gallery: Path, photos: Path, after: int) -> None:
+    """Start an index job and kill -9 its whole group of processes once `after` more files are committed."""
+    before = files_in(gallery)
+    job = subprocess.Popen(
+        [*COMMAND, "index", str(photos), "--gallery", str(gallery), "--json"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with pytest.MonkeyPatch.context():
+            while job.poll() is None and files_in(gallery) < before + after:
+                pass
+    finally:
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait()
+
+
+def files_in(folder: Path) -> int:
+    """Files that the gallery holds as done, seen by another process."""
+    if not (folder / "gallery.sqlite3").exists():
+        return 0
+    with Gallery.open(folder, create=False) as gallery:
+        return gallery.stats().files
