@@ -15,6 +15,7 @@ from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.messages import Detections, Face, Frame, Message
 from vultus.pipeline.stage import Context
 from vultus.stages.yunet import YuNet
+from vultus.weights import Registry
 
 _BORDER = 0.5
 """Width of the border put round a photo in which no face was found, as a share of the photo's size."""
@@ -27,15 +28,17 @@ class Detect:
 
     name: ClassVar[str] = "detect"
 
-    def __init__(self, config: Config, model: Path) -> None:
+    def __init__(self, config: Config, data: Path) -> None:
         self._config = config.detect
-        self._model = model
+        self._model = config.models.detector
+        self._data = data
 
     def open(self, context: Context) -> None:
         """Load the detector."""
         self._context = context
+        model = Registry(self._data).resolve(self._model, "detector")
         self._yunet = YuNet(
-            self._model, threads=self._config.threads, score=self._config.score, nms_iou=self._config.nms_iou
+            model.path, threads=self._config.threads, score=self._config.score, nms_iou=self._config.nms_iou
         )
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:

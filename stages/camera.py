@@ -1,0 +1,185 @@
+"""Live sources: watched, noticed when they vanish or freeze, and tried again for ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Literal
+
+from vultus.configs.schema import Config
+from vultus.pipeline.errors import RefusedInput
+from vultus.pipeline.frames import Image
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Message, Origin, SourceState
+from vultus.pipeline.stage import Context
+from vultus.stages import video, webcam
+from vultus.stages.grabber import Grabber, Reader, Shot, SourceLost
+
+_NO_PICTURE = 30.0
+"""A stream may send data without a whole picture (a camera with a key frame every 20 s) for so many seconds."""
+_MOST_STUCK = 3
+"""Threads of one camera that may hang in a read; each holds a connection, so no further one is opened beyond that."""
+_LOOK = 0.1
+"""Seconds between looks at the clock while nothing arrives."""
+
+
+def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[Message]:
+    """Frames of live sources, the newest of each in turn, until `context.stopping`; then an `ItemEnd` for each.
+
+    Counters: `frames`, `skipped` (replaced by a newer one), `broken`, `lost` (connections).
+    """
+    ready = threading.Condition()
+    cameras = [_Camera(item, config, context, ready) for item in items]
+    try:
+        while not context.stopping.is_set():
+            got = False
+            for camera in cameras:
+                frame = camera.step()
+                if frame is not None:
+                    got = True
+                    yield frame
+            if not got:
+                with ready:
+                    if not any(camera.waiting() for camera in cameras):
+                        ready.wait(_LOOK)
+    finally:
+        for camera in cameras:
+            camera.leave()
+    for camera in cameras:
+        yield camera.end()
+
+
+def probe(address: str, config: Config) -> None:
+    """Open a network stream and wait for its first frame. Raises SourceLost that says in words why there is none."""
+    ready = threading.Condition()
+    grabber = Grabber("probe", partial(video.listen, address, config.decode), ready)
+    grabber.start()
+    limit = config.decode.open_timeout + config.decode.stall_timeout
+    with ready:
+        ready.wait_for(lambda: grabber.newest is not None or grabber.error is not None, timeout=limit)
+    error, frames = grabber.error, grabber.frames
+    grabber.abandon()
+    if not frames:
+        raise error or SourceLost(f"no picture within {limit:g} s")
+
+
+class _Camera:
+    """One live item: its connection, or the pause until the next one."""
+
+    def __init__(self, item: Item, config: Config, context: Context, ready: threading.Condition) -> None:
+        self._item = item
+        self._config = config.decode
+        self._context = context
+        self._ready = ready
+        self._reader: Reader = (
+            partial(webcam.listen, item.address)
+            if item.kind == "webcam"
+            else partial(video.listen, item.address, config.decode)
+        )
+        self._grabber: Grabber | None = None
+        self._stuck: list[Grabber] = []
+        self._next_try = time.monotonic()
+        self._pause = self._config.retry_first
+        self._told = False
+        self._seq = 0
+        self._counted = {"skipped": 0, "broken": 0}
+
+    def waiting(self) -> bool:
+        """Whether there is something to do at once; `ready` is held."""
+        return self._grabber is not None and (self._grabber.newest is not None or self._grabber.error is not None)
+
+    def step(self) -> Frame | None:
+        """Look after the connection; the newest frame if there is one that was not taken yet."""
+        now = time.monotonic()
+        if self._grabber is None:
+            if now >= self._next_try:
+                self._connect()
+            return None
+        with self._ready:
+            taken, self._grabber.newest = self._grabber.newest, None
+            trouble = self._trouble(self._grabber, now)
+        self._count(self._grabber)
+        if taken is None:
+            if trouble is not None:
+                self._lose(trouble)
+            return None
+        try:
+            return self._frame(*taken)
+        except RefusedInput as error:
+            self._lose(SourceLost(str(error), slow=True))
+            return None
+
+    def leave(self) -> None:
+        """Give the connection up."""
+        if self._grabber is not None:
+            self._grabber.abandon()
+
+    def end(self) -> ItemEnd:
+        """What says that no more frames of this item follow."""
+        self._tell("ended", "watching was stopped")
+        return ItemEnd(origin=self._origin(time.time()), frames=self._seq)
+
+    def _connect(self) -> None:
+        self._stuck = [grabber for grabber in self._stuck if grabber.is_alive()]
+        if len(self._stuck) >= _MOST_STUCK:
+            self._next_try = time.monotonic() + self._config.retry_max
+            self._tell("lost", "earlier connections still hang", self._config.retry_max)
+            return
+        self._told = False
+        self._counted = dict.fromkeys(self._counted, 0)
+        self._grabber = Grabber(f"camera {self._item.item}", self._reader, self._ready)
+        self._grabber.start()
+
+    def _trouble(self, grabber: Grabber, now: float) -> Exception | None:
+        """Why this connection is over, if it is; `ready` is held."""
+        if grabber.error is not None:
+            return grabber.error
+        opening = grabber.sign == grabber.started
+        limit = self._config.open_timeout if opening else self._config.stall_timeout
+        if now - grabber.sign > limit:
+            return SourceLost(f"no answer within {limit:g} s" if opening else f"sent nothing for {limit:g} s")
+        if now - grabber.frame_at > _NO_PICTURE:
+            return SourceLost(f"sends data, but no picture that can be decoded for {_NO_PICTURE:g} s")
+        return None
+
+    def _lose(self, error: Exception) -> None:
+        if not isinstance(error, SourceLost | RefusedInput):
+            raise error  # a mistake of ours in the reading thread
+        assert self._grabber is not None
+        self._grabber.abandon()
+        self._stuck.append(self._grabber)
+        self._grabber = None
+        slow = isinstance(error, RefusedInput) or (isinstance(error, SourceLost) and error.slow)
+        pause = self._config.retry_max if slow else self._pause
+        self._pause = min(self._pause * 2, self._config.retry_max)
+        self._next_try = time.monotonic() + pause
+        self._context.count("lost", 1)
+        self._tell("lost", str(error), pause)
+
+    def _frame(self, when: float, shot: Shot) -> Frame:
+        pixels = shot()
+        if not self._told:
+            self._told = True
+            self._pause = self._config.retry_first
+            self._tell("connected", f"{pixels.shape[1]}×{pixels.shape[0]}")
+        self._context.count("frames", 1)
+        frame = Frame(origin=self._origin(when), image=Image(pixels))
+        self._seq += 1
+        return frame
+
+    def _origin(self, when: float) -> Origin:
+        item = self._item
+        return Origin(item=item.item, attempt=item.attempt, source=item.source, seq=self._seq, live=True, time=when)
+
+    def _count(self, grabber: Grabber) -> None:
+        for name, value in (("skipped", grabber.skipped), ("broken", grabber.broken)):
+            if value > self._counted[name]:
+                self._context.count(name, value - self._counted[name])
+                self._counted[name] = value
+
+    def _tell(self, state: Literal["connected", "lost", "ended"], reason: str, retry_in: float | None = None) -> None:
+        told = SourceState(
+            item=self._item.item, source=self._item.source, state=state, reason=reason, retry_in=retry_in
+        )
+        self._context.report(told)

@@ -1,0 +1,92 @@
+"""One connection to a live source: a thread that reads, and the newest frame it has."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Shot: TypeAlias = Callable[[], npt.NDArray[np.uint8]]
+"""A decoded frame that becomes `(h, w, 3)` uint8 BGR, upright, when called; most frames are never called for."""
+Reader: TypeAlias = Callable[[Callable[[], None], Callable[[], None]], Iterator[Shot]]
+"""Opens a source and yields its frames; is given what to call for each sign of life, and for each damaged frame."""
+
+
+class SourceLost(ConnectionError):
+    """A live source cannot be opened, or broke; the text says why, without passwords."""
+
+    def __init__(self, reason: str, *, slow: bool = False) -> None:
+        super().__init__(reason)
+        self.slow = slow
+        """Whether trying again soon is useless or harmful, as with a wrong password that locks an account."""
+
+
+class Grabber(threading.Thread):
+    """Reads a source as fast as it comes, because decoding needs every frame, and keeps the newest for whoever asks.
+
+    A read that never returns cannot be stopped from outside. So nobody waits for this thread: after `abandon` it ends,
+    and closes its connection, whenever the read does return.
+    """
+
+    def __init__(self, name: str, reader: Reader, ready: threading.Condition) -> None:
+        """`ready` is notified when there is a frame or the end; the public attributes are guarded by it."""
+        super().__init__(name=name, daemon=True)
+        self._reader = reader
+        self._ready = ready
+        self.started = time.monotonic()
+        self.sign = self.started
+        """When something last arrived, on the monotonic clock."""
+        self.frame_at = self.started
+        """When a frame was last decoded."""
+        self.frames = 0
+        self.skipped = 0
+        """Frames that a newer one replaced before anybody took them."""
+        self.broken = 0
+        self.newest: tuple[float, Shot] | None = None
+        """When it arrived, in seconds since the epoch, and the frame."""
+        self.error: Exception | None = None
+        """Why it ended; set before the thread ends."""
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        """Nobody is interested any more."""
+        with self._ready:
+            self.abandoned = True
+            self.newest = None
+
+    def run(self) -> None:
+        error: Exception = SourceLost("the other side ended the stream")
+        try:
+            for shot in self._reader(self._alive, self._count_broken):
+                if not self._keep(shot):
+                    break
+        except Exception as reason:  # noqa: BLE001 - whoever owns the camera gets it and decides
+            error = reason
+        with self._ready:
+            self.error = error
+            self._ready.notify_all()
+
+    def _keep(self, shot: Shot) -> bool:
+        with self._ready:
+            if self.abandoned:
+                return False
+            self.skipped += self.newest is not None
+            self.newest = (time.time(), shot)
+            self.frames += 1
+            self.frame_at = self.sign = time.monotonic()
+            self._ready.notify_all()
+        return True
+
+    def _alive(self) -> None:
+        with self._ready:
+            self.sign = time.monotonic()
+            if self.abandoned:
+                raise SourceLost("abandoned")
+
+    def _count_broken(self) -> None:
+        with self._ready:
+            self.broken += 1

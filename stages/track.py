@@ -1,0 +1,144 @@
+"""Tracking, and the choice of the few faces of each track that are worth an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
+
+import cv2
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from vultus.configs.schema import Config
+from vultus.pipeline.errors import StaleFrame
+from vultus.pipeline.messages import Detections, ItemEnd, Message, Origin, Tracked, TrackedFace
+from vultus.pipeline.stage import Context
+from vultus.stages.quality import quality
+from vultus.stages.tracker import Track as Path
+from vultus.stages.tracker import Tracker
+
+_THUMB = (32, 18)
+_CUT = 48.0
+"""Mean difference of two successive pictures, 0..255, from which on they show different scenes."""
+
+
+class _Source:
+    """What is remembered of one item."""
+
+    __slots__ = ("attempt", "sent", "seq", "thumb", "time", "tracker")
+
+    def __init__(self, attempt: int, tracker: Tracker) -> None:
+        self.attempt = attempt
+        self.tracker = tracker
+        self.seq = -1
+        self.time = -np.inf
+        self.thumb: npt.NDArray[np.int16] | None = None
+        self.sent = 0
+
+
+class Track:
+    """Detections → Tracked, if the frame holds a face worth embedding; counts them into the item's `ItemEnd`.
+
+    Sees all frames of an item, in order. A photo's faces all pass, with `track` their number from 1. Of a track in a
+    video or stream, the first face of at least `min_quality` passes at once, later ones only if they are better than
+    all before by the share `improve`, and `max_looks` at most.
+    """
+
+    name: ClassVar[str] = "track"
+
+    def __init__(self, config: Config) -> None:
+        self._config = config.track
+
+    def open(self, context: Context) -> None:
+        """Start with no item known."""
+        self._context = context
+        self._sources: dict[int, _Source] = {}
+
+    def process(self, batch: Sequence[Message]) -> Iterable[Message]:
+        """Counters: `looks`, `low_quality`, `not_better` (faces), `late`, `cuts`, `stale` (frames)."""
+        for message in batch:
+            if isinstance(message, Detections):
+                yield from self._detections(message)
+            elif isinstance(message, ItemEnd):
+                source = self._sources.get(message.origin.item)
+                if source is not None and source.attempt == message.origin.attempt:
+                    del self._sources[message.origin.item]
+                    message = msgspec.structs.replace(message, faces=source.sent)
+                yield message
+            else:
+                yield message
+
+    def close(self) -> None:
+        """Forget every item."""
+        self._sources = {}
+
+    def _detections(self, message: Detections) -> Iterable[Message]:
+        source = self._source(message.origin)
+        if source is None or message.origin.seq <= source.seq:
+            self._context.count("late", 1)
+            return
+        source.seq = message.origin.seq
+        try:
+            faces = self._choose(message, source)
+            stale = not message.image.valid()
+        except StaleFrame:
+            stale = True
+        if stale and message.origin.live:
+            self._context.count("stale", 1)
+            return
+        if stale:
+            raise StaleFrame(f"{message.origin.source}: frame {source.seq} was overwritten before it was read")
+        if faces:
+            source.sent += len(faces)
+            self._context.count("looks", len(faces))
+            yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces))
+
+    def _source(self, origin: Origin) -> _Source | None:
+        """None for a message of an attempt that was given up."""
+        source = self._sources.get(origin.item)
+        if source is None or source.attempt < origin.attempt:
+            source = _Source(origin.attempt, Tracker(iou=self._config.iou, lost_after=self._config.lost_after))
+            self._sources[origin.item] = source
+        return source if source.attempt == origin.attempt else None
+
+    def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
+        image = message.image.array
+        grades = [quality(image, face) for face in message.faces]
+        if message.origin.still:
+            return [
+                TrackedFace(face=face, track=number, quality=grade)
+                for number, (face, grade) in enumerate(zip(message.faces, grades, strict=True), start=1)
+            ]
+        thumb = cv2.resize(image, _THUMB, interpolation=cv2.INTER_NEAREST).astype(np.int16)
+        if source.thumb is not None and float(np.abs(thumb - source.thumb).mean()) >= _CUT:
+            self._context.count("cuts", 1)
+            source.tracker.forget()
+        source.thumb = thumb
+        origin = message.origin
+        self._advance(source, origin.time if origin.position is None else origin.position)
+        paths = source.tracker.update(message.faces, source.time)
+        return [
+            TrackedFace(face=face, track=path.id, quality=grade)
+            for face, path, grade in zip(message.faces, paths, grades, strict=True)
+            if self._worth(path, grade)
+        ]
+
+    def _advance(self, source: _Source, time: float) -> None:
+        """A clock that is set back far (cameras) starts the tracks anew; a little backwards is no movement."""
+        if time < source.time - self._config.lost_after:
+            source.tracker.forget()
+            source.time = time
+        source.time = max(source.time, time)
+
+    def _worth(self, path: Path, grade: float) -> bool:
+        """Whether this look is to be embedded; if so it counts as one of the track's."""
+        if grade < self._config.min_quality:
+            self._context.count("low_quality", 1)
+            return False
+        if path.looks and (path.looks >= self._config.max_looks or grade < path.best * (1 + self._config.improve)):
+            self._context.count("not_better", 1)
+            return False
+        path.looks += 1
+        path.best = grade
+        return True

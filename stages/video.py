@@ -1,0 +1,193 @@
+"""Video files and network streams through FFmpeg; the only file that imports `av`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import av.error
+import cv2
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vultus.configs.address import redact_text
+from vultus.configs.schema import Decode
+from vultus.pipeline.errors import RefusedInput
+from vultus.stages.grabber import Shot, SourceLost
+
+Pixels = npt.NDArray[np.uint8]
+
+_MOST_BREAKS = 100
+"""So many damaged places in a row, without a packet between them, end a file."""
+_PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
+"""How much of a stream is looked at before it counts as open: 0.3 s with an RTSP camera, 1.2 s with FFmpeg's defaults."""
+# `av.frame.rotation` counts anticlockwise.
+_TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """A frame of a video file."""
+
+    number: int
+    """Counting every decoded frame, from 0."""
+    position: float
+    """Seconds from the start of the video."""
+    pixels: Pixels
+    """`(h, w, 3)` uint8 BGR, upright."""
+
+
+def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Moment]:
+    """Every `video_step`-th frame of a file, the first one included; `broken` is called for each damaged packet.
+
+    Raises RefusedInput in words if the file holds no video, or gives not a single frame.
+    """
+    _check_file(path)
+    try:
+        # `file` only: a playlist that calls itself .mp4 must not make us open network addresses.
+        container = av.open(path, metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+    except av.error.FFmpegError as error:
+        raise RefusedInput(f"no video that can be read: {_said(error)}") from None
+    with container:
+        if not container.streams.video:
+            raise RefusedInput("holds no video")
+        stream = container.streams.video[0]
+        _bound(stream, limits)
+        number = -1
+        start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
+        for number, frame in enumerate(_file_frames(container, stream, broken)):
+            if number % limits.video_step == 0:
+                known = frame.time if frame.time is not None else start + number / float(stream.average_rate or 25)
+                yield Moment(number=number, position=max(0.0, known - start), pixels=_pixels(frame, limits))
+        if number < 0:
+            raise RefusedInput("not one frame of it could be decoded")
+
+
+def listen(address: str, config: Decode, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
+    """Frames of a network stream as they come, until it breaks.
+
+    `alive` is called for each packet that arrives, `broken` for each damaged packet or frame. Raises SourceLost, also
+    when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
+    """
+    options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
+    if address.lower().startswith("rtsp"):
+        options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
+    try:
+        # FFmpeg's errors quote the address, so none of them may become the cause of ours.
+        container = av.open(
+            address, options=options, timeout=(config.open_timeout, config.stall_timeout), metadata_errors="replace"
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise _lost(error, address, config) from None
+    with container:
+        if not container.streams.video:
+            raise SourceLost("answers, but sends no video")
+        stream = container.streams.video[0]
+        _bound(stream, config)
+        try:
+            for packet in container.demux(stream):
+                alive()
+                for frame in _decoded(packet, broken):
+                    if frame.is_corrupt:
+                        broken()
+                    else:
+                        yield _shot(frame, config)
+        except av.error.FFmpegError as error:
+            raise _lost(error, address, config) from None
+        raise SourceLost("the other side ended the stream")
+
+
+def _check_file(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise RefusedInput(f"cannot be read: {error.strerror or error}") from error
+    if not stat.S_ISREG(mode):
+        raise RefusedInput("not a regular file")
+
+
+def _bound(stream: Any, limits: Decode) -> None:
+    """Refuse pictures beyond `max_pixels`, now and when the stream changes its size later."""
+    context = stream.codec_context
+    if context.width * context.height > limits.max_pixels:
+        size = f"{context.width}×{context.height}"
+        raise RefusedInput(f"{size} pixels are more than decode.max_pixels ({limits.max_pixels}) allows")
+    context.options = {"max_pixels": str(limits.max_pixels)}
+
+
+def _file_frames(container: Any, stream: Any, broken: Callable[[], None]) -> Iterator[Any]:
+    breaks = 0
+    while breaks < _MOST_BREAKS:
+        try:
+            for packet in container.demux(stream):
+                breaks = 0
+                yield from _decoded(packet, broken)
+            return
+        except av.error.FFmpegError:  # of demux, which goes on behind the damage when it is called again
+            breaks += 1
+            broken()
+
+
+def _decoded(packet: Any, broken: Callable[[], None]) -> list[Any]:
+    try:
+        return list(packet.decode())
+    except av.error.EOFError:
+        return []
+    except av.error.FFmpegError:
+        broken()
+        return []
+
+
+def _shot(frame: Any, limits: Decode) -> Shot:
+    return lambda: _pixels(frame, limits)
+
+
+def _pixels(frame: Any, limits: Decode) -> Pixels:
+    """Upright BGR of a decoded frame."""
+    if frame.width * frame.height > limits.max_pixels:
+        raise RefusedInput(f"a frame of {frame.width}×{frame.height} pixels is more than decode.max_pixels allows")
+    pixels = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
+    return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
+
+
+def _lost(error: Exception, address: str, config: Decode) -> SourceLost:
+    """What went wrong with a stream, in words for the person who owns the camera."""
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return SourceLost("user name or password is wrong, or the user may not see this stream", slow=True)
+    if isinstance(error, av.error.HTTPNotFoundError):
+        return SourceLost("the camera answers, but has no stream at this path")
+    if isinstance(error, av.error.ConnectionRefusedError):
+        return SourceLost("nothing listens at this address and port (connection refused)")
+    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+        return SourceLost(f"no answer within {config.open_timeout:g} s")
+    host = _host(address)
+    if host is not None and not _known(host):
+        return SourceLost(f"the host name {host} is not known")
+    return SourceLost(_said(error))
+
+
+def _said(error: Exception) -> str:
+    """FFmpeg's own words without the address that it appends."""
+    said = getattr(error, "strerror", None)
+    return said if isinstance(said, str) and said else redact_text(str(error))
+
+
+def _host(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # brackets of an IPv6 address that do not match
+        return None
+
+
+def _known(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""Webcams of this machine through Video4Linux; OpenCV reads them, since PyAV's wheels come without devices."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vultus.stages.grabber import Shot, SourceLost
+
+
+def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
+    """Frames of `webcam:N`, which is `/dev/videoN`, as they come; the arguments are those of `video.listen`.
+
+    Raises SourceLost.
+    """
+    device = f"/dev/video{int(address.removeprefix('webcam:'))}"
+    if not os.path.exists(device):
+        raise SourceLost(f"there is no {device}")
+    if not os.access(device, os.R_OK | os.W_OK):
+        raise SourceLost(f"{device} may not be opened by this user; members of the group video may")
+    capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
+    try:
+        if not capture.isOpened():
+            raise SourceLost(f"{device} does not open; perhaps another program uses it")
+        while capture.grab():
+            alive()
+            there, pixels = capture.retrieve()
+            if there:
+                yield _shot(np.asarray(pixels, np.uint8))
+            else:
+                broken()
+        raise SourceLost(f"{device} sends no more pictures")
+    finally:
+        capture.release()
+
+
+def _shot(pixels: npt.NDArray[np.uint8]) -> Shot:
+    return lambda: pixels
