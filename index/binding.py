@@ -1,0 +1,39 @@
+"""What a gallery is bound to: the model, when somebody names it, and the dim of the first vectors."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+
+from vultus.index.errors import ModelMismatch
+from vultus.index.store import Store
+
+MAX_FINGERPRINT = 200
+
+
+def bind_model(store: Store, model: str) -> None:
+    """Bind the gallery to `model` if it has no model yet. Raises ModelMismatch if it has another."""
+    if not (1 <= len(model) <= MAX_FINGERPRINT and model.isprintable()):
+        raise ValueError(f"a model's fingerprint has 1 to {MAX_FINGERPRINT} printable characters, not {model!a}")
+    with store.read() as connection:
+        (bound,) = connection.execute("SELECT model FROM gallery").fetchone()
+    if bound is None:
+        with store.write() as connection:
+            connection.execute("UPDATE gallery SET model = ? WHERE model IS NULL", (model,))
+            (bound,) = connection.execute("SELECT model FROM gallery").fetchone()
+    if bound != model:
+        raise ModelMismatch(
+            f"the gallery {store.folder} holds vectors of the model {bound}, but {model} was asked for; "
+            "their vectors cannot be compared: choose that model or another gallery"
+        )
+
+
+def bind_dim(connection: sqlite3.Connection, vectors: np.ndarray) -> None:
+    """Fix the dim of a gallery that has none yet; inside the caller's transaction, where the answer is final."""
+    if not len(vectors):
+        return
+    connection.execute("UPDATE gallery SET dim = ? WHERE dim IS NULL", (vectors.shape[1],))
+    (dim,) = connection.execute("SELECT dim FROM gallery").fetchone()
+    if dim != vectors.shape[1]:
+        raise ValueError(f"vectors have {vectors.shape[1]} numbers each, but this gallery's have {dim}: another model?")

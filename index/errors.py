@@ -1,0 +1,64 @@
+"""What can go wrong with a gallery; every class is also the builtin that callers would catch without knowing us."""
+
+from __future__ import annotations
+
+
+class GalleryError(Exception):
+    """Root of the gallery's errors."""
+
+
+class GalleryClosed(GalleryError, ValueError):
+    """The gallery was closed, or this process is a fork of the one that opened it."""
+
+
+class GalleryNotFound(GalleryError, FileNotFoundError):
+    """There is no gallery at the path, and none was to be made."""
+
+    __str__ = Exception.__str__
+
+
+class UnknownFormat(GalleryError, ValueError):
+    """What lies at the path is not a gallery, or a newer program wrote it. It has not been touched."""
+
+
+class GalleryCorrupt(GalleryError, ValueError):
+    """The database itself is damaged. (A damaged snapshot is no error: it is rebuilt.)"""
+
+
+class ModelMismatch(GalleryError, ValueError):
+    """The gallery holds vectors of another embedding model."""
+
+
+class UnknownIdentity(GalleryError, KeyError):
+    """No person of that name or number is in the gallery."""
+
+    __str__ = Exception.__str__  # KeyError would print the repr of the message
+
+
+class UnknownFace(GalleryError, KeyError):
+    """No face of that number is in the gallery."""
+
+    __str__ = Exception.__str__
+
+
+class NameTaken(GalleryError, ValueError):
+    """Another person of the gallery already has that name."""
+
+
+class GalleryBusy(GalleryError, TimeoutError):
+    """Another process kept the gallery to itself for longer than the time limit. Nothing was written."""
+
+    __str__ = Exception.__str__
+
+
+class StorageError(GalleryError, OSError):
+    """The disk is full, read-only or failing. What was acknowledged before is unharmed; this write did not happen.
+
+    `errno` tells which: `ENOSPC`, `EROFS` or `EIO`.
+    """
+
+    def __init__(self, message: str, errno: int) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+    __str__ = Exception.__str__

@@ -1,0 +1,365 @@
+"""The gallery: people, their faces, and who a face belongs to. What the rest of vultus sees of this folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vultus.index import archive, people, search, snapshot, verify
+from vultus.index.binding import bind_dim, bind_model
+from vultus.index.embedding import normalised
+from vultus.index.errors import GalleryBusy, StorageError
+from vultus.index.live import LiveIndex, bound_to
+from vultus.index.store import Store
+from vultus.index.types import (
+    FaceRecord,
+    FileRecord,
+    FileState,
+    Identity,
+    KnownFile,
+    Match,
+    Report,
+    Sighting,
+    Stats,
+    StoredFace,
+    Where,
+)
+from vultus.index.vectors import VectorIndex
+
+_log = logging.getLogger("vultus.index")
+_ATTEMPTS = 16
+
+
+class Gallery:
+    """A durable gallery in a folder; made by `open`, used as a context manager or closed by `close`.
+
+    Every method that changes something has changed it on the disk when it returns, all of it or (with an exception)
+    nothing. Every search sees what was committed before it began, by this or any other process.
+
+    Vectors are `(n, dim)` of anything that becomes float32; the gallery scales them to length 1. `dim` is that of the
+    first ones it gets. All methods may be called from several threads; a gallery opened before a fork must be opened
+    again in the child.
+
+    Methods raise `ValueError` for impossible arguments and, beyond what each says, `GalleryBusy` if another process
+    writes for longer than the time limit, `StorageError` (an `OSError`) if the disk is full or failing,
+    `GalleryCorrupt` if the database is damaged, and `GalleryClosed` after `close`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._live = LiveIndex(store)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        model: str | None = None,
+        create: bool = True,
+        *,
+        busy_timeout: float = 10.0,
+    ) -> Self:
+        """Open the gallery in the folder `path`.
+
+        `model` is the fingerprint of the embedding model whose vectors come in; a gallery takes it over when it has
+        none yet, and refuses another one ever after. None opens whatever is there. `busy_timeout` is how many seconds
+        a write waits for other processes.
+
+        Raises GalleryNotFound (a FileNotFoundError) if there is none and `create` is false, UnknownFormat for a file
+        or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model.
+        """
+        store = Store.open(Path(path).absolute(), create=create, busy_timeout=busy_timeout)
+        try:
+            if model is not None:
+                bind_model(store, model)
+        except BaseException:
+            store.close()
+            raise
+        return cls(store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def path(self) -> Path:
+        """Folder of the gallery."""
+        return self._store.folder
+
+    @property
+    def model(self) -> str | None:
+        """Fingerprint of the model that made the vectors; none if nobody has said."""
+        with self._store.read() as connection:
+            return bound_to(connection)[1]
+
+    @property
+    def dim(self) -> int | None:
+        """Numbers in a vector; none before the first."""
+        with self._store.read() as connection:
+            return bound_to(connection)[2]
+
+    # People and faces
+
+    def enrol(self, name: str, vectors: ArrayLike, faces: Sequence[FaceRecord] | None = None) -> int:
+        """Add faces to the person called `name`, who is made if not there; return the person's number.
+
+        Names are compared exactly, after Unicode NFC and with space at the ends taken off: 1 to 200 characters
+        without control characters. `faces` has one record a vector.
+        """
+        clean = people.clean_name(name)
+        rows, records = self._checked(vectors, faces)
+        if not len(rows):
+            raise ValueError(f"{clean!r} cannot be enrolled without a vector")
+        with self._store.write() as connection:
+            bind_dim(connection, rows)
+            person = people.ensure(connection, [clean])[clean]
+            people.add_faces(connection, self._store.writer, rows, records, [person] * len(rows))
+        return person
+
+    def enrol_many(
+        self, names: Sequence[str], vectors: ArrayLike, faces: Sequence[FaceRecord] | None = None
+    ) -> list[int]:
+        """Add one face to each named person, in one commit; return the people's numbers, one a name."""
+        clean = [people.clean_name(name) for name in names]
+        rows, records = self._checked(vectors, faces)
+        if len(clean) != len(rows):
+            raise ValueError(f"{len(clean)} names were given for {len(rows)} vectors; each needs one")
+        with self._store.write() as connection:
+            bind_dim(connection, rows)
+            numbers = people.ensure(connection, clean)
+            owners = [numbers[name] for name in clean]
+            people.add_faces(connection, self._store.writer, rows, records, owners)
+        return owners
+
+    def add_faces(
+        self, vectors: ArrayLike, faces: Sequence[FaceRecord] | None = None, identity: int | str | None = None
+    ) -> list[int]:
+        """Add faces, of a person who is there or of nobody; return the numbers of the faces.
+
+        Raises UnknownIdentity.
+        """
+        rows, records = self._checked(vectors, faces)
+        with self._store.write() as connection:
+            owner = None if identity is None else people.find(connection, identity)[0]
+            bind_dim(connection, rows)
+            return people.add_faces(connection, self._store.writer, rows, records, [owner] * len(rows))
+
+    def remove_identity(self, identity: int | str) -> None:
+        """Delete a person, by number or name, with all faces, vectors, chips and sightings. Raises UnknownIdentity."""
+        with self._store.write(scrub=True) as connection:
+            people.remove(connection, self._store.writer, identity)
+
+    def remove_faces(self, faces: Sequence[int]) -> None:
+        """Delete faces by number; a person without faces stays. If one is not there, UnknownFace, and none is deleted."""
+        with self._store.write(scrub=True) as connection:
+            people.remove_faces(connection, self._store.writer, faces)
+
+    def rename(self, identity: int | str, name: str) -> None:
+        """Give a person another name. Raises NameTaken if somebody else has it, and UnknownIdentity."""
+        with self._store.write() as connection:
+            people.rename(connection, self._store.writer, identity, name)
+
+    def merge(self, into: int | str, other: int | str) -> None:
+        """Give all faces and sightings of `other` to `into`; `other` is gone then. Raises UnknownIdentity."""
+        with self._store.write() as connection:
+            people.merge(connection, self._store.writer, into, other)
+
+    def identities(self) -> list[Identity]:
+        """Return everybody, in the order of names."""
+        with self._store.read() as connection:
+            return people.identities(connection)
+
+    def identity(self, key: int | str) -> Identity:
+        """Return a person by number or name. Raises UnknownIdentity."""
+        with self._store.read() as connection:
+            connection.execute("BEGIN")
+            return people.identities(connection, people.find(connection, key)[0])[0]
+
+    def faces(self, identity: int | str | None) -> list[StoredFace]:
+        """Return the faces of a person, of nobody if none, oldest first, without vectors and chips.
+
+        Raises UnknownIdentity.
+        """
+        with self._store.read() as connection:
+            connection.execute("BEGIN")
+            return people.faces_of(connection, None if identity is None else people.find(connection, identity)[0])
+
+    def face(self, face_id: int) -> StoredFace:
+        """Return a face with its vector and chip. Raises UnknownFace."""
+        with self._store.read() as connection:
+            return people.face(connection, face_id)
+
+    # Search
+
+    def search(
+        self, vectors: ArrayLike, k: int, threshold: float | None = None, where: Where | None = None
+    ) -> list[list[Match]]:
+        """Return for each probe up to `k` matches, best first.
+
+        A person is one match, by the best of the person's faces; a face of nobody is a match of its own. Similarities
+        below `threshold` are left out; `where` restricts the faces that are looked at. The search is exact; of equally
+        similar faces the older comes first.
+        """
+        if k < 1:
+            raise ValueError(f"k is how many matches to return, at least 1, not {k}")
+        with self._store.read() as connection:
+            probes = normalised(vectors, bound_to(connection)[2], "probes")
+            for _ in range(_ATTEMPTS):
+                self._live.catch_up(connection)
+                allowed = search.allowed_faces(connection, where)
+                with self._live.reading() as index:
+                    if index.dim != probes.shape[1]:
+                        probes = probes if not len(index) else normalised(probes, index.dim, "probes")
+                    ranked = search.rank(index, probes, k, threshold, allowed)
+                matches = search.describe(connection, ranked)
+                if matches is not None:
+                    return matches
+        raise GalleryBusy(
+            f"people of {self.path} were deleted or merged {_ATTEMPTS} times while a search ran; try again"
+        )
+
+    # Archive
+
+    def commit_file(
+        self,
+        record: FileRecord,
+        vectors: ArrayLike,
+        faces: Sequence[FaceRecord] | None = None,
+        label: str | None = None,
+    ) -> int:
+        """Store the faces of a file and mark it done, in one transaction; return how many faces it has.
+
+        Faces that an earlier commit of the same source stored are replaced. With `label`, all of them are enrolled
+        under this name. Records without a source get the file's.
+        """
+        name = None if label is None else people.clean_name(label)
+        rows, records = self._checked(vectors, faces, record.source)
+        with self._store.write() as connection:
+            archive.forget_faces(connection, self._store.writer, record.source)
+            number = archive.mark_file(connection, record, "done", None, len(rows))
+            if len(rows):
+                bind_dim(connection, rows)
+                owner = None if name is None else people.ensure(connection, [name])[name]
+                people.add_faces(connection, self._store.writer, rows, records, [owner] * len(rows), number)
+        return len(rows)
+
+    def refuse_file(self, record: FileRecord, reason: str) -> None:
+        """Remember that a file cannot be used, and why; faces that it had before it changed are deleted."""
+        with self._store.write() as connection:
+            archive.forget_faces(connection, self._store.writer, record.source)
+            archive.mark_file(connection, record, "refused", reason, 0)
+
+    def file_state(self, source: str, size: int, mtime_ns: int, digest: bytes | None = None) -> FileState:
+        """Compare a file with what is remembered of it.
+
+        Digests decide where both sides have one; otherwise size and time of change must both be the same.
+        """
+        with self._store.read() as connection:
+            return archive.state(connection, source, size, mtime_ns, digest)
+
+    def known_files(self, below: str = "") -> dict[str, KnownFile]:
+        """Return all remembered files whose source begins with `below`, by source; made for hundreds of thousands."""
+        with self._store.read() as connection:
+            return archive.known(connection, below)
+
+    # Sightings
+
+    def add_sighting(self, sighting: Sighting) -> int:
+        """Store a sighting; return its number.
+
+        It takes the place of an earlier one of the same run, source and track, under a new number, so that who reads
+        by cursor sees the new decision. Raises UnknownIdentity if the person is gone.
+        """
+        return self.add_sightings([sighting])[0]
+
+    def add_sightings(self, sightings: Sequence[Sighting]) -> list[int]:
+        """Store several sightings in one commit; return their numbers."""
+        with self._store.write() as connection:
+            return [archive.add_sighting(connection, sighting) for sighting in sightings]
+
+    def sightings(
+        self, since: int = 0, limit: int = 1000, *, source: str | None = None, identity: int | None = None
+    ) -> list[Sighting]:
+        """Return up to `limit` sightings with numbers above `since`, oldest first.
+
+        The last number is the next `since`: nothing committed later gets a lower one.
+        """
+        with self._store.read() as connection:
+            return archive.sightings(connection, since, limit, source, identity)
+
+    # Care
+
+    def stats(self) -> Stats:
+        """Return the gallery's figures."""
+        with self._store.read() as connection:
+            connection.execute("BEGIN")
+            _, model, dim = bound_to(connection)
+            counts = connection.execute(
+                "SELECT (SELECT count(*) FROM identities), (SELECT count(*) FROM faces), "
+                "(SELECT count(*) FROM faces WHERE identity IS NOT NULL), (SELECT count(*) FROM files), "
+                "(SELECT count(*) FROM sightings)"
+            ).fetchone()
+        try:
+            last_snapshot = snapshot.read_header(self.path / snapshot.NAME).written
+        except snapshot.Unusable:
+            last_snapshot = None
+        return Stats(
+            identities=counts[0],
+            faces=counts[1],
+            unlabelled=counts[1] - counts[2],
+            files=counts[3],
+            sightings=counts[4],
+            bytes_per_vector=VectorIndex(dim).bytes_per_vector if dim else 0,
+            index=VectorIndex.kind,
+            model=model,
+            dim=dim,
+            last_snapshot=last_snapshot,
+            size_bytes=sum(entry.stat().st_size for entry in os.scandir(self.path) if entry.is_file()),
+        )
+
+    def verify(self) -> Report:
+        """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""
+        return verify.verify(self._store, self._live)
+
+    def snapshot(self) -> None:
+        """Write a snapshot, so that the next opening is quick. Raises StorageError; nothing else depends on it."""
+        self._live.write_snapshot(wait=True)
+
+    def close(self, *, snapshot: bool | None = None) -> None:
+        """Give everything back; a second call does nothing.
+
+        `snapshot`: write one first, do not, or (none) if that spares the next opening noticeable work or the one on the
+        disk still holds deleted faces. A snapshot that cannot be written now is logged: nothing is lost with it.
+        """
+        if not self._store.usable:
+            return
+        try:
+            if snapshot or (snapshot is None and self._live.snapshot_due()):
+                self._live.write_snapshot(wait=False)
+        except StorageError as error:
+            _log.warning("%s", error)
+        finally:
+            self._store.close()
+
+    def _checked(
+        self, vectors: ArrayLike, faces: Sequence[FaceRecord] | None, source: str = ""
+    ) -> tuple[np.ndarray, Sequence[FaceRecord]]:
+        rows = normalised(vectors, self.dim)
+        if faces is None:
+            return rows, [FaceRecord(source=source)] * len(rows)
+        if len(faces) != len(rows):
+            raise ValueError(f"{len(faces)} face records were given for {len(rows)} vectors; each needs one")
+        if source:
+            faces = [face if face.source else msgspec.structs.replace(face, source=source) for face in faces]
+        return rows, faces

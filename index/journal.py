@@ -1,0 +1,96 @@
+"""The journal of changes: what makes every other copy of the gallery (index in memory, snapshot) follow the truth.
+
+Each transaction that changes which faces exist or whose they are adds rows to `changes`, in the same transaction.
+Sequence numbers rise by commit. `mark` is random: a copy that knows the pair (seq, mark) of the last row it saw can
+tell a database that went on from one that was put back to an older state and then went another way.
+
+kind      first, last                            meaning
+created   0, 0                                   first row of a gallery
+added     first and last new face                face numbers are given in ascending order and never again
+removed   first and last face                    every face in this range is gone
+dropped   person, person                         the person is gone with all faces
+merged    former person, person now              all faces of the former belong to the latter, the former is gone
+renamed   person, person
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed"]
+
+
+class Point(Struct, frozen=True):
+    """A place in the history of a gallery."""
+
+    seq: int
+    mark: int
+
+
+class Change(Struct, frozen=True):
+    """A row of the journal."""
+
+    point: Point
+    kind: Kind
+    first: int
+    last: int
+
+
+def append(connection: sqlite3.Connection, writer: str, kind: Kind, first: int, last: int, faces: int) -> None:
+    """Add a row about `faces` faces, inside the caller's transaction."""
+    connection.execute(
+        "INSERT INTO changes (mark, kind, first, last, faces, at, writer) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (secrets.randbits(63), kind, first, last, faces, time.time(), writer),
+    )
+
+
+def append_removed(connection: sqlite3.Connection, writer: str, faces: Iterable[int]) -> None:
+    """Add `removed` rows for the given faces, inside the caller's transaction."""
+    for first, last in runs(sorted(faces)):
+        append(connection, writer, "removed", first, last, last - first + 1)
+
+
+def newest(connection: sqlite3.Connection) -> Point:
+    """Return the place that the database is at."""
+    return Point(*connection.execute("SELECT seq, mark FROM changes ORDER BY seq DESC LIMIT 1").fetchone())
+
+
+def since(connection: sqlite3.Connection, point: Point) -> list[Change] | None:
+    """Return the changes after `point` in order, or none if `point` is not in this database's history."""
+    rows = connection.execute(
+        "SELECT seq, mark, kind, first, last FROM changes WHERE seq >= ? ORDER BY seq", (point.seq,)
+    ).fetchall()
+    if not rows or rows[0][:2] != (point.seq, point.mark):
+        return None
+    return [Change(Point(seq, mark), kind, first, last) for seq, mark, kind, first, last in rows[1:]]
+
+
+def faces_since(connection: sqlite3.Connection, seq: int) -> tuple[int, int]:
+    """Return how many faces changed after `seq`, and how many of them were deleted."""
+    changed, gone = connection.execute(
+        "SELECT ifnull(sum(faces), 0), ifnull(sum(faces) FILTER (WHERE kind IN ('removed', 'dropped')), 0) "
+        "FROM changes WHERE seq > ?",
+        (seq,),
+    ).fetchone()
+    return changed, gone
+
+
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of each unbroken run of ascending numbers."""
+    first = last = None
+    for number in numbers:
+        if first is None or last is None:
+            first = last = number
+        elif number == last + 1:
+            last = number
+        else:
+            yield first, last
+            first = last = number
+    if first is not None and last is not None:
+        yield first, last

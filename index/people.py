@@ -1,0 +1,266 @@
+"""SQL about people and their faces. Functions that change something run inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+import struct
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vultus.index import journal
+from vultus.index.errors import NameTaken, UnknownFace, UnknownIdentity
+from vultus.index.types import Box, FaceRecord, Identity, Landmarks, StoredFace
+
+MAX_NAME = 200
+MAX_CHIP = 1 << 20
+_LANDMARKS = struct.Struct("<10f")
+
+FACE_COLUMNS = (
+    "f.id, f.identity, i.name, f.source, f.position, f.time, f.box_x, f.box_y, f.box_w, f.box_h, "
+    "f.landmarks, f.score, f.quality, f.track, f.created"
+)
+FACES = "faces f LEFT JOIN identities i ON i.id = f.identity"
+
+
+def clean_name(name: str) -> str:
+    """Return a person's name as it is stored: NFC, no space at the ends. Raises ValueError for what is no name."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name must be a string, not {type(name).__name__}")
+    clean = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(clean) <= MAX_NAME:
+        raise ValueError(f"a name must have 1 to {MAX_NAME} characters, this one has {len(clean)}")
+    for character in clean:
+        # Control characters and line separators would break tables; lone surrogates cannot be stored.
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+            raise ValueError(f"the name {clean!a} holds the control character U+{ord(character):04X}")
+    return clean
+
+
+def find(connection: sqlite3.Connection, key: int | str) -> tuple[int, str]:
+    """Return number and name of a person given either. Raises UnknownIdentity."""
+    column, value = ("name", clean_name(key)) if isinstance(key, str) else ("id", int(key))
+    row: tuple[int, str] | None = connection.execute(
+        f"SELECT id, name FROM identities WHERE {column} = ?",  # noqa: S608 - one of two literals
+        (value,),
+    ).fetchone()
+    if row is None:
+        what = f"named {value!r}" if isinstance(key, str) else f"with the number {value}"
+        raise UnknownIdentity(f"nobody {what} is in the gallery")
+    return row
+
+
+def ensure(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
+    """Return the number of each name, of clean names; people who are not there yet are made."""
+    wanted = sorted(set(names))
+    now = time.time()
+    connection.executemany(
+        "INSERT INTO identities (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+        ((name, now) for name in wanted),
+    )
+    return dict(
+        connection.execute(
+            "SELECT name, id FROM identities WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(wanted),)
+        )
+    )
+
+
+def identities(connection: sqlite3.Connection, number: int | None = None) -> list[Identity]:
+    """Return everybody in the order of names, or one person by number."""
+    rows = connection.execute(
+        "SELECT i.id, i.name, (SELECT count(*) FROM faces f WHERE f.identity = i.id), i.created FROM identities i "
+        "WHERE ?1 IS NULL OR i.id = ?1 ORDER BY i.name",
+        (number,),
+    )
+    return [Identity(id=id_, name=name, faces=faces, created=created) for id_, name, faces, created in rows]
+
+
+def rename(connection: sqlite3.Connection, writer: str, key: int | str, name: str) -> None:
+    """Give a person another name. Raises NameTaken if somebody else has it."""
+    number, before = find(connection, key)
+    after = clean_name(name)
+    if after == before:
+        return
+    taken = connection.execute("SELECT id FROM identities WHERE name = ?", (after,)).fetchone()
+    if taken is not None:
+        raise NameTaken(
+            f"{after!r} is already the name of person {taken[0]}; "
+            f"if both are the same person, merge {number} into {taken[0]}"
+        )
+    connection.execute("UPDATE identities SET name = ? WHERE id = ?", (after, number))
+    journal.append(connection, writer, "renamed", number, number, 0)
+
+
+def merge(connection: sqlite3.Connection, writer: str, into: int | str, other: int | str) -> None:
+    """Give faces and sightings of `other` to `into`; `other` is gone then."""
+    target, _ = find(connection, into)
+    former, name = find(connection, other)
+    if target == former:
+        raise ValueError(f"{name!r} cannot be merged into the same person")
+    moved = connection.execute("UPDATE faces SET identity = ? WHERE identity = ?", (target, former)).rowcount
+    connection.execute("UPDATE sightings SET identity = ? WHERE identity = ?", (target, former))
+    connection.execute("DELETE FROM identities WHERE id = ?", (former,))
+    journal.append(connection, writer, "merged", former, target, moved)
+
+
+def remove(connection: sqlite3.Connection, writer: str, key: int | str) -> None:
+    """Delete a person with faces, vectors, chips and sightings."""
+    number, _ = find(connection, key)
+    (faces,) = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (number,)).fetchone()
+    connection.execute("DELETE FROM identities WHERE id = ?", (number,))
+    journal.append(connection, writer, "dropped", number, number, faces)
+
+
+def add_faces(
+    connection: sqlite3.Connection,
+    writer: str,
+    vectors: np.ndarray,
+    records: Sequence[FaceRecord],
+    people: Sequence[int | None],
+    file: int | None = None,
+) -> list[int]:
+    """Store faces with their `(n, dim)` normalised vectors; return their numbers, which ascend without gaps."""
+    if not len(vectors):
+        return []
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'faces'").fetchone()
+    first = (row[0] if row else 0) + 1
+    numbers = range(first, first + len(vectors))
+    now = time.time()
+    connection.executemany(
+        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (number, person, file, *columns(record, number - first), now)
+            for number, person, record in zip(numbers, people, records, strict=True)
+        ),
+    )
+    data = vectors.astype("<f4", copy=False).data.cast("B")
+    width = 4 * vectors.shape[1]
+    connection.executemany(
+        "INSERT INTO vectors VALUES (?, ?)",
+        ((number, data[at * width : (at + 1) * width]) for at, number in enumerate(numbers)),
+    )
+    connection.executemany(
+        "INSERT INTO chips VALUES (?, ?)",
+        ((number, record.chip) for number, record in zip(numbers, records, strict=True) if record.chip is not None),
+    )
+    journal.append(connection, writer, "added", numbers[0], numbers[-1], len(numbers))
+    return list(numbers)
+
+
+def remove_faces(connection: sqlite3.Connection, writer: str, faces: Sequence[int]) -> None:
+    """Delete faces. Raises UnknownFace, deleting nothing, if one is not there."""
+    wanted = {int(number) for number in faces}
+    listed = (json.dumps(sorted(wanted)),)
+    there = {
+        row[0]
+        for row in connection.execute("SELECT id FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
+    }
+    missing = sorted(wanted - there)
+    if missing:
+        raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
+    connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
+    journal.append_removed(connection, writer, there)
+
+
+def columns(record: FaceRecord, index: int) -> tuple[object, ...]:
+    """Return what the record puts into a row of `faces` after number, person and file; checks it."""
+    try:
+        if record.chip is not None and not (isinstance(record.chip, bytes) and len(record.chip) <= MAX_CHIP):
+            raise ValueError(f"the chip must be at most {MAX_CHIP} bytes of JPEG")
+        return (
+            str(record.source),
+            real(record.position),
+            real(record.time),
+            *box_columns(record.box),
+            _pack_landmarks(record.landmarks),
+            real(record.score),
+            real(record.quality),
+            None if record.track is None else int(record.track),
+        )
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"face {index} of this call: {error}") from None
+
+
+def real(value: float | None) -> float | None:
+    """Return a finite Python float (numpy's do not fit SQLite) or none."""
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a finite number")
+    return number
+
+
+def box_columns(box: Box | None) -> tuple[float | None, float | None, float | None, float | None]:
+    """Return the four columns of a box."""
+    if box is None:
+        return None, None, None, None
+    x, y, width, height = (real(value) for value in box)
+    return x, y, width, height
+
+
+def to_box(x: float | None, y: float | None, width: float | None, height: float | None) -> Box | None:
+    """Return the box of its four columns."""
+    if x is None or y is None or width is None or height is None:
+        return None
+    return x, y, width, height
+
+
+def _pack_landmarks(points: Landmarks | None) -> bytes | None:
+    if points is None:
+        return None
+    flat = [real(value) for point in points for value in point]
+    if len(flat) != 10:
+        raise ValueError(f"landmarks are five points, not {len(flat) / 2:g}")
+    return _LANDMARKS.pack(*flat)
+
+
+def _to_landmarks(packed: bytes | None) -> Landmarks | None:
+    if packed is None:
+        return None
+    v = _LANDMARKS.unpack(packed)
+    return (v[0], v[1]), (v[2], v[3]), (v[4], v[5]), (v[6], v[7]), (v[8], v[9])
+
+
+def faces_of(connection: sqlite3.Connection, person: int | None) -> list[StoredFace]:
+    """Return the faces of a person (none: of nobody) in the order they came, without vectors and chips."""
+    query = f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE f.identity IS ? ORDER BY f.id"  # noqa: S608 - constants
+    rows = connection.execute(query, (person,))
+    return [_to_face(row) for row in rows]
+
+
+def face(connection: sqlite3.Connection, number: int) -> StoredFace:
+    """Return a face with its vector and chip. Raises UnknownFace."""
+    row = connection.execute(
+        f"SELECT {FACE_COLUMNS}, v.vector, c.jpeg FROM {FACES} JOIN vectors v ON v.face = f.id "  # noqa: S608
+        "LEFT JOIN chips c ON c.face = f.id WHERE f.id = ?",
+        (int(number),),
+    ).fetchone()
+    if row is None:
+        raise UnknownFace(f"face {number} is not in the gallery")
+    return _to_face(row[:-2], np.frombuffer(row[-2], "<f4").astype(np.float32), row[-1])
+
+
+def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:
+    number, identity, name, source, position, at, x, y, w, h, landmarks, score, quality, track, created = row
+    return StoredFace(
+        id=number,
+        identity=identity,
+        name=name,
+        source=source,
+        position=position,
+        time=at,
+        box=to_box(x, y, w, h),
+        landmarks=_to_landmarks(landmarks),
+        score=score,
+        quality=quality,
+        track=track,
+        created=created,
+        vector=vector,
+        chip=chip,
+    )

@@ -1,0 +1,147 @@
+"""The tables of format 1, and the checks that a database is one of ours.
+
+`docs/gallery.md` describes the tables to users of the file. A change to them raises `FORMAT` and comes with a step that
+turns the older format into the newer one, and with a stored file of the older one under `tests/index/data/`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import time
+
+from vultus.index.errors import GalleryCorrupt, UnknownFormat
+
+APPLICATION_ID = 0x56554C54  # "VULT"
+FORMAT = 1
+
+# 8 KiB pages: with SQLite's usual 4 KiB a row with a 512-number vector leaves half of every page empty.
+PAGE_SIZE = 8192
+
+TABLES = """
+CREATE TABLE gallery (
+    one      INTEGER PRIMARY KEY CHECK (one = 1),
+    uid      BLOB NOT NULL CHECK (length(uid) = 16),
+    model    TEXT,
+    dim      INTEGER CHECK (dim BETWEEN 1 AND 8192),
+    created  REAL NOT NULL
+) STRICT;
+
+CREATE TABLE identities (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    name     TEXT NOT NULL UNIQUE,
+    created  REAL NOT NULL
+) STRICT;
+
+CREATE TABLE files (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    source   TEXT NOT NULL UNIQUE,
+    size     INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    digest   BLOB NOT NULL,
+    status   TEXT NOT NULL CHECK (status IN ('done', 'refused')),
+    reason   TEXT,
+    faces    INTEGER NOT NULL,
+    at       REAL NOT NULL
+) STRICT;
+
+CREATE TABLE faces (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity  INTEGER REFERENCES identities (id) ON DELETE CASCADE,
+    file      INTEGER REFERENCES files (id) ON DELETE CASCADE,
+    source    TEXT NOT NULL,
+    position  REAL,
+    time      REAL,
+    box_x     REAL,
+    box_y     REAL,
+    box_w     REAL,
+    box_h     REAL,
+    landmarks BLOB CHECK (length(landmarks) = 40),
+    score     REAL,
+    quality   REAL,
+    track     INTEGER,
+    created   REAL NOT NULL
+) STRICT;
+CREATE INDEX faces_by_identity ON faces (identity) WHERE identity IS NOT NULL;
+CREATE INDEX faces_by_file ON faces (file) WHERE file IS NOT NULL;
+CREATE INDEX faces_by_source ON faces (source, time);
+
+CREATE TABLE vectors (
+    face   INTEGER PRIMARY KEY REFERENCES faces (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE chips (
+    face INTEGER PRIMARY KEY REFERENCES faces (id) ON DELETE CASCADE,
+    jpeg BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE sightings (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    run        TEXT NOT NULL,
+    source     TEXT NOT NULL,
+    track      INTEGER NOT NULL,
+    time       REAL NOT NULL,
+    position   REAL,
+    identity   INTEGER REFERENCES identities (id) ON DELETE CASCADE,
+    similarity REAL,
+    box_x      REAL,
+    box_y      REAL,
+    box_w      REAL,
+    box_h      REAL,
+    quality    REAL,
+    UNIQUE (run, source, track)
+) STRICT;
+CREATE INDEX sightings_by_identity ON sightings (identity) WHERE identity IS NOT NULL;
+
+CREATE TABLE changes (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    mark   INTEGER NOT NULL,
+    kind   TEXT NOT NULL CHECK (kind IN ('created', 'added', 'removed', 'dropped', 'merged', 'renamed')),
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    faces  INTEGER NOT NULL,
+    at     REAL NOT NULL,
+    writer TEXT NOT NULL
+) STRICT;
+"""
+
+
+def create(connection: sqlite3.Connection, writer: str) -> None:
+    """Make the tables, inside the caller's transaction, unless another process was faster."""
+    if _number(connection, "application_id"):
+        return
+    for statement in TABLES.split(";"):
+        connection.execute(statement)
+    now = time.time()
+    connection.execute("INSERT INTO gallery VALUES (1, ?, NULL, NULL, ?)", (secrets.token_bytes(16), now))
+    connection.execute(
+        "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?)", (secrets.randbits(63), now, writer)
+    )
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def is_blank(connection: sqlite3.Connection) -> bool:
+    """Whether the database is empty: new, or left by a process that died while making it."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return not tables and not _number(connection, "application_id")
+
+
+def check(connection: sqlite3.Connection, where: str) -> None:
+    """Raise UnknownFormat or GalleryCorrupt unless the database is a gallery that this program reads."""
+    application, version = _number(connection, "application_id"), _number(connection, "user_version")
+    if application != APPLICATION_ID:
+        raise UnknownFormat(f"{where} is an SQLite database of another program, not a gallery; choose another folder")
+    if version > FORMAT:
+        raise UnknownFormat(
+            f"{where} has gallery format {version}, this program reads up to {FORMAT}: "
+            "a newer vultus wrote it; upgrade vultus to open it"
+        )
+    if version < 1:
+        raise GalleryCorrupt(f"{where} says it has gallery format {version}, which never existed; restore a backup")
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {pragma}").fetchone()
+    return int(value)

@@ -1,0 +1,191 @@
+"""The snapshot file: a copy of the index in memory, so that opening does not read every row of the database.
+
+It is derived, and never trusted further than it can be checked: whatever is wrong with it, the index is rebuilt from
+the database. All numbers are little-endian.
+
+| bytes    | type       | meaning                                                              |
+|----------|------------|----------------------------------------------------------------------|
+| 0-7      | 8 bytes    | magic `VULTFACE`                                                     |
+| 8-11     | u32        | version of this table, 1                                             |
+| 12-15    | u32        | CRC-32 of bytes 16 up to the first face                              |
+| 16-31    | 16 bytes   | uid of the gallery                                                   |
+| 32-39    | u64        | sequence number of the last journal row that is in it                |
+| 40-47    | u64        | mark of that row                                                     |
+| 48-55    | f64        | when it was written, seconds since the epoch                         |
+| 56-63    | u64        | n, number of faces                                                   |
+| 64-67    | u32        | dim, numbers in a vector                                             |
+| 68-71    | u32        | CRC-32 of everything from the first face to the end of the file      |
+| 72-75    | u32        | m, bytes of the model's fingerprint; 0 if the gallery names no model |
+| 76-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
+| then     | n × i64    | faces                                                                |
+| then     | n × i64    | their people, 0 for nobody                                           |
+| then     | n·dim × f32| their vectors, each of length 1                                      |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from msgspec import Struct
+
+from vultus.index.errors import StorageError
+from vultus.index.journal import Point
+from vultus.index.store import sync_folder
+from vultus.index.vectors import VectorIndex
+
+NAME = "faces.snapshot"
+MAGIC = b"VULTFACE"
+VERSION = 1
+_FIXED = struct.Struct("<8sII16sQQdQIII")
+_HEAD_CRC_FROM = 16
+_ALIGN = 64
+_MAX_MODEL = 4096
+
+
+class Unusable(Exception):
+    """Why a snapshot cannot be used, in words."""
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """What a snapshot says about itself."""
+
+    uid: bytes
+    model: str | None
+    dim: int
+    count: int
+    point: Point
+    """Place in the gallery's history that it shows."""
+    written: float
+    body_crc: int
+
+    @property
+    def size(self) -> int:
+        """Bytes before the first face."""
+        return _head_size(len((self.model or "").encode()))
+
+
+def read_header(path: Path) -> Header:
+    """Return the header of the snapshot at `path`, checked against its checksum and the file's size."""
+    with _opened(path) as file:
+        return _read_header(file)
+
+
+def load(path: Path, uid: bytes, model: str | None, dim: int) -> tuple[VectorIndex, Header]:
+    """Return the index that the snapshot holds. Raises Unusable unless it is whole and of this gallery and model."""
+    with _opened(path) as file:
+        header = _read_header(file)
+        if header.uid != uid:
+            raise Unusable("it belongs to another gallery")
+        if (header.model, header.dim) != (model, dim):
+            raise Unusable(f"it holds {header.dim} numbers a face of model {header.model}, not {dim} of {model}")
+        file.seek(header.size)
+        body = np.fromfile(file, np.uint8)
+    if len(body) != header.count * (16 + 4 * dim):
+        raise Unusable("it changed while it was read")
+    if zlib.crc32(body.data) != header.body_crc:
+        raise Unusable("its checksum is wrong")
+    count = header.count
+    index = VectorIndex(dim)
+    index.add(
+        body[: 8 * count].view("<i8"),
+        body[8 * count : 16 * count].view("<i8"),
+        body[16 * count :].view("<f4").reshape(count, dim),
+    )
+    return index, header
+
+
+def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point) -> None:
+    """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError."""
+    parts = [np.ascontiguousarray(part).data.cast("B") for part in (index.faces, index.people, index.rows)]
+    body_crc = 0
+    for part in parts:
+        body_crc = zlib.crc32(part, body_crc)
+    name = (model or "").encode()
+    tail = _FIXED.pack(
+        MAGIC, VERSION, 0, uid, point.seq, point.mark, time.time(), len(index), index.dim, body_crc, len(name)
+    )[_HEAD_CRC_FROM:]
+    tail = (tail + name).ljust(_head_size(len(name)) - _HEAD_CRC_FROM, b"\0")
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb", opener=_private) as file:
+            file.write(struct.pack("<8sII", MAGIC, VERSION, zlib.crc32(tail)) + tail)
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"the snapshot {path} could not be written ({error.strerror}); the gallery itself is complete and safe, "
+            "only the next opening takes longer",
+            error.errno or errno.EIO,
+        ) from error
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Keep other processes from writing a snapshot into `folder`; gives false if one does and `wait` is not set."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(handle)  # gives the lock back
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError:
+        raise Unusable("there is none") from None
+    except OSError as error:
+        raise Unusable(f"it cannot be read ({error.strerror})") from error
+
+
+def _read_header(file: BinaryIO) -> Header:
+    fixed = file.read(_FIXED.size)
+    if len(fixed) < _FIXED.size:
+        raise Unusable(f"it ends after {len(fixed)} bytes")
+    magic, version, crc, uid, seq, mark, written, count, dim, body_crc, model_size = _FIXED.unpack(fixed)
+    if magic != MAGIC:
+        raise Unusable("it does not begin like a snapshot")
+    if version != VERSION:
+        raise Unusable(f"it has version {version}, this program reads {VERSION}")
+    if model_size > _MAX_MODEL:
+        raise Unusable(f"it says the model's name has {model_size} bytes")
+    size = _head_size(model_size)
+    head = fixed + file.read(size - _FIXED.size)
+    if zlib.crc32(head[_HEAD_CRC_FROM:]) != crc:
+        raise Unusable("the checksum of its header is wrong")
+    there, said = os.fstat(file.fileno()).st_size, size + count * (16 + 4 * dim)
+    if there != said:
+        raise Unusable(f"it has {there} bytes where {said} are expected")
+    model = head[_FIXED.size : _FIXED.size + model_size].decode("utf-8", "replace") or None
+    return Header(
+        uid=uid, model=model, dim=dim, count=count, point=Point(seq, mark), written=written, body_crc=body_crc
+    )
+
+
+def _head_size(model_size: int) -> int:
+    return -(-(_FIXED.size + model_size) // _ALIGN) * _ALIGN
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

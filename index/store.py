@@ -1,0 +1,289 @@
+"""Connections and transactions: how a process holds the SQLite file, and what SQLite's errors mean.
+
+One connection writes, behind a lock; readers take one from a pool, so that a search never waits for a commit. All of
+them are in WAL mode with `synchronous=FULL`: once `write` has been left without an exception, the data are on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from vultus.index import schema
+from vultus.index.errors import (
+    GalleryBusy,
+    GalleryClosed,
+    GalleryCorrupt,
+    GalleryError,
+    GalleryNotFound,
+    StorageError,
+    UnknownFormat,
+)
+
+DATABASE = "gallery.sqlite3"
+_SCRUB_WAIT_MS = 250
+
+
+class Store:
+    """An open gallery database."""
+
+    def __init__(self, folder: Path, busy_timeout: float) -> None:
+        self.folder = folder
+        self.writer = f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'}) on {socket.gethostname()}"
+        self._timeout = busy_timeout
+        self._process = os.getpid()
+        self._closed = False
+        self._write_lock = threading.Lock()
+        self._pool_lock = threading.Lock()
+        self._pool: list[sqlite3.Connection] = []
+        self._scrub_due = False
+        self._writing = self._connect("rwc")
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool, busy_timeout: float) -> Store:
+        """Open the database of `folder`, made first if it is missing and `create` is set."""
+        made = _prepare(folder, create=create)
+        store = cls(folder, busy_timeout)
+        try:
+            with store._translated():
+                store._settle()
+        except BaseException:
+            store.close()
+            raise
+        if made:
+            sync_folder(folder.parent)
+        return store
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        path = self.folder / DATABASE
+        with self._translated():
+            connection = sqlite3.connect(
+                f"file:{quote(str(path))}?mode={mode}",
+                uri=True,
+                timeout=self._timeout,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA cache_size = -16000")
+            connection.execute("PRAGMA temp_store = MEMORY")  # names must not reach /tmp
+        return connection
+
+    def _settle(self) -> None:
+        """Make the tables of a blank database, refuse a foreign one, and switch to WAL mode."""
+        connection = self._writing
+        if schema.is_blank(connection):
+            connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                schema.create(connection, self.writer)
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+        schema.check(connection, str(self.folder / DATABASE))
+        deadline = time.monotonic() + self._timeout
+        while True:  # SQLite does not wait by itself when somebody else reads at the moment of the switch
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                break
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        if mode != "wal":
+            raise StorageError(
+                f"{self.folder} is on a file system without the shared memory that a gallery needs "
+                "(a network share?); move it to a local disk",
+                errno.ENOTSUP,
+            )
+
+    @property
+    def usable(self) -> bool:
+        """Whether this process opened the store and has not closed it."""
+        return not self._closed and os.getpid() == self._process
+
+    def check_usable(self) -> None:
+        """Raise GalleryClosed after `close`, and in a fork, where the connections belong to the parent."""
+        if self._closed:
+            raise GalleryClosed(f"the gallery {self.folder} is closed")
+        if os.getpid() != self._process:
+            raise GalleryClosed(
+                f"the gallery {self.folder} was opened by process {self._process} before a fork; "
+                "open it again in the child process"
+            )
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for reading; each statement sees the newest commit of any process."""
+        self.check_usable()
+        with self._pool_lock:
+            connection = self._pool.pop() if self._pool else None
+        if connection is None:
+            connection = self._connect("rw")
+        try:
+            with self._translated():
+                yield connection
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            with self._pool_lock:
+                keep = not self._closed
+                if keep:
+                    self._pool.append(connection)
+            if not keep:
+                connection.close()
+
+    @contextlib.contextmanager
+    def write(self, *, scrub: bool = False) -> Iterator[sqlite3.Connection]:
+        """A write transaction: committed and on the disk when left normally, as if it never began otherwise.
+
+        `scrub` says that something is deleted whose bytes must not stay behind in the write-ahead log.
+        """
+        self.check_usable()
+        with self._write_lock, self._translated():
+            self.check_usable()
+            connection = self._writing
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk for one
+                    connection.execute("ROLLBACK")
+                raise
+            if scrub or self._scrub_due:
+                self._scrub_due = not self._scrub(connection)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Keep every process from writing for a moment."""
+        self.check_usable()
+        with self._write_lock, self._translated():
+            self._writing.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                self._writing.execute("ROLLBACK")
+
+    def _scrub(self, connection: sqlite3.Connection) -> bool:
+        """Empty the write-ahead log, where older pages would survive a deletion; false if readers were in the way."""
+        connection.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
+        try:
+            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            # The deletion itself is committed; whatever keeps the log from being emptied now, it stays due.
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
+                raise
+            busy = True
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
+        return not busy
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing. Waits for a write that is under way."""
+        if not self.usable:
+            return
+        with self._write_lock:
+            with self._pool_lock:
+                self._closed = True
+                pool, self._pool = self._pool, []
+            for connection in pool:
+                connection.close()
+            if self._scrub_due:
+                with self._translated():
+                    self._scrub(self._writing)
+            self._writing.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+
+    def _explain(self, error: sqlite3.Error) -> GalleryError:
+        # Errors of the binding itself (a closed connection, say) carry no code.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        path = self.folder / DATABASE
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return GalleryBusy(
+                f"the gallery {self.folder} is busy: another process has been writing to it for {self._timeout:g} s; "
+                f"{self._last_writer()}; try again when it is done"
+            )
+        if code == sqlite3.SQLITE_FULL:
+            return StorageError(
+                f"the disk of {path} is full; nothing of this write was kept, everything acknowledged before is safe; "
+                "free some space and repeat it",
+                errno.ENOSPC,
+            )
+        if code == sqlite3.SQLITE_NOTADB:
+            return UnknownFormat(f"{path} is not an SQLite database, so {self.folder} is no gallery; it was left alone")
+        if code == sqlite3.SQLITE_CORRUPT:
+            return GalleryCorrupt(f"{path} is damaged ({error}); restore a backup")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+            return StorageError(f"{path} cannot be written ({error}); check its owner and the disk", errno.EROFS)
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return StorageError(
+                f"{path} could not be read or written ({error}); check disk, permissions and quota", errno.EIO
+            )
+        return GalleryError(f"the database {path} refused an operation: {error}")
+
+    def _last_writer(self) -> str:
+        """Say who committed last; asked while somebody holds the write lock, which does not keep readers out."""
+        path = self.folder / DATABASE
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0.1)) as db:
+                row = db.execute("SELECT writer, at FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            return f"who wrote last is not known ({error})"
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(row[1]))
+        return f"the last to write was {row[0]}, {when}"
+
+
+def _prepare(folder: Path, *, create: bool) -> bool:
+    """Check that `folder` is a gallery or may become one; return whether the folder was made."""
+    if not folder.exists():
+        if not create:
+            raise GalleryNotFound(
+                f"there is no gallery at {folder}; give the folder of an existing one, "
+                "or index some photos into it first"
+            )
+        try:
+            folder.mkdir(parents=True, mode=0o700, exist_ok=True)  # faces are nobody else's business
+        except OSError as error:
+            raise StorageError(f"the folder {folder} cannot be made: {error.strerror}", error.errno or 0) from error
+        return True
+    if not folder.is_dir():
+        raise UnknownFormat(f"{folder} is a file, but a gallery is a folder; choose another path")
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name != "lost+found")
+    if DATABASE in others:
+        return False
+    if others:
+        raise UnknownFormat(
+            f"{folder} is no gallery: it has no {DATABASE}, but other files ({', '.join(others[:3])}"
+            f"{', …' if len(others) > 3 else ''}); choose an empty or a new folder"
+        )
+    if not create:
+        raise GalleryNotFound(f"{folder} is empty, there is no gallery in it; index some photos into it first")
+    return False
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names that were created or renamed in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

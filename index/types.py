@@ -1,0 +1,152 @@
+"""What goes into a gallery and what comes out of it.
+
+Boxes are `(x, y, width, height)` and landmarks five `(x, y)` points, in pixels of the upright source picture. Times are
+seconds since the epoch, UTC; positions are seconds from the start of a file. Similarities are cosines in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+FileStatus = Literal["done", "refused"]
+FileState = Literal["done", "refused", "changed", "new"]
+
+
+class FaceRecord(Struct, frozen=True, kw_only=True):
+    """What is known of a face beside its vector; all of it optional."""
+
+    source: str = ""
+    """Photo, video or camera it was seen in."""
+    position: float | None = None
+    time: float | None = None
+    box: Box | None = None
+    landmarks: Landmarks | None = None
+    score: float | None = None
+    """Detector confidence, 0..1."""
+    quality: float | None = None
+    track: int | None = None
+    chip: bytes | None = None
+    """The aligned face as a JPEG file, at most 1 MiB."""
+
+
+class StoredFace(FaceRecord, frozen=True, kw_only=True, eq=False):
+    """A face as the gallery holds it."""
+
+    id: int
+    identity: int | None
+    name: str | None
+    created: float
+    vector: np.ndarray | None = None
+    """`(dim,)` float32 of length 1; like `chip`, filled by `Gallery.face` only."""
+
+
+class FileRecord(Struct, frozen=True, kw_only=True):
+    """A file of an archive, as it was when it was read."""
+
+    source: str
+    size: int
+    mtime_ns: int
+    digest: bytes = b""
+    """Any digest of the content, empty if none was taken."""
+
+
+class KnownFile(Struct, frozen=True, gc=False):
+    """What the gallery remembers of a file; short because there are hundreds of thousands of them."""
+
+    size: int
+    mtime_ns: int
+    status: FileStatus
+    faces: int
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """A person."""
+
+    id: int
+    name: str
+    faces: int
+    created: float
+
+
+class Match(Struct, frozen=True, kw_only=True):
+    """An answer to a probe: a person, by the best of the person's faces, or a face without a name."""
+
+    identity: int | None
+    name: str | None
+    similarity: float
+    source: str
+    face_id: int
+    position: float | None = None
+    time: float | None = None
+    box: Box | None = None
+
+
+class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which faces a search looks at; fields that are set must all hold."""
+
+    labelled: bool | None = None
+    """True: faces of named people only; False: faces without a name only."""
+    source: str | None = None
+    """Sources that begin with this, for instance a folder."""
+    after: float | None = None
+    """Faces whose time is this or later; faces without a time are left out."""
+    before: float | None = None
+    """Faces whose time is earlier than this; faces without a time are left out."""
+
+
+class Sighting(Struct, frozen=True, kw_only=True):
+    """Somebody was seen by a camera or in a video: one row for each (run, source, track)."""
+
+    run: str
+    """Name of the job, so that track numbers of two jobs do not meet."""
+    source: str
+    track: int
+    time: float
+    position: float | None = None
+    identity: int | None = None
+    similarity: float | None = None
+    box: Box | None = None
+    quality: float | None = None
+    id: int = 0
+    """Given by the gallery; rises with every write, so that the last one read is a cursor."""
+    name: str | None = None
+    """Filled on reading: what the person is called now."""
+
+
+class Stats(Struct, frozen=True, kw_only=True):
+    """Figures of a gallery."""
+
+    identities: int
+    faces: int
+    unlabelled: int
+    files: int
+    sightings: int
+    bytes_per_vector: int
+    """In memory once the index is loaded."""
+    index: str
+    model: str | None
+    dim: int | None
+    last_snapshot: float | None
+    """When the snapshot on disk was written; none if there is none."""
+    size_bytes: int
+    """Of all files of the gallery."""
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What `Gallery.verify` found."""
+
+    faces: int
+    problems: tuple[str, ...]
+    """In words, empty if all is well."""
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.problems
