@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import shutil
@@ -15,11 +14,17 @@ from msgspec import Struct
 
 from vultus.cli.console import print_json, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.address import redact, redact_text
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
 from vultus.index import Gallery, GalleryError
 from vultus.native import cpu_features
+from vultus.pipeline.errors import RefusedInput
+from vultus.stages.camera import probe
+from vultus.stages.photo import HEIC
 from vultus.weights import Registry
+
+_LOW_DISK_GB = 5.0
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -60,10 +65,66 @@ def doctor(ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, 
 def _machine() -> Iterator[Finding]:
     features = cpu_features()
     usable = len(os.sched_getaffinity(0))
-    yield Finding(check="processor", state="ok", detail=f"{platform.machine()}, {usable} usable processors")
-    yield Finding(check="engine", state="ok", detail=str(features))
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("vultus", "numpy", "faiss-cpu", "av", "onnxruntime", "opencv-python-headless", "pyzmq")
-    )
+    yield Finding(check="processor", state="ok", detail=f"{platform.machine()}, {usable} usable")
+    fast = [isa for isa in features["isas"] if isa != "scalar"]
+    if fast:
+        yield Finding(check="engine", state="ok", detail=f"runs with {fast[-1]}")
+    else:
+        remedy = "use a processor with AVX2 and FMA (any since 2015), or let the virtual machine pass them through"
+        yield Finding(check="engine", state="note", detail="plain C only, several times slower", remedy=remedy)
+    packages = ("vultus", "numpy", "faiss-cpu", "av", "onnxruntime", "opencv-python-headless", "pyzmq")
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     yield Finding(check="build", state="ok", detail=f"Python {platform.python_version()}, {versions}")
+    if HEIC:
+        yield Finding(check="HEIC photos", state="ok", detail="pillow-heif is installed")
+    else:
+        remedy = "pip install 'vultus[heic]'"
+        yield Finding(check="HEIC photos", state="note", detail="would be refused", remedy=remedy)
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    for check in Registry(data_folder()).verify((config.models.detector, config.models.embedder)):
+        if check.state == "ok":
+            yield Finding(check=check.name, state="ok", detail=check.detail)
+        else:
+            remedy = f"vultus models pull {check.name}"
+            yield Finding(check=check.name, state="bad", detail=f"{check.state}: {check.detail}", remedy=remedy)
+
+
+def _gallery(folder: Path) -> Finding:
+    if not folder.exists():
+        remedy = "vultus index PATH, or vultus people enrol NAME PHOTO, makes it"
+        return Finding(check="gallery", state="note", detail=f"{folder}: not made yet", remedy=remedy)
+    free = shutil.disk_usage(folder).free / 1e9
+    try:
+        with Gallery.open(folder, create=False) as gallery:
+            stats = gallery.stats()
+    except (GalleryError, OSError) as error:
+        return Finding(check="gallery", state="bad", detail=str(error), remedy="vultus gallery verify says more")
+    detail = f"{folder}: {stats.identities} people, {stats.faces} faces, {free:.0f} GB free"
+    if free < _LOW_DISK_GB:
+        return Finding(check="gallery", state="note", detail=detail, remedy="free some space on this disk")
+    return Finding(check="gallery", state="ok", detail=detail)
+
+
+def _camera(address: str, config: Config) -> Finding:
+    name = redact(address)
+    try:
+        probe(address, config)
+    except (RefusedInput, ValueError, OSError) as error:
+        return Finding(check=name, state="bad", detail=redact_text(str(error)), remedy=_remedy(str(error)))
+    return Finding(check=name, state="ok", detail="answers and sends pictures")
+
+
+def _remedy(said: str) -> str:
+    """What to try next, by what went wrong."""
+    for word, remedy in (
+        ("password", "put the right user and password into the address: rtsp://USER:PASSWORD@HOST/PATH"),
+        ("refused", "is the camera on, is the port right (RTSP: 554), does a firewall stand between?"),
+        ("not known", "use the camera's IP address, or mend the name service"),
+        ("path", "look the stream's path up in the camera's manual"),
+        ("no answer", "is the camera reachable from this machine (ping), and is RTSP switched on in its settings?"),
+    ):
+        if word in said:
+            return remedy
+    return "does another player show this address from this machine?"

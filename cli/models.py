@@ -10,7 +10,7 @@ from vultus.cli.console import print_json, progress, say, table
 from vultus.cli.options import json_option
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Models
-from vultus.weights import Registry
+from vultus.weights import Model, Registry
 
 _DEFAULTS = (Models().detector, Models().embedder)
 
@@ -63,24 +63,28 @@ def list_models(as_json: bool) -> None:
 @json_option
 def pull(names: tuple[str, ...], from_dir: Path | None, as_json: bool) -> None:
     """Fetch models by NAME; without a name, the two that vultus uses by default."""
-    fetch(names or _DEFAULTS, from_dir=from_dir, as_json=as_json)
-
-
-def fetch(names: tuple[str, ...], *, from_dir: Path | None = None, as_json: bool = False) -> None:
-    """Pull with a progress bar and say where the files lie."""
-    registry = Registry(data_folder())
-    with progress(visible=not as_json) as bar:
-        task = bar.add_task("models", total=len(names))
-        fetched = []
-        for name in names:
-            bar.update(task, description=name)
-            fetched.extend(registry.pull([name], from_dir=from_dir))
-            bar.advance(task)
+    fetched = _fetch(names or _DEFAULTS, from_dir=from_dir, visible=not as_json)
     if as_json:
-        print_json([{"name": model.name, "path": str(model.path), "fingerprint": model.fingerprint} for model in fetched])
-        return
-    for model in fetched:
-        say(f"{model.name}: ready, {model.licence}, {model.path}")
+        print_json([{"name": one.name, "path": str(one.path), "fingerprint": one.fingerprint} for one in fetched])
+
+
+def fetch_defaults() -> None:
+    """Pull the default models, with a progress bar, and say where they lie."""
+    _fetch(_DEFAULTS)
+
+
+def _fetch(names: tuple[str, ...], *, from_dir: Path | None = None, visible: bool = True) -> list[Model]:
+    with progress(visible=visible) as bar:
+        tasks = {name: bar.add_task(name, total=1.0) for name in names}
+
+        def report(name: str, step: str, share: float) -> None:
+            bar.update(tasks[name], description=f"{name}: {step}", completed=share)
+
+        fetched = Registry(data_folder()).pull(names, from_dir=from_dir, progress=report)
+    if visible:
+        for model in fetched:
+            say(f"{model.name}: ready, {model.licence}, {model.path}")
+    return fetched
 
 
 @models.command()
