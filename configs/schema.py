@@ -7,8 +7,7 @@ Lengths are pixels, times are seconds unless a name ends in `_ms`, similarities 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -171,9 +170,8 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         # Tracebacks and logs show this; the address may hold a password.
         return f"Source(address={redact(self.address)!r}, name={self.name!r})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, str | None]]:
-        yield "address", redact(self.address)
-        yield "name", self.name
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("address", redact(self.address)), ("name", self.name)]
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -25,20 +24,15 @@ def matches(path: Path, sha256: str, size: int) -> bool:
 def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that after a crash there is the old file or the new one, never a part.
 
-    The folder is synced too: until then a rename may be undone by a power cut.
+    The folder is synced too: until then a rename may be undone by a power cut. The part has one name, which a killed
+    process leaves behind and the next one writes over, so the caller holds the folder with `locked`.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
