@@ -142,7 +142,8 @@ def cpu_name() -> str:
     fields = dict(line.split(":", 1) for line in info.split("\n\n")[0].splitlines() if ":" in line)
     fields = {key.strip(): value.strip() for key, value in fields.items()}
     known = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni")
-    return f"{fields.get('model name', 'unknown')} [{' '.join(flag for flag in known if flag in fields.get('flags', '').split())}]"
+    flags = [flag for flag in known if flag in fields.get("flags", "").split()]
+    return f"{fields.get('model name', 'unknown')} [{' '.join(flags)}]"
 
 
 def text(report: dict[str, object]) -> str:

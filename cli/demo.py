@@ -140,14 +140,14 @@ def _watch(config: Config, film: Path) -> list[Sighting]:
     """The last word on every track, in order of time; printed as a line when it comes."""
     items = [found.item(number) for number, found in enumerate(find([str(film)]), 1) if isinstance(found, Found)]
     last: dict[int, Sighting] = {}
-    with Pipeline(config, config.pipeline.watch, live_sources=0, has_files=True) as pipeline:
-        with stopped_by_signals(pipeline) as signals:
-            for result in pipeline.run(items):
-                if isinstance(result, Sighting):
-                    first = last.get(result.track, result)
-                    last[result.track] = msgspec.structs.replace(result, position=first.position)
-                elif not isinstance(result, ItemDone):
-                    tell(result)
+    pipeline = Pipeline(config, config.pipeline.watch, live_sources=0, has_files=True)
+    with pipeline, stopped_by_signals(pipeline) as signals:
+        for result in pipeline.run(items):
+            if isinstance(result, Sighting):
+                first = last.get(result.track, result)
+                last[result.track] = msgspec.structs.replace(result, position=first.position)
+            elif not isinstance(result, ItemDone):
+                tell(result)
     if signals:
         raise click.Abort
     return sorted(last.values(), key=lambda one: (one.position or 0.0, one.track))

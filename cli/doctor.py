@@ -42,7 +42,9 @@ class Finding(Struct, frozen=True, kw_only=True):
 @config_option
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def doctor(
+    ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, config_file: Path | None, as_json: bool
+) -> None:
     """Check processor, build, models, gallery, and whether each camera URL answers; say the remedy where one is needed.
 
     Exit code 1 if something will not work as it is.
@@ -58,7 +60,9 @@ def doctor(ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, 
     if as_json:
         print_json(findings)
     else:
-        table("", ("check", "", "found", "remedy"), ((one.check, one.state, one.detail, one.remedy) for one in findings))
+        table(
+            "", ("check", "", "found", "remedy"), ((one.check, one.state, one.detail, one.remedy) for one in findings)
+        )
     ctx.exit(1 if any(one.state == "bad" for one in findings) else 0)
 
 

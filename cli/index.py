@@ -17,7 +17,7 @@ from vultus.cli.options import config_option, configured, gallery_option, json_o
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
 from vultus.index import Gallery, KnownFile
-from vultus.pipeline.messages import Item, ItemDone
+from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.sources import Unusable, find
 from vultus.weights import Registry
@@ -103,15 +103,15 @@ class IndexJob:
             counter = Thread(target=self._count, args=(bar, task, ended), daemon=True)
             counter.start()
             try:
-                with Pipeline(config, config.pipeline.index, live_sources=0, has_files=True) as pipeline:
-                    with stopped_by_signals(pipeline) as signals:
-                        for result in pipeline.run(self._items()):
-                            if isinstance(result, ItemDone):
-                                self._ended(result)
-                            else:
-                                tell(result)  # type: ignore[arg-type]  # archives give no sightings
-                            seen = self.counts["done"] + self.counts["already"] + len(self.refused)
-                            bar.update(task, completed=seen, description=f"{self.counts['faces']} faces")
+                pipeline = Pipeline(config, config.pipeline.index, live_sources=0, has_files=True)
+                with pipeline, stopped_by_signals(pipeline) as signals:
+                    for result in pipeline.run(self._items()):
+                        if isinstance(result, ItemDone):
+                            self._ended(result)
+                        elif isinstance(result, SourceState | WorkerState):
+                            tell(result)
+                        seen = self.counts["done"] + self.counts["already"] + len(self.refused)
+                        bar.update(task, completed=seen, description=f"{self.counts['faces']} faces")
             finally:
                 ended.set()
                 counter.join()

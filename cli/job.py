@@ -33,7 +33,9 @@ def tell(state: SourceState | WorkerState) -> None:
     """A camera that came or went, or a process that died, as a line for the person at the terminal."""
     if isinstance(state, WorkerState):
         what = "died and is started again" if state.state == "died" else "runs again"
-        say(f"process {state.group}[{state.worker}] {what}{': ' + state.reason if state.reason else ''}", style="yellow")
+        say(
+            f"process {state.group}[{state.worker}] {what}{': ' + state.reason if state.reason else ''}", style="yellow"
+        )
     elif state.state == "connected":
         say(f"{state.source}: connected", style="green")
     elif state.state == "lost":

@@ -94,7 +94,8 @@ def _told(error: Exception) -> str:
     text = " ".join(str(error).split())
     if text and (module.startswith("vultus.") or isinstance(error, OSError)):
         return text
-    return f"internal error: {type(error).__name__}: {text} (run `vultus --debug ...` for the details and please report it)"
+    name = type(error).__name__
+    return f"internal error: {name}: {text} (`vultus --debug ...` shows the details; please report it)"
 
 
 if __name__ == "__main__":

@@ -31,9 +31,16 @@ def list_people(gallery_dir: Path | None, config_file: Path | None, as_json: boo
     with Gallery.open(folder, create=False) as gallery:
         everybody = gallery.identities()
     if as_json:
-        print_json([{"identity": one.id, "name": one.name, "faces": one.faces, "created": utc(one.created)} for one in everybody])
+        print_json(
+            [
+                {"identity": one.id, "name": one.name, "faces": one.faces, "created": utc(one.created)}
+                for one in everybody
+            ]
+        )
         return
-    table("", (">id", "name", ">faces", "since"), ((one.id, one.name, one.faces, utc(one.created)) for one in everybody))
+    table(
+        "", (">id", "name", ">faces", "since"), ((one.id, one.name, one.faces, utc(one.created)) for one in everybody)
+    )
 
 
 @people.command()
@@ -92,7 +99,9 @@ def enrol(
     identity = None
     if chosen:
         with Gallery.open(folder, model=fingerprint) as gallery:
-            identity = gallery.enrol(name, [face.vector for _, face in chosen], [_stored(path, face) for path, face in chosen])
+            identity = gallery.enrol(
+                name, [face.vector for _, face in chosen], [_stored(path, face) for path, face in chosen]
+            )
     if as_json:
         print_json(
             {

@@ -19,7 +19,13 @@ from vultus.stages.finder import FaceFinder, FoundFace
 @click.option("-k", "k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Matches for each face.")
 @gallery_option
 @config_option
-@click.option("--out", "out_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the picture with boxes and names.")
+@click.option(
+    "--out",
+    "out_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the picture with boxes and names.",
+)
 @json_option
 def query(
     image: Path,
@@ -44,7 +50,9 @@ def query(
         threshold = finder.threshold
         model = finder.model.name
     if out_file is not None:
-        save_marked(picture, [_mark(face, matches, threshold) for face, matches in zip(faces, found, strict=True)], out_file)
+        save_marked(
+            picture, [_mark(face, matches, threshold) for face, matches in zip(faces, found, strict=True)], out_file
+        )
         say(f"wrote {out_file}")
     if as_json:
         print_json(
@@ -69,7 +77,12 @@ def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshol
         f"Face {number} at {x},{y} {w}×{h}, quality {face.quality:.2f}: {verdict}",
         (">similarity", "who", "", "seen in"),
         (
-            (f"{match.similarity:.3f}", match.name or "(no name)", "match" if match.similarity >= threshold else "", match.source)
+            (
+                f"{match.similarity:.3f}",
+                match.name or "(no name)",
+                "match" if match.similarity >= threshold else "",
+                match.source,
+            )
             for match in matches
         ),
     )

@@ -65,18 +65,18 @@ def watch(
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
     done = 0
     live = sum(item.live for item in items)
-    with Pipeline(config, config.pipeline.watch, live_sources=live, has_files=live < len(items)) as pipeline:
-        with stopped_by_signals(pipeline):
-            for result in pipeline.run(items, seconds=seconds):
-                if isinstance(result, Sighting):
-                    _print(result, as_json=as_json)
-                elif isinstance(result, ItemDone):
-                    done += result.status != "refused"
-                    if result.status == "refused":
-                        refused.append(f"{result.source}: {result.reason}")
-                        say(f"refused: {refused[-1]}", style="yellow")
-                else:
-                    tell(result)
+    pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=live < len(items))
+    with pipeline, stopped_by_signals(pipeline):
+        for result in pipeline.run(items, seconds=seconds):
+            if isinstance(result, Sighting):
+                _print(result, as_json=as_json)
+            elif isinstance(result, ItemDone):
+                done += result.status != "refused"
+                if result.status == "refused":
+                    refused.append(f"{result.source}: {result.reason}")
+                    say(f"refused: {refused[-1]}", style="yellow")
+            else:
+                tell(result)
     if refused:
         ctx.exit(1 if done or live else 2)
 
@@ -119,7 +119,15 @@ def _print(sighting: Sighting, *, as_json: bool) -> None:
             }
         )
         return
-    when = time.strftime("%H:%M:%S", time.localtime(sighting.time)) if sighting.position is None else clock(sighting.position)
+    when = (
+        time.strftime("%H:%M:%S", time.localtime(sighting.time))
+        if sighting.position is None
+        else clock(sighting.position)
+    )
     who = sighting.name if sighting.name is not None else "unknown"
     near = "" if sighting.similarity is None else f"{sighting.similarity:5.2f}"
-    out.print(f"{when:>10}  {near:>5}  {who:<24} {sighting.source} (track {sighting.track})", markup=False, style=None if sighting.name else "dim")
+    out.print(
+        f"{when:>10}  {near:>5}  {who:<24} {sighting.source} (track {sighting.track})",
+        markup=False,
+        style=None if sighting.name else "dim",
+    )

@@ -80,7 +80,11 @@ def test_only_the_configuration_loader_reads_the_environment() -> None:
         for part in MAY_IMPORT
         for path in sources(part)
         for node in ast.walk(ast.parse(path.read_text()))
-        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and getattr(node.value, "id", "") == "os")
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr in ("environ", "getenv")
+            and getattr(node.value, "id", "") == "os"
+        )
     }
     assert readers <= {"configs/loader.py"}
 

@@ -60,7 +60,9 @@ def test_enrol_show_rename_delete(vultus: Run, samples: tuple[Path, Any], tmp_pa
         "people", "enrol", "Zoë", folder / "person_a_1.jpg", folder / "person_a_2.jpg", "--gallery", gallery, "--json"
     ).json
     assert len(enrolled["enrolled"]) == 2
-    partly = vultus("people", "enrol", "Group", folder / "t1.jpg", folder / "impostor_1.jpg", "--gallery", gallery, code=1)
+    partly = vultus(
+        "people", "enrol", "Group", folder / "t1.jpg", folder / "impostor_1.jpg", "--gallery", gallery, code=1
+    )
     assert "t1.jpg" in partly.err
     assert "6 faces" in partly.err
     vultus("people", "rename", "Zoë", "Zoe", "--gallery", gallery)
