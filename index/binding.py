@@ -6,6 +6,7 @@ import sqlite3
 
 import numpy as np
 
+from vultus.index.embedding import check_dim
 from vultus.index.errors import ModelMismatch
 from vultus.index.store import Store
 
@@ -35,5 +36,4 @@ def bind_dim(connection: sqlite3.Connection, vectors: np.ndarray) -> None:
         return
     connection.execute("UPDATE gallery SET dim = ? WHERE dim IS NULL", (vectors.shape[1],))
     (dim,) = connection.execute("SELECT dim FROM gallery").fetchone()
-    if dim != vectors.shape[1]:
-        raise ValueError(f"vectors have {vectors.shape[1]} numbers each, but this gallery's have {dim}: another model?")
+    check_dim(vectors, dim)

@@ -23,8 +23,8 @@ def normalised(vectors: ArrayLike, dim: int | None, what: str = "vectors") -> np
         return np.empty((0, dim or 1), np.float32)
     if rows.ndim != 2 or not 1 <= rows.shape[1] <= MAX_DIM:
         raise ValueError(f"{what} must have the shape (n, dim) with dim from 1 to {MAX_DIM}, not {rows.shape}")
-    if dim is not None and rows.shape[1] != dim:
-        raise ValueError(f"{what} have {rows.shape[1]} numbers each, but this gallery's have {dim}: another model?")
+    if dim is not None:
+        check_dim(rows, dim, what)
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         raise ValueError(f"row {int(np.argmin(finite))} of {what} holds a NaN or infinity")
@@ -33,3 +33,9 @@ def normalised(vectors: ArrayLike, dim: int | None, what: str = "vectors") -> np
         raise ValueError(f"row {int(np.argmin(lengths))} of {what} is all zeros and points nowhere")
     np.divide(rows, lengths[:, None], out=rows, casting="same_kind")
     return rows
+
+
+def check_dim(rows: np.ndarray, dim: int, what: str = "vectors") -> None:
+    """Raise ValueError unless `rows` have the gallery's `dim`."""
+    if rows.shape[1] != dim:
+        raise ValueError(f"{what} have {rows.shape[1]} numbers each, but this gallery's have {dim}: another model?")

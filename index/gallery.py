@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -161,7 +162,7 @@ class Gallery:
             people.remove(connection, self._store.writer, identity)
 
     def remove_faces(self, faces: Sequence[int]) -> None:
-        """Delete faces by number; a person without faces stays. If one is not there, UnknownFace, and none is deleted."""
+        """Delete faces by number; a person without faces stays. If one is not there: UnknownFace, and none goes."""
         with self._store.write(scrub=True) as connection:
             people.remove_faces(connection, self._store.writer, faces)
 
@@ -213,14 +214,12 @@ class Gallery:
         """
         if k < 1:
             raise ValueError(f"k is how many matches to return, at least 1, not {k}")
+        probes = normalised(vectors, None, "probes")
         with self._store.read() as connection:
-            probes = normalised(vectors, bound_to(connection)[2], "probes")
             for _ in range(_ATTEMPTS):
                 self._live.catch_up(connection)
                 allowed = search.allowed_faces(connection, where)
                 with self._live.reading() as index:
-                    if index.dim != probes.shape[1]:
-                        probes = probes if not len(index) else normalised(probes, index.dim, "probes")
                     ranked = search.rank(index, probes, k, threshold, allowed)
                 matches = search.describe(connection, ranked)
                 if matches is not None:
@@ -237,11 +236,12 @@ class Gallery:
         vectors: ArrayLike,
         faces: Sequence[FaceRecord] | None = None,
         label: str | None = None,
+        labelled: Sequence[int] | None = None,
     ) -> int:
         """Store the faces of a file and mark it done, in one transaction; return how many faces it has.
 
         Faces that an earlier commit of the same source stored are replaced. With `label`, all of them are enrolled
-        under this name. Records without a source get the file's.
+        under this name, or those at the positions `labelled`. Records without a source get the file's.
         """
         name = None if label is None else people.clean_name(label)
         rows, records = self._checked(vectors, faces, record.source)
@@ -251,7 +251,9 @@ class Gallery:
             if len(rows):
                 bind_dim(connection, rows)
                 owner = None if name is None else people.ensure(connection, [name])[name]
-                people.add_faces(connection, self._store.writer, rows, records, [owner] * len(rows), number)
+                meant = range(len(rows)) if labelled is None else labelled
+                owners = [owner if position in meant else None for position in range(len(rows))]
+                people.add_faces(connection, self._store.writer, rows, records, owners, number)
         return len(rows)
 
     def refuse_file(self, record: FileRecord, reason: str) -> None:
@@ -325,7 +327,7 @@ class Gallery:
             model=model,
             dim=dim,
             last_snapshot=last_snapshot,
-            size_bytes=sum(entry.stat().st_size for entry in os.scandir(self.path) if entry.is_file()),
+            size_bytes=_size(self.path),
         )
 
     def verify(self) -> Report:
@@ -363,3 +365,11 @@ class Gallery:
         if source:
             faces = [face if face.source else msgspec.structs.replace(face, source=source) for face in faces]
         return rows, faces
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):  # a log or a temporary file that another process just removed
+            total += entry.stat().st_size
+    return total

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,8 @@ _SHARE = 0.1
 _CHUNK = 8192
 _LAST = 2**63 - 1
 _GONE = -1
+_LENGTH_ERROR = 1e-4
+"""Of the square of a stored vector's length; rounding makes it 1e-6 at most."""
 
 
 class LiveIndex:
@@ -72,9 +74,13 @@ class LiveIndex:
             with self._lock.writing():
                 self._index, self._point = index, newest
             return
-        chunks = added_faces(connection, changes)
+        chunks = added_faces(connection, index.dim, changes)
         with self._lock.writing():
-            apply(index, changes, chunks)
+            try:
+                apply(index, changes, chunks)
+            except BaseException:
+                self._index = None  # half applied (out of memory, say): the next search loads it anew
+                raise
             self._point = newest
 
     @contextlib.contextmanager
@@ -85,10 +91,10 @@ class LiveIndex:
                 raise RuntimeError("the index was never caught up with the database")
             yield self._index
 
-    def digest(self) -> tuple[Point, int]:
-        """Return the place in history that the index shows, and the CRC of what it holds."""
+    def digest(self) -> int:
+        """Return the CRC of what the index holds."""
         with self._following, self.reading() as index:
-            return self._point, index.digest()
+            return index.digest()
 
     def write_snapshot(self, *, wait: bool) -> bool:
         """Write the current state as a snapshot; false if another process is doing so and `wait` is not set."""
@@ -137,7 +143,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
         changes = journal.since(connection, header.point)
         if changes is None:
             raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
-        apply(index, changes, added_faces(connection, changes))
+        apply(index, changes, added_faces(connection, dim, changes))
         (faces,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
         if len(index) != faces:
             raise snapshot.Unusable(f"with it the index has {len(index)} faces, the database {faces}")
@@ -146,7 +152,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
         level = logging.WARNING if path.exists() else logging.DEBUG
         _log.log(level, "the snapshot %s is not used: %s; reading the database instead", path, reason)
         index, origin = VectorIndex(dim), "database"
-        for chunk in faces_between(connection, 0, _LAST):
+        for chunk in faces_between(connection, dim, 0, _LAST):
             index.add(*chunk)
     _log.debug("%d faces loaded from the %s in %.3f s", len(index), origin, time.perf_counter() - begun)
     return index, origin
@@ -156,8 +162,8 @@ Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Faces, people and vectors, as `VectorIndex.add` wants them."""
 
 
-def faces_between(connection: sqlite3.Connection, first: int, last: int) -> Iterator[Chunk]:
-    """Read the faces with numbers from `first` to `last`, as they are now."""
+def faces_between(connection: sqlite3.Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
+    """Read the faces with numbers from `first` to `last`, as they are now. Raises GalleryCorrupt for a bad vector."""
     cursor = connection.execute(
         "SELECT v.face, ifnull(f.identity, ?), v.vector FROM vectors v JOIN faces f ON f.id = v.face "
         "WHERE v.face BETWEEN ? AND ? ORDER BY v.face",
@@ -165,19 +171,32 @@ def faces_between(connection: sqlite3.Connection, first: int, last: int) -> Iter
     )
     while rows := cursor.fetchmany(_CHUNK):
         faces, people, blobs = zip(*rows, strict=True)
-        if len(set(map(len, blobs))) != 1:
-            raise GalleryCorrupt(f"vectors of faces {faces[0]} to {faces[-1]} differ in length; run verify")
-        vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(faces), -1)
+        vectors, bad = unpack(blobs, dim)
+        if len(bad):
+            raise GalleryCorrupt(
+                f"the vector of face {faces[bad[0]]} is damaged; `Gallery.verify` lists all such faces, "
+                "remove them or restore a backup"
+            )
         yield np.array(faces, np.int64), np.array(people, np.int64), vectors
 
 
-def added_faces(connection: sqlite3.Connection, changes: list[Change]) -> list[Chunk]:
+def unpack(blobs: Sequence[bytes], dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return stored vectors as `(n, dim)` float32, and which of them have another size or not the length 1."""
+    vectors = np.zeros((len(blobs), dim), np.float32)
+    whole = np.flatnonzero(np.array([len(blob) for blob in blobs]) == 4 * dim)
+    vectors[whole] = np.frombuffer(b"".join([blobs[at] for at in whole.tolist()]), "<f4").reshape(len(whole), dim)
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.einsum("nd,nd->n", vectors, vectors)
+        return vectors, np.flatnonzero(~(np.abs(squares - 1.0) <= _LENGTH_ERROR))
+
+
+def added_faces(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> list[Chunk]:
     """Read the faces that `changes` added and that still exist.
 
     Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
     """
     added = [change for change in changes if change.kind == "added"]
-    return list(faces_between(connection, added[0].first, added[-1].last)) if added else []
+    return list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else []
 
 
 def apply(index: VectorIndex, changes: list[Change], chunks: list[Chunk]) -> None:

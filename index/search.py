@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vultus.index.archive import prefix_range
+from vultus.index.embedding import check_dim
 from vultus.index.types import Match, Where
 from vultus.index.people import to_box
 from vultus.index.vectors import NOBODY, VectorIndex
@@ -33,43 +34,40 @@ def rank(
     mask = None if allowed is None else np.isin(index.faces, allowed)
     total = len(index) if mask is None else int(np.count_nonzero(mask))
     answers: list[list[Ranked]] = [[] for _ in probes]
-    undecided, fetch = np.arange(len(probes)), min(total, 4 * k + 32)
-    while total and len(undecided):
-        later: list[np.ndarray] = []
+    if not total:
+        return answers
+    check_dim(probes, index.dim, "probes")
+    undecided, fetch = list(range(len(probes))), min(total, 4 * k + 32)
+    while undecided:
+        later: list[int] = []
         step = max(1, _BUDGET // fetch)
         for start in range(0, len(undecided), step):
             part = undecided[start : start + step]
-            later.append(part[~_try(index, probes, part, k, threshold, mask, fetch, fetch == total, answers)])
-        undecided, fetch = np.concatenate(later), min(total, fetch * _MORE)
+            tried = _among_nearest(index, probes[part], fetch, mask, k, threshold)
+            for probe, (best, bound) in zip(part, tried, strict=True):
+                answers[probe] = best
+                worst = best[-1][2] if len(best) == k else -np.inf if threshold is None else threshold
+                if bound >= worst and fetch < total:
+                    later.append(probe)
+        undecided, fetch = later, min(total, fetch * _MORE)
     return answers
 
 
-def _try(
-    index: VectorIndex,
-    probes: np.ndarray,
-    part: np.ndarray,
-    k: int,
-    threshold: float | None,
-    mask: np.ndarray | None,
-    fetch: int,
-    everything: bool,
-    answers: list[list[Ranked]],
-) -> np.ndarray:
-    """Rank the probes `part` by their best `fetch` faces; return which of them are decided."""
-    rough, rows = index.search(probes[part], fetch, mask)
-    exact = index.exact(probes[part], rows)
+def _among_nearest(
+    index: VectorIndex, probes: np.ndarray, fetch: int, mask: np.ndarray | None, k: int, threshold: float | None
+) -> Iterator[tuple[list[Ranked], float]]:
+    """Rank the best `fetch` faces; yield for each probe the best people among them, and how near any other face is.
+
+    That bound is the last face's similarity, plus FAISS's rounding.
+    """
+    rough, rows = index.search(probes, fetch, mask)
+    exact = index.exact(probes, rows)
     order = np.lexsort((index.faces[rows], -exact), axis=-1)
-    rows, exact = np.take_along_axis(rows, order, axis=1), np.take_along_axis(exact, order, axis=1)
-    # What was not fetched is at most as near as the last that was, within FAISS's rounding.
+    rows = np.take_along_axis(rows, order, axis=1)
+    table = (index.faces[rows], index.people[rows], np.take_along_axis(exact, order, axis=1))
     bounds = rough[:, -1] + index.dim * np.finfo(np.float32).eps
-    faces, people = index.faces[rows].tolist(), index.people[rows].tolist()
-    decided = np.empty(len(part), bool)
-    for at, probe in enumerate(part.tolist()):
-        best = _best_of_each(faces[at], people[at], exact[at].tolist(), k, threshold)
-        answers[probe] = best
-        worst = best[-1][2] if len(best) == k else -np.inf if threshold is None else threshold
-        decided[at] = everything or bounds[at] < worst
-    return decided
+    for faces, people, similarities, bound in zip(*(part.tolist() for part in table), bounds.tolist(), strict=True):
+        yield _best_of_each(faces, people, similarities, k, threshold), bound
 
 
 def _best_of_each(

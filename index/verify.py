@@ -8,38 +8,32 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vultus.index import snapshot
-from vultus.index.journal import Point
-from vultus.index.live import LiveIndex, bound_to
+from vultus.index import journal, snapshot
+from vultus.index.errors import GalleryCorrupt
+from vultus.index.live import LiveIndex, bound_to, unpack
 from vultus.index.store import Store
 from vultus.index.types import Report
 from vultus.index.vectors import DIGEST_BLOCK, NOBODY, digest_block
 
 _MOST = 20
 """Problems of one sort that are listed."""
-_LENGTH_ERROR = 1e-4
 
 
 def verify(store: Store, live: LiveIndex) -> Report:
     """Check the gallery and say what is wrong with it."""
     begun = time.perf_counter()
-    problems: list[str] = []
-    with store.read() as connection:
-        connection.execute("BEGIN")
-        problems += _database(connection)
-        connection.execute("ROLLBACK")
-        if problems:  # what cannot be read reliably cannot be compared
-            return Report(faces=0, problems=tuple(problems), seconds=time.perf_counter() - begun)
-        with store.frozen():
-            live.catch_up(connection)
-            point, in_memory = live.digest()
-            connection.execute("BEGIN")
-            connection.execute("SELECT count(*) FROM gallery").fetchone()  # pins this state for the reads below
-        faces, in_database = _vectors(connection, problems)
-        if not problems and in_memory != in_database:
-            problems.append(f"the index in memory differs from the database at change {point.seq}; open it again")
-        problems += _snapshot(store, connection, point)
-        connection.execute("ROLLBACK")
+    faces = 0
+    with store.read() as connection, store.read() as other:
+        problems = list(_database(connection))
+        if not problems:  # what cannot be read reliably cannot be compared
+            with store.frozen():
+                connection.execute("BEGIN")
+                newest = journal.newest(connection)  # pins this state for all reads below
+                in_memory = _index(live, other, problems)
+            faces, in_database = _vectors(connection, problems)
+            if in_memory is not None and in_memory != in_database:
+                problems.append(f"the index in memory differs from the database at change {newest.seq}; open it again")
+            problems += _snapshot(store, connection)
     return Report(faces=faces, problems=tuple(problems), seconds=time.perf_counter() - begun)
 
 
@@ -56,6 +50,16 @@ def _database(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"face {number} has no vector"
 
 
+def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str]) -> int | None:
+    """Return the digest of the index in memory, or none if it cannot be made."""
+    try:
+        live.catch_up(connection)
+    except GalleryCorrupt as error:
+        problems.append(str(error))
+        return None
+    return live.digest()
+
+
 def _vectors(connection: sqlite3.Connection, problems: list[str]) -> tuple[int, int]:
     """Check every vector; return how many there are, and their digest."""
     dim = bound_to(connection)[2] or 0
@@ -66,34 +70,29 @@ def _vectors(connection: sqlite3.Connection, problems: list[str]) -> tuple[int, 
     count = crc = found = 0
     while rows := cursor.fetchmany(DIGEST_BLOCK):
         faces, people, blobs = zip(*rows, strict=True)
-        count += len(faces)
-        sizes = np.array([len(blob) for blob in blobs])
-        vectors = np.zeros((len(faces), dim), np.float32)
-        whole = np.flatnonzero(sizes == 4 * dim)
-        vectors[whole] = np.frombuffer(b"".join(blobs[at] for at in whole), "<f4").reshape(len(whole), dim)
-        with np.errstate(invalid="ignore", over="ignore"):
-            lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-            bad = np.flatnonzero(~(np.abs(lengths - 1.0) <= _LENGTH_ERROR))
+        vectors, bad = unpack(blobs, dim)
         problems += [
-            f"face {faces[at]}: its vector has {sizes[at]} bytes and the length {lengths[at]:.6g}, "
-            f"not {4 * dim} bytes and the length 1; remove the face"
+            f"face {faces[at]}: its vector has {len(blobs[at])} bytes and the length "
+            f"{np.linalg.norm(vectors[at]):.6g}, not {4 * dim} bytes and the length 1; remove the face"
             for at in bad[: max(0, _MOST - found)]
         ]
-        found += len(bad)
+        count, found = count + len(faces), found + len(bad)
         crc = digest_block(crc, np.array(faces, np.int64), np.array(people, np.int64), vectors)
     return count, crc
 
 
-def _snapshot(store: Store, connection: sqlite3.Connection, point: Point) -> Iterator[str]:
+def _snapshot(store: Store, connection: sqlite3.Connection) -> Iterator[str]:
     """Check the snapshot on disk, if there is one; its faults are harmless, but somebody should know of them."""
     path = store.folder / snapshot.NAME
     uid, model, dim = bound_to(connection)
     if not path.exists() or dim is None:
         return
+    remedy = "it is not used and will be replaced when the gallery is closed; `Gallery.snapshot` does so now"
     try:
         _, header = snapshot.load(path, uid, model, dim)
     except snapshot.Unusable as reason:
-        yield f"snapshot {path}: {reason}; it is not used and will be replaced, `Gallery.snapshot` does so now"
+        yield f"snapshot {path}: {reason}; {remedy}"
         return
-    if header.point.seq > point.seq:
-        yield f"snapshot {path}: it is newer than the database, which was put back; it is not used and will be replaced"
+    connection.execute("ROLLBACK")  # a snapshot that another process has just written may be newer than our state
+    if journal.since(connection, header.point) is None:
+        yield f"snapshot {path}: it is of a state that this database never had, or has no longer; {remedy}"
