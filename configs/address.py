@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<rest>.*)", re.DOTALL)
-_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
-_PORT = re.compile(r":\d{0,5}\Z")
-# Cameras take credentials in the query (`?user=u&pwd=p`) and some in the path (`/user=u_password=p_channel=1`).
-# The letters before a key are looked at so that `monkey=` is no `key=`; the value ends where an URL's parts do.
+_URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+://)(?P<rest>.*)", re.DOTALL)
+_URL_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://[^\s'\"<>]+")
+# Cameras take credentials in the query (`?user=u&pwd=p`), some in the path (`/user=u_password=p_channel=1`); a value
+# ends where an URL's parts do. Looking back keeps the searches linear on long runs of letters.
+_PAIR = re.compile(r"(?<![A-Za-z_-])([A-Za-z_-]+)=[^&;/?#\s]+")
 _SECRET = re.compile(
-    r"(?i)(?<![a-z])((?:user|pass|usr|pwd|login|auth|token|secret|key|sig|api_?key|access_?key|access_?token|auth_?token)"
-    r"(?:name|word|wd|nature)?)=[^&;/?#\s]*"
+    r"user|usr|loginuse|pass|pas$|pwd|auth|token|secret|cred|(?:^|[_-]|api|access)(?:key|sig|signature)$", re.IGNORECASE
 )
 
 
 def redact(address: str) -> str:
     """An address without user and password; secrets in a query become `***`. What is no URL comes back as it is.
 
-    Passwords hold what URLs should not (`@`, `/`), so in doubt more is taken away than needed: with credentials before
-    the host, everything to the last `@` before the query goes.
+    Passwords hold what URLs should not (`@`, `/`, `?`), so in doubt more is taken away than needed: if an `@` follows a
+    colon in the host's part, wherever it does, everything to the last `@` before the next query goes.
     """
     match = _URL.fullmatch(address)
     if match is None:
@@ -29,7 +28,7 @@ def redact(address: str) -> str:
         end = re.search(r"[?#]", rest[rest.index("@") :])
         limit = len(rest) if end is None else rest.index("@") + end.start()
         rest = rest[rest.rindex("@", 0, limit) + 1 :]
-    return match["scheme"] + _SECRET.sub(r"\1=***", rest)
+    return match["scheme"] + _PAIR.sub(_without_secret, rest)
 
 
 def redact_text(text: str) -> str:
@@ -37,10 +36,11 @@ def redact_text(text: str) -> str:
     return _URL_IN_TEXT.sub(lambda found: redact(found[0]), text)
 
 
+def _without_secret(pair: re.Match[str]) -> str:
+    return f"{pair[1]}=***" if _SECRET.search(pair[1]) else pair[0]
+
+
 def _has_credentials(rest: str) -> bool:
-    """Whether what follows `scheme://` starts with user or password: an `@` in the host's part, or one further on after
-    a colon that no port follows (a password with a slash or a question mark in it)."""
-    if "@" not in rest:
-        return False
+    """Whether what follows `scheme://` starts with a user or password."""
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return "@" in host or (":" in host and not host.startswith("[") and _PORT.search(host) is None)
+    return "@" in host or ("@" in rest and ":" in host and not host.startswith("["))

@@ -35,7 +35,7 @@ def parse(text: bytes, name: str) -> Any:
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"{name}: not YAML ({error})") from error
+        raise ConfigError(f"{name}: not YAML ({' '.join(str(error).split())})") from error
 
 
 def _check_events(text: bytes, name: str) -> None:

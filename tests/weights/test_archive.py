@@ -5,6 +5,7 @@ import io
 import tarfile
 import tracemalloc
 import zipfile
+from contextlib import suppress
 
 import pytest
 
@@ -75,10 +76,8 @@ def test_damaged_archives_are_refused(tmp_path, make, rand):
         broken = bytearray(whole)
         broken[rand.integers(0, len(broken))] ^= 1 << rand.integers(0, 8)
         path.write_bytes(broken)
-        try:
+        with suppress(ModelRefused):
             assert len(extract(path, member, len(noise))) == len(noise)  # its hash is compared by the caller
-        except ModelRefused:
-            pass
 
 
 def test_a_tar_of_endless_members_is_left(tmp_path):

@@ -60,7 +60,7 @@ def test_unknown_model_suggests_the_nearest(tmp_path):
         (b'archive = "a"', b'archive = "b"', r"archive `b` is not in \[archives\]"),
         (b'member = "x.jpg"', b'url = "https://host/x"', "either `archive` and `member`, or `url`"),
         (b'archive = "a", member = "x.jpg"', b'url = "http://host/x"', "is https"),
-        (b"sha256 = \"0", b"sha256 = \"A", "matching regex"),
+        (b'sha256 = "0', b'sha256 = "A', "matching regex"),
     ],
 )
 def test_a_wrong_manifest_is_refused(old, new, message):

@@ -137,7 +137,15 @@ def dequantise(shape, axis, block, dtype, zero, rng) -> tuple[bytes, np.ndarray]
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize(
     ("shape", "axis", "block"),
-    [((6, 8), 1, 4), ((8, 3), 0, 2), ((12,), 0, 3), ((4, 6, 2), 1, 3), ((4, 6), 0, None), ((4, 6), 1, None), ((4, 6), 1, 0)],
+    [
+        ((6, 8), 1, 4),
+        ((8, 3), 0, 2),
+        ((12,), 0, 3),
+        ((4, 6, 2), 1, 3),
+        ((4, 6), 0, None),
+        ((4, 6), 1, None),
+        ((4, 6), 1, 0),
+    ],
 )
 def test_dequantising_is_exactly_what_onnx_defines(shape, axis, block, zero, dtype, rand):
     data, wanted = dequantise(shape, axis, block, dtype, zero, rand)

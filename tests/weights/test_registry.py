@@ -96,7 +96,9 @@ def test_offline_names_each_source_why_it_failed_and_the_way_out(world):
         world.registry().pull(["tiny"])
     text = str(caught.value)
     assert "\n" not in text
-    assert text.startswith("tiny: no source could be used. package tinymodel 1.0 (wheel): pip's index does not have it; ")
+    assert text.startswith(
+        "tiny: no source could be used. package tinymodel 1.0 (wheel): pip's index does not have it; "
+    )
     assert "https://127.0.0.1:1/tiny_bq.onnx: [Errno 111] Connection refused" in text
     assert text.endswith("With tiny_bq.onnx in a folder DIR: `vultus models pull tiny --from DIR`")
     assert isinstance(caught.value, OSError)
