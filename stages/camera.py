@@ -40,6 +40,7 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
                     got = True
                     yield frame
             if not got:
+                context.count("frames", 0)  # a sign of life: a camera that is away is no reason to kill this process
                 with ready:
                     if not any(camera.waiting() for camera in cameras):
                         ready.wait(_LOOK)

@@ -59,6 +59,7 @@ class Grabber(threading.Thread):
             self.newest = None
 
     def run(self) -> None:
+        """Read until the source breaks or nobody wants it any more."""
         error: Exception = SourceLost("the other side ended the stream")
         try:
             for shot in self._reader(self._alive, self._count_broken):

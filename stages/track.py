@@ -23,10 +23,14 @@ _CUT = 48.0
 """Mean difference of two successive pictures, 0..255, from which on they show different scenes."""
 
 
+_TICK, _TICKS = 0.5, 3.0
+"""Seconds between messages without faces, and for how long they follow a face."""
+
+
 class _Source:
     """What is remembered of one item."""
 
-    __slots__ = ("attempt", "sent", "seq", "thumb", "time", "tracker")
+    __slots__ = ("attempt", "looked", "sent", "seq", "thumb", "time", "told", "tracker")
 
     def __init__(self, attempt: int, tracker: Tracker) -> None:
         self.attempt = attempt
@@ -35,6 +39,8 @@ class _Source:
         self.time = -np.inf
         self.thumb: npt.NDArray[np.int16] | None = None
         self.sent = 0
+        self.looked = self.told = -np.inf
+        """When a face was sent on last, and when anything was."""
 
 
 class Track:
@@ -43,6 +49,9 @@ class Track:
     Sees all frames of an item, in order. A photo's faces all pass, with `track` their number from 1. Of a track in a
     video or stream, the first face of at least `min_quality` passes at once, later ones only if they are better than
     all before by the share `improve`, and `max_looks` at most.
+
+    After a face was sent on, a `Tracked` without faces follows every half second for some seconds: whoever decides
+    about the track learns from it that time passed and nothing came.
     """
 
     name: ClassVar[str] = "track"
@@ -91,8 +100,13 @@ class Track:
             raise StaleFrame(f"{message.origin.source}: frame {source.seq} was overwritten before it was read")
         if faces:
             source.sent += len(faces)
+            source.looked = source.told = source.time
             self._context.count("looks", len(faces))
-            yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces))
+        elif source.told - source.looked < _TICKS and source.time - source.told >= _TICK:
+            source.told = source.time
+        else:
+            return
+        yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces))
 
     def _source(self, origin: Origin) -> _Source | None:
         """None for a message of an attempt that was given up."""
@@ -128,7 +142,7 @@ class Track:
         """A clock that is set back far (cameras) starts the tracks anew; a little backwards is no movement."""
         if time < source.time - self._config.lost_after:
             source.tracker.forget()
-            source.time = time
+            source.time = source.looked = source.told = time
         source.time = max(source.time, time)
 
     def _worth(self, path: Path, grade: float) -> bool:

@@ -89,7 +89,9 @@ class Tracker:
                 free.remove(row)
                 self._tracks[row].seen(faces[column], time)
                 result[column] = self._tracks[row]
-        return [track if track is not None else self._start(face, time) for track, face in zip(result, faces, strict=True)]
+        return [
+            track if track is not None else self._start(face, time) for track, face in zip(result, faces, strict=True)
+        ]
 
     def _start(self, face: Face, time: float) -> Track:
         self._made += 1

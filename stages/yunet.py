@@ -92,5 +92,5 @@ def _face(score: np.float32, box: Floats, points: Floats) -> Face:
     x, y, w, h = (float(value) for value in box)
     right_eye, left_eye, nose, right_mouth, left_mouth = ((float(px), float(py)) for px, py in points)
     return Face(
-        box=(x, y, w, h), landmarks=(right_eye, left_eye, nose, right_mouth, left_mouth), score=float(min(score, 1.0))
+        box=(x, y, w, h), landmarks=(right_eye, left_eye, nose, right_mouth, left_mouth), score=min(float(score), 1.0)
     )

@@ -1,0 +1,253 @@
+"""Who it is: tracks against the gallery."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from msgspec import Struct
+
+from vultus.configs.loader import gallery_folder
+from vultus.configs.schema import Config
+from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
+from vultus.index import Match as Near
+from vultus.index import Sighting as Stored
+from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
+from vultus.pipeline.stage import Context
+from vultus.weights import Registry
+
+_log = logging.getLogger("vultus.stages")
+
+_PATIENCE = 1.5
+"""Seconds after its first look in which a track may still be recognised before it counts as unknown."""
+_MOST_TRACKS = 1024
+"""Tracks remembered of one item; a live one goes on for weeks."""
+_CANDIDATES = 5
+
+
+class _Look(Struct, frozen=True):
+    """One embedded face of a track: where, when, and how near to somebody."""
+
+    origin: Origin
+    face: TrackedFace
+    similarity: float | None
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """By similarity, then quality."""
+        return (-2.0 if self.similarity is None else self.similarity, self.face.quality)
+
+
+class _Person:
+    """What is known of one track."""
+
+    __slots__ = ("announced", "first", "last", "looks", "names", "nearest", "told")
+
+    def __init__(self, when: float) -> None:
+        self.first = self.last = when
+        self.looks = 0
+        self.names: dict[int, tuple[str, _Look]] = {}
+        """Candidates at or above the threshold: name, and the look that was nearest."""
+        self.nearest: _Look | None = None
+        """The look that came nearest to anybody; of an empty gallery the best one."""
+        self.told = False
+        self.announced: int | None = None
+
+    def best(self) -> int | None:
+        """The candidate with the nearest look, the one announced already in case of a tie."""
+        return max(self.names, key=lambda who: (self.names[who][1].rank[0], who == self.announced), default=None)
+
+
+class _Item:
+    """What is known of one item."""
+
+    __slots__ = ("attempt", "end", "people", "received")
+
+    def __init__(self, attempt: int) -> None:
+        self.attempt = attempt
+        self.people: OrderedDict[int, _Person] = OrderedDict()
+        self.received = 0
+        self.end: ItemEnd | None = None
+
+
+class Match:
+    """Embedded → Sighting, stored in the gallery before it is sent on; ItemEnd → ItemDone.
+
+    A track is decided when one of its looks is at least as near to a person as the threshold: that is said at once, and
+    again if a later look is nearer to somebody else. It counts as unknown when none was, and it has ended, had its
+    `max_looks`, or was first seen 1.5 s ago; so nobody who is enrolled is announced as unknown for a blurred first
+    look. People of the gallery without a name are nobody here.
+    """
+
+    name: ClassVar[str] = "match"
+
+    def __init__(self, config: Config, data: Path) -> None:
+        self._config = config
+        self._data = data
+        self._gallery: Gallery | None = None
+
+    def open(self, context: Context) -> None:
+        """Open the gallery; ModelMismatch if another embedder filled it."""
+        self._context = context
+        model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
+        threshold = model.threshold if self._config.match.threshold is None else self._config.match.threshold
+        if threshold is None:
+            raise ValueError(f"{model.name} suggests no threshold; set match.threshold")
+        self._threshold = threshold
+        self._gallery = Gallery.open(gallery_folder(self._config), model=model.fingerprint)
+        self._run = secrets.token_hex(8)
+        self._items: dict[int, _Item] = {}
+
+    def process(self, batch: Sequence[Message]) -> Iterator[Message]:
+        """Counters: `looks`, `recognised`, `unknown`, `changed`, `not_stored` (sightings)."""
+        for message in batch:
+            if isinstance(message, Embedded):
+                yield from self._embedded(message)
+            elif isinstance(message, ItemEnd):
+                item = self._item(message.origin)
+                if item is not None:
+                    item.end = message
+                    yield from self._finish(message.origin.item, item)
+            else:
+                yield message
+
+    def close(self) -> None:
+        """Close the gallery."""
+        if self._gallery is not None:
+            self._gallery.close()
+            self._gallery = None
+
+    def _item(self, origin: Origin) -> _Item | None:
+        """None for a message of an attempt that was given up."""
+        item = self._items.get(origin.item)
+        if item is None or item.attempt < origin.attempt:
+            item = self._items[origin.item] = _Item(origin.attempt)
+        return item if item.attempt == origin.attempt else None
+
+    def _embedded(self, message: Embedded) -> Iterator[Message]:
+        item = self._item(message.origin)
+        if item is None:
+            return
+        now = _when(message.origin)
+        if message.faces:
+            self._context.count("looks", len(message.faces))
+            item.received += len(message.faces)
+            assert self._gallery is not None
+            found = self._gallery.search(message.vectors, _CANDIDATES, where=Where(labelled=True))
+            for face, matches in zip(message.faces, found, strict=True):
+                person = item.people.setdefault(face.track, _Person(now))
+                self._look(person, message.origin, face, matches)
+                yield from self._decide(face.track, person, waited=False)
+        for track, person in item.people.items():
+            if not person.told and not (message.origin.still or self._patient(person, now)):
+                yield from self._decide(track, person, waited=True)
+        while len(item.people) > _MOST_TRACKS:
+            track, person = item.people.popitem(last=False)
+            if not person.told:
+                yield from self._decide(track, person, waited=True)
+        yield from self._finish(message.origin.item, item)
+
+    def _look(self, person: _Person, origin: Origin, face: TrackedFace, matches: Sequence[Near]) -> None:
+        person.looks += 1
+        person.last = _when(origin)
+        look = _Look(origin, face, matches[0].similarity if matches else None)
+        if person.nearest is None or look.rank > person.nearest.rank:
+            person.nearest = look
+        for match in matches:
+            if match.identity is None or match.name is None or match.similarity < self._threshold:
+                continue
+            look = _Look(origin, face, match.similarity)
+            known = person.names.get(match.identity)
+            if known is None or look.rank > known[1].rank:
+                person.names[match.identity] = (match.name, look)
+
+    def _patient(self, person: _Person, now: float) -> bool:
+        """Whether there is still hope that an undecided track will be recognised."""
+        seen_all = person.looks >= self._config.track.max_looks
+        ended = now - person.last > self._config.track.lost_after
+        return not (seen_all or ended) and 0 <= now - person.first < _PATIENCE
+
+    def _decide(self, track: int, person: _Person, *, waited: bool) -> Iterator[Message]:
+        """Say who it is if that is new; that it is nobody only if `waited`."""
+        while True:
+            who = person.best()
+            if who is None and (person.told or not waited or person.nearest is None):
+                return
+            if person.told and who == person.announced:
+                return
+            name, look = (None, person.nearest) if who is None else person.names[who]
+            assert look is not None
+            try:
+                if who is not None or self._config.match.report_unknown:
+                    yield self._stored(track, who, name, look)
+            except UnknownIdentity:  # deleted since the search
+                if who is None:
+                    raise
+                del person.names[who]
+                continue
+            except (StorageError, GalleryBusy) as error:
+                # Not told, so the next message of this item tries again.
+                self._context.count("not_stored", 1)
+                _log.warning("a sighting could not be stored yet: %s", error)
+                return
+            self._context.count("changed" if person.told else "unknown" if who is None else "recognised", 1)
+            person.told, person.announced = True, who
+            return
+
+    def _stored(self, track: int, who: int | None, name: str | None, look: _Look) -> Sighting:
+        """The sighting, once the gallery has it."""
+        assert self._gallery is not None
+        origin, face = look.origin, look.face
+        self._gallery.add_sighting(
+            Stored(
+                run=self._run,
+                source=origin.source,
+                track=track,
+                time=origin.time,
+                position=origin.position,
+                identity=who,
+                similarity=look.similarity,
+                box=face.face.box,
+                quality=face.quality,
+            )
+        )
+        return Sighting(
+            item=origin.item,
+            source=origin.source,
+            time=origin.time,
+            position=origin.position,
+            track=track,
+            identity=who,
+            name=name,
+            similarity=look.similarity,
+            box=face.face.box,
+            quality=face.quality,
+        )
+
+    def _finish(self, number: int, item: _Item) -> Iterator[Message]:
+        """End the item if all that belongs to it is there."""
+        end = item.end
+        if end is None or (not end.origin.live and item.received < end.faces):
+            return
+        for track, person in item.people.items():
+            if not person.told:
+                yield from self._decide(track, person, waited=True)
+        del self._items[number]
+        lost = not all(person.told for person in item.people.values())
+        yield ItemDone(
+            item=number,
+            attempt=item.attempt,
+            source=end.origin.source,
+            status="refused" if end.refused is not None else "retry" if lost else "done",
+            faces=item.received,
+            reason=end.refused if not lost else "the gallery did not take all sightings",
+        )
+
+
+def _when(origin: Origin) -> float:
+    """Seconds on the clock that a track's looks are compared by."""
+    return origin.time if origin.position is None else origin.position

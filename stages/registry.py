@@ -1,0 +1,43 @@
+"""From the name of a stage in the configuration to the stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vultus.configs.loader import data_folder
+from vultus.configs.schema import Config, StageName
+from vultus.pipeline.stage import Stage
+
+
+def build(name: StageName, config: Config, data: Path | None = None) -> Stage:
+    """The stage of that name, constructed and not yet open; `data` (none: the user's data folder) holds the models."""
+    # Imported here: a process that only decodes needs neither the engine nor FAISS in its memory.
+    if name == "decode":
+        from vultus.stages.decode import Decode
+
+        return Decode(config)
+    if name == "detect":
+        from vultus.stages.detect import Detect
+
+        return Detect(config, data or data_folder())
+    if name == "track":
+        from vultus.stages.track import Track
+
+        return Track(config)
+    if name == "align":
+        from vultus.stages.align import Align
+
+        return Align(config)
+    if name == "embed":
+        from vultus.stages.embed import Embed
+
+        return Embed(config, data or data_folder())
+    if name == "match":
+        from vultus.stages.match import Match
+
+        return Match(config, data or data_folder())
+    if name == "store":
+        from vultus.stages.store import Store
+
+        return Store(config, data or data_folder())
+    raise ValueError(f"there is no stage called {name!r}")

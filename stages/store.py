@@ -1,0 +1,176 @@
+"""What the archive job keeps of a file, and when the file is done."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from msgspec.structs import replace
+
+from vultus.configs.loader import gallery_folder
+from vultus.configs.schema import Config
+from vultus.index import FaceRecord, FileRecord, Gallery, GalleryBusy, StorageError
+from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin
+from vultus.pipeline.stage import Context
+from vultus.weights import Registry
+
+_CLEARLY_LARGER = 2.0
+"""Of several faces on a photo in somebody's folder, one is meant if its area is so many times that of the next."""
+_JPEG_QUALITY = 95
+
+
+class _View:
+    """A face that is to be kept. Ordered by quality, the worst first; of equal ones the later is worse."""
+
+    __slots__ = ("number", "record", "vector")
+
+    def __init__(self, number: int, record: FaceRecord, vector: npt.NDArray[np.float32]) -> None:
+        self.number, self.record, self.vector = number, record, vector
+
+    def __lt__(self, other: _View) -> bool:
+        return (self.record.quality or 0.0, -self.number) < (other.record.quality or 0.0, -other.number)
+
+
+class _File:
+    """What has come of one file."""
+
+    __slots__ = ("attempt", "end", "received", "tracks")
+
+    def __init__(self, attempt: int) -> None:
+        self.attempt = attempt
+        self.tracks: dict[int, list[_View]] = {}
+        """A heap for each track."""
+        self.received = 0
+        self.end: ItemEnd | None = None
+
+    def views(self) -> list[_View]:
+        """All that are to be kept, in the order in which they came."""
+        return sorted((view for track in self.tracks.values() for view in track), key=lambda view: view.number)
+
+
+class Store:
+    """Embedded → nothing; ItemEnd → ItemDone, once all faces of the file are durably in the gallery.
+
+    One transaction a file: it is in the gallery with all its faces or not at all, and a file that comes a second time
+    replaces what it gave before. Of each track of a video the best `views_per_track` faces are kept, of a photo all.
+    With a label, the lone face of a photo gets that name; of several faces the largest if it is clearly the largest
+    (twice the next one's area), otherwise none. Videos are not labelled.
+    """
+
+    name: ClassVar[str] = "store"
+
+    def __init__(self, config: Config, data: Path) -> None:
+        self._config = config
+        self._data = data
+        self._gallery: Gallery | None = None
+
+    def open(self, context: Context) -> None:
+        """Open the gallery; ModelMismatch if another embedder filled it."""
+        self._context = context
+        model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
+        self._gallery = Gallery.open(gallery_folder(self._config), model=model.fingerprint)
+        self._files: dict[int, _File] = {}
+
+    def process(self, batch: Sequence[Message]) -> Iterator[Message]:
+        """Counters: `faces` (stored), `views_left_out`, `label_unclear` (photos)."""
+        for message in batch:
+            if not isinstance(message, Embedded | ItemEnd):
+                yield message
+                continue
+            file = self._file(message.origin)
+            if file is None:
+                continue
+            if isinstance(message, Embedded):
+                self._keep(file, message)
+            else:
+                file.end = message
+            if file.end is not None and file.received >= file.end.faces:
+                del self._files[message.origin.item]
+                yield self._done(file, file.end)
+
+    def close(self) -> None:
+        """Close the gallery."""
+        if self._gallery is not None:
+            self._gallery.close()
+            self._gallery = None
+
+    def _file(self, origin: Origin) -> _File | None:
+        """None for a message of an attempt that was given up."""
+        file = self._files.get(origin.item)
+        if file is None or file.attempt < origin.attempt:
+            file = self._files[origin.item] = _File(origin.attempt)
+        return file if file.attempt == origin.attempt else None
+
+    def _keep(self, file: _File, message: Embedded) -> None:
+        most = self._config.store.views_per_track
+        for tracked, chip, vector in zip(message.faces, message.chips, message.vectors, strict=True):
+            file.received += 1
+            track = file.tracks.setdefault(tracked.track, [])
+            if len(track) == most and tracked.quality <= (track[0].record.quality or 0.0):
+                self._context.count("views_left_out", 1)
+                continue
+            record = FaceRecord(
+                source=message.origin.source,
+                position=message.origin.position,
+                time=message.origin.time,
+                box=tracked.face.box,
+                landmarks=tracked.face.landmarks,
+                score=tracked.face.score,
+                quality=tracked.quality,
+                track=tracked.track,
+                chip=_jpeg(chip) if self._config.store.keep_chips else None,
+            )
+            view = _View(file.received, record, np.array(vector, np.float32))
+            if len(track) < most:
+                heapq.heappush(track, view)
+            else:
+                heapq.heapreplace(track, view)
+                self._context.count("views_left_out", 1)
+
+    def _done(self, file: _File, end: ItemEnd) -> ItemDone:
+        assert self._gallery is not None
+        origin = end.origin
+        record = FileRecord(source=origin.source, size=end.size, mtime_ns=end.mtime_ns, digest=end.digest)
+        views = file.views()
+        done = ItemDone(item=origin.item, attempt=origin.attempt, source=origin.source, status="done")
+        try:
+            if end.refused is not None:
+                self._gallery.refuse_file(record, end.refused)
+                return replace(done, status="refused", reason=end.refused)
+            named = self._named(origin, views)
+            vectors = np.stack([view.vector for view in views]) if views else np.empty((0, 1), np.float32)
+            self._gallery.commit_file(
+                record,
+                vectors,
+                [view.record for view in views],
+                label=origin.label if named is not None else None,
+                labelled=None if named is None else [named],
+            )
+        except (StorageError, GalleryBusy) as error:
+            return replace(done, status="retry", reason=str(error))
+        self._context.count("faces", len(views))
+        return replace(done, faces=len(views))
+
+    def _named(self, origin: Origin, views: Sequence[_View]) -> int | None:
+        """Which of the faces the label means; none if there is no label, or no telling."""
+        if origin.label is None or not origin.still or not views:
+            return None
+        areas = [view.record.box[2] * view.record.box[3] if view.record.box else 0.0 for view in views]
+        largest = max(range(len(areas)), key=areas.__getitem__)
+        if any(areas[largest] < _CLEARLY_LARGER * area for number, area in enumerate(areas) if number != largest):
+            self._context.count("label_unclear", 1)
+            return None
+        return largest
+
+
+def _jpeg(chip: npt.NDArray[np.uint8]) -> bytes:
+    """A chip as a JPEG file of about 8 kB."""
+    good, data = cv2.imencode(".jpg", chip, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    if not good:
+        raise ValueError(f"OpenCV wrote no JPEG of a chip {chip.shape} {chip.dtype}")
+    return bytes(data)
