@@ -1,0 +1,180 @@
+"""`vultus watch` on a real RTSP server that is killed and comes back, on video files, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import IO, Any
+
+import pytest
+from cli_process import COMMAND, Run
+from media import Walk, frames, portrait, write_video
+from rtsp import RtspServer, need_gstreamer
+
+KEYS = {"source", "time", "track", "identity", "name", "similarity", "box"}
+
+
+@pytest.fixture(scope="module")
+def film(samples: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds: Macron walks to the right in the first half, Ardern to the left in the second."""
+    folder = samples[0]
+    walks = [
+        Walk(portrait(folder / "person_a_2.jpg", 300), (20, 40), (380, 40), 0, 90),
+        Walk(portrait(folder / "person_b_2.jpg", 300), (400, 40), (60, 40), 110, 199),
+    ]
+    return write_video(tmp_path_factory.mktemp("film") / "film.mp4", frames(walks, 200))
+
+
+class Watching:
+    """A running `vultus watch --json`: its sightings and its words, as they come."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.seen: list[dict[str, Any]] = []
+        self.said: list[str] = []
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._threads = [
+            Thread(target=self._read, args=(process.stdout, lambda line: self.seen.append(json.loads(line)))),
+            Thread(target=self._read, args=(process.stderr, self.said.append)),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @staticmethod
+    def _read(stream: IO[str], take: Any) -> None:
+        for line in stream:
+            take(line)
+
+    def until(self, what: Any, seconds: float) -> None:
+        """Wait until `what()` is true."""
+        end = time.monotonic() + seconds
+        while not what():
+            assert self.process.poll() is None, "".join(self.said)
+            assert time.monotonic() < end, f"not within {seconds} s\n{self.seen}\n{''.join(self.said)}"
+            time.sleep(0.02)
+
+    def names(self) -> set[str | None]:
+        """Who was seen so far."""
+        return {one["name"] for one in self.seen}
+
+    def end(self) -> float:
+        """Ctrl-C; returns how many seconds it took to end."""
+        start = time.monotonic()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(20)
+        for thread in self._threads:
+            thread.join()
+        return time.monotonic() - start
+
+
+@contextmanager
+def watching(*arguments: object, environment: dict[str, str] | None = None) -> Iterator[Watching]:
+    """`vultus watch ARGUMENTS --json` in the background."""
+    command = [*COMMAND, "watch", *map(str, arguments), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environment or {})}
+    ) as process:
+        watch = Watching(process)
+        try:
+            yield watch
+        finally:
+            process.kill()
+
+
+def descendants(pid: int) -> set[int]:
+    """Processes below a process."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+    below: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in below | {pid}} - below:
+        below |= more
+    return below
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that still run (a zombie does not)."""
+    found = set()
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.add(pid)
+    return found
+
+
+def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Path, tmp_path: Path) -> None:
+    need_gstreamer()
+    secret = "hunter2@home"
+    with RtspServer({"door": film}, "viewer", secret) as server:
+        config = tmp_path / "cameras.yaml"
+        address = server.url("door").replace(server.url("door").split("viewer:")[1].split("@")[0], "${DOOR_PASSWORD}")
+        config.write_text(f"sources:\n  - name: door\n    address: {address}\n")
+        environment = {"DOOR_PASSWORD": secret}
+        with watching("--config", config, "--gallery", gallery, environment=environment) as watch:
+            watch.until(lambda: {"Emmanuel Macron", "Jacinda Ardern"} <= watch.names(), 40)
+            assert all(set(one) >= KEYS and one["source"] == "door" for one in watch.seen)
+            assert all(one["time"].endswith("Z") for one in watch.seen)
+            server.kill()
+            watch.until(lambda: any("door: lost" in line for line in watch.said), 10)
+            before = len(watch.seen)
+            server.start()
+            watch.until(lambda: any(one["name"] for one in watch.seen[before:]), 40)
+            below = descendants(watch.process.pid)
+            shown = b"".join(Path(f"/proc/{pid}/cmdline").read_bytes() for pid in below | {watch.process.pid})
+            assert len(below) >= 3
+            seconds = watch.end()
+        assert seconds < 2.5  # of which the interpreter's own end is a part
+        assert watch.process.returncode == 0
+        assert not alive(below)
+    assert secret.encode() not in shown
+    assert secret not in "".join(watch.said)
+    assert "hunter2" not in "".join(watch.said)
+
+
+def test_for_so_many_seconds(vultus: Run, gallery: Path, film: Path) -> None:
+    need_gstreamer()
+    with RtspServer({"hall": film}) as server:
+        start = time.monotonic()
+        answer = vultus("watch", server.url("hall"), "--for", 12, "--gallery", gallery, "--json")
+        assert 11 < time.monotonic() - start < 18
+    assert {one["name"] for one in answer.lines} & {"Emmanuel Macron", "Jacinda Ardern"}
+    assert {one["source"] for one in answer.lines} == {server.url("hall")}
+
+
+def test_a_video_file_to_its_end(vultus: Run, gallery: Path, film: Path) -> None:
+    seen = vultus("watch", film, "--gallery", gallery, "--json").lines
+    who = [(one["name"], one["position"]) for one in seen]
+    assert {name for name, _ in who} == {"Emmanuel Macron", "Jacinda Ardern"}
+    assert all((position < 3.8) == (name == "Emmanuel Macron") for name, position in who)
+    assert vultus("gallery", "stats", "--gallery", gallery, "--json").json["sightings"] >= len(seen)
+
+
+def test_known_only_says_nothing_of_strangers(vultus: Run, samples: tuple[Path, Any], gallery: Path) -> None:
+    group = samples[0] / "t1.jpg"
+    assert len(vultus("watch", group, "--gallery", gallery, "--json").lines) == 6
+    assert not vultus("watch", group, "--known-only", "--gallery", gallery, "--json").lines
+
+
+def test_a_bad_source_is_refused_by_name_and_the_others_are_watched(
+    vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"not a film")
+    answer = vultus("watch", bad, samples[0] / "person_a_2.jpg", "--gallery", gallery, "--json", code=1)
+    assert [one["name"] for one in answer.lines] == ["Emmanuel Macron"]
+    assert "bad.mp4" in answer.err
+    assert "missing.mp4" in vultus("watch", tmp_path / "missing.mp4", "--gallery", gallery, code=2).err
+    assert "SOURCE" in vultus("watch", "--gallery", gallery, code=2).err
