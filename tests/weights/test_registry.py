@@ -183,3 +183,23 @@ def test_processes_that_pull_at_once_and_one_that_is_killed(registry, tmp_path):
         "sface_2021dec.onnx",
         "yunet_2023mar.onnx",
     ]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from vultus.weights import Registry
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    Registry(Path(sys.argv[1])).pull(["sface_2021dec"], from_dir=Path(sys.argv[2]))
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_cannot_take_it(registry, tmp_path):
+    """The system refuses files above 1 MB, which is how a full disk looks to the writer."""
+    command = [sys.executable, "-c", FULL, str(tmp_path), str(registry.resolve("sface_2021dec").path.parent)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"[Errno 27] File too large: '{tmp_path}/models/sface_2021dec.onnx'\n"
+    assert [path.name for path in (tmp_path / "models").iterdir()] == [".lock"]
