@@ -58,15 +58,17 @@ def find(connection: sqlite3.Connection, key: int | str) -> tuple[int, str]:
 def ensure(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the number of each name, of clean names; people who are not there yet are made."""
     wanted = sorted(set(names))
+    numbers = _numbers(connection, wanted)
+    missing = [name for name in wanted if name not in numbers]
     now = time.time()
-    connection.executemany(
-        "INSERT INTO identities (name, created) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-        ((name, now) for name in wanted),
-    )
+    connection.executemany("INSERT INTO identities (name, created) VALUES (?, ?)", ((name, now) for name in missing))
+    return numbers | _numbers(connection, missing)
+
+
+def _numbers(connection: sqlite3.Connection, names: list[str]) -> dict[str, int]:
+    listed = json.dumps(names)
     return dict(
-        connection.execute(
-            "SELECT name, id FROM identities WHERE name IN (SELECT value FROM json_each(?))", (json.dumps(wanted),)
-        )
+        connection.execute("SELECT name, id FROM identities WHERE name IN (SELECT value FROM json_each(?))", (listed,))
     )
 
 

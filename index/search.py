@@ -9,8 +9,8 @@ import numpy as np
 
 from vultus.index.archive import prefix_range
 from vultus.index.embedding import check_dim
-from vultus.index.types import Match, Where
 from vultus.index.people import to_box
+from vultus.index.types import Match, Where
 from vultus.index.vectors import NOBODY, VectorIndex
 
 _MORE = 16
@@ -34,7 +34,7 @@ def rank(
     mask = None if allowed is None else np.isin(index.faces, allowed)
     total = len(index) if mask is None else int(np.count_nonzero(mask))
     answers: list[list[Ranked]] = [[] for _ in probes]
-    if not total:
+    if not total or not len(probes):
         return answers
     check_dim(probes, index.dim, "probes")
     undecided, fetch = list(range(len(probes))), min(total, 4 * k + 32)

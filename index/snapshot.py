@@ -106,7 +106,7 @@ def load(path: Path, uid: bytes, model: str | None, dim: int) -> tuple[VectorInd
 
 def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point) -> None:
     """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError."""
-    parts = [np.ascontiguousarray(part).data.cast("B") for part in (index.faces, index.people, index.rows)]
+    parts = [part.reshape(-1).view(np.uint8).data for part in (index.faces, index.people, index.rows)]
     body_crc = 0
     for part in parts:
         body_crc = zlib.crc32(part, body_crc)

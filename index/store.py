@@ -30,6 +30,7 @@ from vultus.index.errors import (
 )
 
 DATABASE = "gallery.sqlite3"
+_MAGIC = b"SQLite format 3\0"
 _SCRUB_WAIT_MS = 250
 
 
@@ -269,6 +270,7 @@ def _prepare(folder: Path, *, create: bool) -> bool:
         raise UnknownFormat(f"{folder} is a file, but a gallery is a folder; choose another path")
     others = sorted(entry.name for entry in folder.iterdir() if entry.name != "lost+found")
     if DATABASE in others:
+        _check_magic(folder)
         return False
     if others:
         raise UnknownFormat(
@@ -278,6 +280,18 @@ def _prepare(folder: Path, *, create: bool) -> bool:
     if not create:
         raise GalleryNotFound(f"{folder} is empty, there is no gallery in it; index some photos into it first")
     return False
+
+
+def _check_magic(folder: Path) -> None:
+    """Refuse what does not begin like an SQLite file; SQLite itself takes a file below 512 bytes for an empty one.
+
+    With a journal beside it, a process died while it made the gallery, and SQLite will undo that.
+    """
+    path = folder / DATABASE
+    with path.open("rb") as file:
+        head = file.read(len(_MAGIC))
+    if head and head != _MAGIC and not path.with_name(DATABASE + "-journal").exists():
+        raise UnknownFormat(f"{path} is not an SQLite database, so {folder} is no gallery; it was left alone")
 
 
 def sync_folder(folder: Path) -> None:
