@@ -33,7 +33,7 @@ else:
     pillow_heif.register_heif_opener()
     HEIC = True
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", *(("HEIF",) if HEIC else ()))
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", *(("HEIF",) if HEIC else ()))
 """Pillow's names of what is read; everything else it knows is refused, since nobody needs it and it is attack surface."""
 
 _ORIENTATION = 0x0112
@@ -41,9 +41,9 @@ _ORIENTATION = 0x0112
 _TURNS = {
     3: (cv2.ROTATE_180, False),
     4: (cv2.ROTATE_180, True),
-    5: (cv2.ROTATE_90_COUNTERCLOCKWISE, True),
+    5: (cv2.ROTATE_90_CLOCKWISE, True),
     6: (cv2.ROTATE_90_CLOCKWISE, False),
-    7: (cv2.ROTATE_90_CLOCKWISE, True),
+    7: (cv2.ROTATE_90_COUNTERCLOCKWISE, True),
     8: (cv2.ROTATE_90_COUNTERCLOCKWISE, False),
 }
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
@@ -95,10 +95,11 @@ def decode(data: bytes, limits: Decode) -> Pixels:
             warnings.simplefilter("ignore")
             with Pillow.open(io.BytesIO(data), formats=FORMATS) as picture:
                 _check_size(picture.size, limits)
-                orientation = _orientation(picture)
                 pixels = _fast_jpeg(data, picture)
                 if pixels is None:
                     pixels = _pixels(picture)
+                # Asked for afterwards: of TIFF, Pillow turns the picture itself while it loads it, and says so here.
+                orientation = _orientation(picture)
     except RefusedInput:
         raise
     except UnidentifiedImageError as error:

@@ -13,7 +13,7 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstApp, GstRtspServer  # noqa: E402, F401 - GstApp gives appsink its methods
+from gi.repository import GLib, Gst, GstApp, GstRtspServer  # noqa: E402 - GstApp gives appsink its methods
 
 FRAMES_A_SECOND = 25
 ROLE = "viewer"
