@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from vultus.index import archive, people, search, snapshot, verify
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
-from vultus.index.errors import GalleryBusy, StorageError
+from vultus.index.errors import GalleryBusy, GalleryError
 from vultus.index.live import LiveIndex, bound_to
 from vultus.index.store import Store
 from vultus.index.types import (
@@ -349,7 +349,7 @@ class Gallery:
         try:
             if snapshot or (snapshot is None and self._live.snapshot_due()):
                 self._live.write_snapshot(wait=False)
-        except StorageError as error:
+        except GalleryError as error:
             _log.warning("%s", error)
         finally:
             self._store.close()

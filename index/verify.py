@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -38,16 +39,19 @@ def verify(store: Store, live: LiveIndex) -> Report:
 
 
 def _database(connection: sqlite3.Connection) -> Iterator[str]:
-    for (line,) in connection.execute(f"PRAGMA integrity_check({_MOST})"):
-        if line != "ok":
-            yield f"database: {line}"
-    for at, (table, row, parent, _) in enumerate(connection.execute("PRAGMA foreign_key_check")):
-        if at < _MOST:
+    try:
+        for (line,) in connection.execute(f"PRAGMA integrity_check({_MOST})"):
+            if line != "ok":
+                yield f"database: {line}"
+        for table, row, parent, _ in islice(connection.execute("PRAGMA foreign_key_check"), _MOST):
             yield f"database: row {row} of {table} refers to a row of {parent} that is not there"
-    for (number,) in connection.execute(
-        "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM vectors) LIMIT ?", (_MOST,)
-    ):
-        yield f"face {number} has no vector"
+        lacking = "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM vectors) LIMIT ?"
+        for (number,) in connection.execute(lacking, (_MOST,)):
+            yield f"face {number} has no vector"
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
+            raise
+        yield f"database: {error}"
 
 
 def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str]) -> int | None:

@@ -71,4 +71,6 @@ def python() -> Callable[..., subprocess.Popen[str]]:
     yield start
     for child in children:
         child.kill()
-        child.communicate()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()

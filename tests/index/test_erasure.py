@@ -1,0 +1,68 @@
+"""What was deleted is gone from the files, not only from the answers."""
+
+import numpy as np
+import pytest
+
+from vultus.index import FaceRecord, Gallery, Sighting
+
+SOURCE = "/photos/Persephone-Nightingale/1.jpg"
+CHIP = b"\xff\xd8" + b"unmistakable chip " * 300
+NAME = "Persephone Nightingale"
+
+
+def traces(folder, vectors):
+    """Which files still hold something of her."""
+    found = set()
+    for path in folder.iterdir():
+        data = path.read_bytes()
+        wanted = {"name": NAME.encode(), "source": SOURCE.encode(), "chip": CHIP[:64], "chip end": CHIP[-64:]}
+        wanted |= {f"vector {at}": row.tobytes() for at, row in enumerate(vectors)}
+        found |= {(path.name, what) for what, needle in wanted.items() if needle in data}
+    return found
+
+
+@pytest.mark.parametrize("dim", [128, 4096])
+def test_the_bytes_of_a_person_go(folder, vectors, dim):
+    with Gallery.open(folder) as gallery, Gallery.open(folder) as reader:
+        gallery.enrol_many([f"before {at}" for at in range(200)], vectors(200, dim))
+        person = gallery.enrol(NAME, vectors(30, dim), [FaceRecord(source=SOURCE, chip=CHIP)] * 30)
+        gallery.enrol_many([f"after {at}" for at in range(200)], vectors(200, dim))
+        gallery.add_sighting(Sighting(run="r", source=SOURCE, track=1, time=1.0, identity=person))
+        reader.search(vectors(1, dim), 1)
+        stored = [gallery.face(face.id).vector for face in gallery.faces(person)]
+        gallery.snapshot()
+        assert len(traces(folder, stored)) > 33
+        gallery.remove_identity(person)
+        assert {name for name, _ in traces(folder, stored)} <= {"faces.snapshot"}
+        gallery.snapshot()
+        assert traces(folder, stored) == set()
+        assert gallery.verify().ok
+
+
+def test_closing_takes_deleted_faces_out_of_the_snapshot(folder, vectors):
+    with Gallery.open(folder) as gallery:
+        faces = gallery.add_faces(vectors(3))
+        stored = [gallery.face(face).vector for face in faces]
+        gallery.snapshot()
+    with Gallery.open(folder) as gallery:
+        gallery.remove_faces(faces[1:2])
+    assert {what for _, what in traces(folder, stored)} == {"vector 0", "vector 2"}
+
+
+def test_a_reader_in_the_way_delays_it_to_the_next_write(folder, vectors):
+    with Gallery.open(folder) as gallery:
+        faces = gallery.add_faces(vectors(3))
+        stored = np.stack([gallery.face(face).vector for face in faces])
+        with gallery._store.read() as connection:
+            connection.execute("BEGIN")
+            connection.execute("SELECT count(*) FROM faces").fetchone()
+            gallery.remove_faces(faces[:1])
+            assert traces(folder, stored[:1])
+        gallery.rename(gallery.enrol("A", vectors(1)), "B")
+        assert traces(folder, stored[:1]) == set()
+
+
+def test_a_replaced_name_goes_when_the_gallery_closes(folder, vectors):
+    with Gallery.open(folder) as gallery:
+        gallery.rename(gallery.enrol(NAME, vectors(1)), "X")
+    assert traces(folder, []) == set()
