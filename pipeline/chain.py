@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Event
 from types import TracebackType
 
@@ -17,12 +17,21 @@ class Chain:
     comes. Nobody else may use the stages meanwhile. Not safe from several threads at once.
     """
 
-    def __init__(self, stages: Sequence[Stage], context: Context | None = None) -> None:
-        """`context` is what the stages are opened with; none = one that never stops and counts nothing."""
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        context: Context | None = None,
+        admit: Callable[[Message], bool] | None = None,
+    ) -> None:
+        """`context` is what the stages are opened with; none = one that never stops and counts nothing.
+
+        `admit` is asked about each message that a stage gives and may refuse it.
+        """
         if not stages:
             raise ValueError("a chain needs at least one stage")
         self._stages = tuple(stages)
         self._context = context or Context(stopping=Event(), report=_ignore_state, count=_ignore_count)
+        self._admit = admit or _admit_all
         self._touched: list[Stage] = []
 
     def open(self) -> None:
@@ -41,7 +50,7 @@ class Chain:
         while self._touched:
             try:
                 self._touched.pop().close()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- raised below, after the others are closed
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -63,11 +72,17 @@ class Chain:
             return
         outputs: Iterable[Message] = self._stages[index].process(batch)
         if isinstance(outputs, list | tuple):
-            if outputs:
-                yield from self._run(index + 1, outputs)
+            admitted = [output for output in outputs if self._admit(output)]
+            if admitted:
+                yield from self._run(index + 1, admitted)
             return
         for output in outputs:
-            yield from self._run(index + 1, (output,))
+            if self._admit(output):
+                yield from self._run(index + 1, (output,))
+
+
+def _admit_all(_message: Message) -> bool:
+    return True
 
 
 def _ignore_state(_state: SourceState) -> None:

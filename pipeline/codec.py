@@ -28,7 +28,7 @@ MAX_PARTS = 5
 
 Part = bytes | bytearray | memoryview
 Opener = Callable[[Lease], Image]
-T = TypeVar("T", bound=Struct)
+T = TypeVar("T")
 
 
 class ArrayRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class PlainCodec(Generic[T]):
         self._envelopes = msgspec.msgpack.Decoder(_Envelope)
         self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(kinds)
 
-    def encode(self, message: T) -> list[Part]:
+    def encode(self, message: Struct) -> list[Part]:
         """The one part."""
         return [self._encoder.encode({"v": WIRE_VERSION, "message": message})]
 
@@ -80,7 +80,7 @@ class Codec:
         self._opener: Opener | None = None
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._take_out)
         self._envelopes = msgspec.msgpack.Decoder(_Envelope)
-        self._decoder = msgspec.msgpack.Decoder(AnyMessage, dec_hook=self._put_in)
+        self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage, dec_hook=self._put_in)
 
     def encode(self, message: Message, lease: Lease | None = None) -> list[Part]:
         """The parts of a message; its picture goes as `lease` if there is one, with its bytes otherwise."""
@@ -105,7 +105,7 @@ class Codec:
             self._parts, self._opener = [], None
         if len(self._used) != len(parts) - 1:
             raise CodecError(f"{len(parts) - 1 - len(self._used)} parts belong to no array of the message")
-        _check_arrays(message)
+        check_arrays(message)
         return message
 
     def _take_out(self, value: Any) -> Any:
@@ -113,7 +113,7 @@ class Codec:
         if isinstance(value, Image):
             return LeaseRef(lease=self._lease) if self._lease is not None else self._take_out(value.array)
         if isinstance(value, np.ndarray) and value.dtype.str in ("|u1", "<f4"):
-            self._parts.append(memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8)))
+            self._parts.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             return ArrayRef(part=len(self._parts) - 1, shape=value.shape, dtype=value.dtype.str)
         raise TypeError(f"{type(value).__name__} cannot travel in a message")
 
@@ -152,7 +152,8 @@ def _checked(envelopes: msgspec.msgpack.Decoder[_Envelope], decoder: msgspec.msg
         raise CodecError(f"not a message: {error}") from error
 
 
-def _check_arrays(message: AnyMessage) -> None:
+def check_arrays(message: Message) -> None:
+    """Raise CodecError if faces, chips and vectors of a message do not belong together."""
     if isinstance(message, Chips | Embedded):
         count, chips = len(message.faces), message.chips
         if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[0] != count or chips.shape[3] != 3:

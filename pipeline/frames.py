@@ -24,7 +24,6 @@ import os
 import stat
 import struct
 from collections import deque
-from collections.abc import Hashable
 from math import prod
 from threading import Lock
 from typing import Annotated, Any, Literal
@@ -36,7 +35,7 @@ from msgspec import Meta, Struct, structs
 from vultus.pipeline.errors import StaleFrame
 
 Pixels = npt.NDArray[np.uint8]
-Natural = Annotated[int, Meta(ge=0, lt=1 << 63)]
+Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 _MAGIC = b"VULTUSF1"
 _HEADER = struct.Struct("<8s16sQQ")
@@ -127,7 +126,7 @@ class Claim:
 
     __slots__ = ("_reader", "_sender", "lease")
 
-    def __init__(self, reader: FrameReader, sender: Hashable, lease: Lease) -> None:
+    def __init__(self, reader: FrameReader, sender: str, lease: Lease) -> None:
         self._reader, self._sender, self.lease = reader, sender, lease
 
     def pixels(self) -> Pixels:
@@ -166,11 +165,11 @@ class FrameReader:
     """Opens other processes' rings. `mapping` and `collect` may be called from one thread at a time."""
 
     def __init__(self) -> None:
-        self.returned: deque[tuple[Hashable, int]] = deque()
+        self.returned: deque[tuple[str, int]] = deque()
         """Leases that were given back, as (sender, key), for whoever talks to the senders."""
         self._mappings: dict[tuple[int, int], _Mapping] = {}
 
-    def image(self, sender: Hashable, lease: Lease) -> Image:
+    def image(self, sender: str, lease: Lease) -> Image:
         """The picture of a lease that came from `sender`."""
         return Image.leased(Claim(self, sender, lease))
 
@@ -271,10 +270,10 @@ class FrameRing:
         self._wanted, self._max_bytes = slots, max_bytes
         self._segment: _Segment | None = None
         self._keys = itertools.count(1)
-        self._lent: dict[Hashable, dict[int, Claim | _Segment]] = {}
+        self._lent: dict[str, dict[int, Claim | _Segment]] = {}
         self._slots: dict[int, int] = {}
 
-    def lend(self, image: Image, holder: Hashable) -> Lease | None:
+    def lend(self, image: Image, holder: str) -> Lease | None:
         """Put the picture into a slot, or pass on the one it lies in already; none if no slot is free now."""
         claim, key = image.claim, next(self._keys)
         if claim is not None:
@@ -298,14 +297,14 @@ class FrameRing:
             key=key,
         )
 
-    def take_back(self, holder: Hashable, key: int) -> bool:
+    def take_back(self, holder: str, key: int) -> bool:
         """End one lease; false if `holder` has no such lease."""
         owner = self._lent.get(holder, {}).pop(key, None)
         if isinstance(owner, _Segment):
             owner.free.append(self._slots.pop(key))
         return owner is not None
 
-    def take_back_all(self, holder: Hashable) -> None:
+    def take_back_all(self, holder: str) -> None:
         """End the leases of a process that is gone."""
         for key in list(self._lent.get(holder, {})):
             self.take_back(holder, key)

@@ -114,7 +114,8 @@ class Meter:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Messages were dropped."""
-        self._dropped[reason] = self._dropped.get(reason, 0) + count
+        if count:
+            self._dropped[reason] = self._dropped.get(reason, 0) + count
 
     def count(self, name: str, count: int = 1) -> None:
         """A stage counts something of its own."""

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from threading import Condition
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vultus.pipeline.messages import Chips, Detections, Embedded, Frame, Message, Tracked
 
@@ -18,9 +18,8 @@ T = TypeVar("T")
 
 def item_of(message: Message) -> int:
     """The number of the item that a message is about."""
-    origin = getattr(message, "origin", message)
-    item: int = origin.item
-    return item
+    about: Any = getattr(message, "origin", message)
+    return int(about.item)
 
 
 def attempt_of(message: Message) -> int | None:
@@ -119,9 +118,7 @@ class FairQueue:
             self._changed.notify_all()
 
     def _room(self, size: int) -> bool:
-        return not self._lossless or (
-            self._lossless < self._bound and self._lossless_bytes + size <= MAX_QUEUE_BYTES
-        )
+        return not self._lossless or (self._lossless < self._bound and self._lossless_bytes + size <= MAX_QUEUE_BYTES)
 
     def _next(self, refused: set[int]) -> tuple[int, Message] | None:
         with self._changed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 import zmq
@@ -21,6 +21,8 @@ MAX_ADDRESS = 107
 _HIGH_WATER = 8192
 """More than any credit: a queue that grows to this means that the peer does not keep to the protocol."""
 _LAST_WORDS_MS = 300
+_A_TURN = 256
+"""Messages taken from one socket before the others have their turn."""
 
 
 class Loop:
@@ -95,6 +97,9 @@ class Loop:
         for socket in list(self._sockets):
             self.close_socket(socket)
         self._context.term()
+
+    def __del__(self) -> None:
+        # Not in `close`: another thread may be about to call `wake`, and the number may mean another file by then.
         os.close(self._wake)
 
     def _pause_ms(self) -> int:
@@ -151,7 +156,7 @@ class Router:
         self._loop.close_socket(self._socket)
 
     def _receive(self) -> None:
-        while (frames := _receive(self._socket)) is not None:
+        for frames in _receive(self._socket):
             name, *parts = frames
             self._handler(bytes(name).decode("utf-8", "replace"), parts)
 
@@ -182,7 +187,7 @@ class Dealer:
         self._loop.close_socket(self._socket)
 
     def _receive(self) -> None:
-        while (parts := _receive(self._socket)) is not None:
+        for parts in _receive(self._socket):
             self._handler(parts)
 
 
@@ -195,11 +200,12 @@ class _Timer:
         self.due, self.period, self.action = due, period, action
 
 
-def _receive(socket: zmq.Socket[bytes]) -> list[Part] | None:
-    if socket.closed:  # the handler of the last message did that
-        return None
-    try:
-        frames = socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
-    except zmq.Again:
-        return None
-    return [frame.buffer for frame in frames]
+def _receive(socket: zmq.Socket[bytes]) -> Iterator[list[Part]]:
+    for _ in range(_A_TURN):
+        if socket.closed:  # the handler of the last message did that
+            return
+        try:
+            frames = socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return
+        yield [frame.buffer for frame in frames]

@@ -1,0 +1,340 @@
+"""Keeps the stage processes of a job running: starts them, tells them of each other, notices those that died or hang,
+starts them again with growing pauses, and ends them in order.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from vultus.configs.schema import Config, Group
+from vultus.pipeline.codec import Part, PlainCodec
+from vultus.pipeline.control import (
+    Beat,
+    Bound,
+    Cancel,
+    Drain,
+    Failed,
+    Gone,
+    Lost,
+    Opened,
+    Report,
+    ToSupervisor,
+    ToWorker,
+    Upstreams,
+)
+from vultus.pipeline.errors import CodecError, WorkerFailed
+from vultus.pipeline.messages import SourceState, WorkerState
+from vultus.pipeline.metrics import Counters, WorkerMetrics
+from vultus.pipeline.process import WorkerProcess, without_passwords
+from vultus.pipeline.transport import Loop, Router
+from vultus.pipeline.worker import WorkerSpec
+
+STICKY = frozenset({"track", "match", "store"})
+"""Stages that keep something of an item between messages."""
+HEALTHY_AFTER = 10.0
+"""A process that worked so long before it died is started again with the shortest pause."""
+MISSED_BEATS = 6
+"""After so many the process counts as hanging."""
+OPEN_FAILURES = 3
+"""Failures to open its stages, in a row, after which a process will never come up."""
+_ABORT_GRACE = 0.3
+_LAST_WORDS = 0.03
+"""Seconds that the last message of a process may need after its end is seen."""
+_FIRST_CREDIT = 2
+_log = logging.getLogger(__name__)
+
+
+class Place:
+    """One worker of one group: the process that fills it now, and what the ones before it left."""
+
+    def __init__(self, group: int, worker: int) -> None:
+        self.group, self.worker = group, worker
+        self.process: WorkerProcess | None = None
+        self.incarnation = self.deaths = self.open_failures = 0
+        self.bound = self.opened = self.drained = False
+        self.last_beat = self.opened_at = 0.0
+        self.failed: Failed | None = None
+        self.kill_reason = ""
+        self.before, self.now = Counters(), Counters()
+
+    @property
+    def name(self) -> str:
+        """Of its process, on every socket."""
+        return f"{self.group}/{self.worker}/{self.incarnation}"
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What the fleet is to run."""
+
+    config: Config
+    groups: tuple[Group, ...]
+    workers: tuple[int, ...]
+    """How many processes each group has."""
+    factory: str
+    live: bool
+    folder: Path
+
+    def address(self, name: str) -> str:
+        """Where the process of that name listens for receivers."""
+        return f"ipc://{self.folder / name.replace('/', '.')}"
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    """Whom the fleet tells what."""
+
+    state: Callable[[WorkerState | SourceState], None]
+    died: Callable[[Place, str], None]
+    """A process is gone, by its place and the name it had; told before its receivers and senders are."""
+    lost: Callable[[Lost, str], None]
+    """A sender's answer about a receiver that died, and the sender's name."""
+    bound: Callable[[], None]
+    """The addresses of the last group changed."""
+    ended: Callable[[], None]
+    """A process ended while its group was being drained."""
+    malformed: Callable[[], None]
+    """A process got something that is no message."""
+
+
+class Fleet:
+    """Belongs to the thread that runs the loop. A child dies with that thread (the kernel's parent-death signal)."""
+
+    def __init__(self, loop: Loop, plan: Plan, events: Events, feeder_name: str) -> None:
+        self._loop, self._plan, self._events, self._feeder = loop, plan, events, feeder_name
+        self._codec = PlainCodec[ToSupervisor](ToSupervisor)
+        self._control = Router(loop, plan.address("control"), self._received)
+        self.places = [Place(group, worker) for group, many in enumerate(plan.workers) for worker in range(many)]
+        self._draining: set[int] = set()
+        self._ending = False
+        self._last_look = time.monotonic()
+
+    def start(self) -> None:
+        """Start every process."""
+        for place in self.places:
+            self._start(place)
+        self._loop.every(self._plan.config.pipeline.heartbeat, self._look)
+
+    def group(self, group: int) -> Iterator[Place]:
+        """The places of a group."""
+        return (place for place in self.places if place.group == group)
+
+    def addresses(self, group: int) -> dict[str, str]:
+        """Where the processes of a group listen, by name; group -1 is the feeder."""
+        if group < 0:
+            return {self._feeder: self._plan.address(self._feeder)}
+        return {place.name: self._plan.address(place.name) for place in self.group(group) if place.bound}
+
+    def cancel(self, item: int, attempt: int) -> None:
+        """Tell everybody that earlier attempts of an item are worthless."""
+        for place in self.places:
+            self._send(place, Cancel(item=item, attempt=attempt))
+
+    def drain(self, group: int) -> None:
+        """Let a group finish what it has and end; the groups before it have ended."""
+        self._draining.add(group)
+        for place in self.group(group):
+            self._send(place, Drain())
+
+    def running(self, group: int | None = None) -> bool:
+        """Whether a process (of that group) is there."""
+        return any(place.process for place in (self.places if group is None else self.group(group)))
+
+    def signal(self, number: signal.Signals, group: int | None = None) -> None:
+        """Send a signal to every process (of that group)."""
+        for place in self.places if group is None else self.group(group):
+            if place.process is not None:
+                place.process.signal(number)
+
+    def end(self) -> None:
+        """Start nothing any more."""
+        self._ending = True
+
+    def kill_all(self) -> None:
+        """Kill what is still there, and wait for it."""
+        self._ending = True
+        for place in self.places:
+            if place.process is not None:
+                place.process.kill_now()
+                place.process = None
+
+    def metrics(self) -> tuple[WorkerMetrics, ...]:
+        """Where every process stands; from any thread."""
+        return tuple(self._metrics(place) for place in self.places)
+
+    def _metrics(self, place: Place) -> WorkerMetrics:
+        process, group = place.process, self._plan.groups[place.group]
+        state: Literal["starting", "running", "waiting", "ended"] = "running" if place.opened else "starting"
+        if process is None:
+            state = "ended" if self._ending or place.group in self._draining else "waiting"
+        return WorkerMetrics(
+            group=group.name,
+            worker=place.worker,
+            stages=group.stages,
+            state=state,
+            pid=process.pid if process is not None else None,
+            restarts=place.incarnation,
+            counters=place.before.plus(place.now),
+        )
+
+    def _start(self, place: Place) -> None:
+        if self._ending or place.group in self._draining:
+            return
+        place.bound = place.opened = place.drained = False
+        place.failed, place.kill_reason = None, ""
+        place.last_beat = time.monotonic()
+        place.process = WorkerProcess(self._loop, self._spec(place), lambda process: self._ended(place, process))
+
+    def _spec(self, place: Place) -> WorkerSpec:
+        plan, group = self._plan, self._plan.groups[place.group]
+        last = place.group == len(plan.groups) - 1
+        following = () if last else plan.groups[place.group + 1].stages
+        senders = 1 if place.group == 0 else plan.workers[place.group - 1]
+        # A live message is best kept where a newer one can still push it out; for files the pipe is kept full.
+        credit = _FIRST_CREDIT if place.group == 0 else ceil(group.max_batch / senders) + (not plan.live)
+        return WorkerSpec(
+            name=place.name,
+            group=group,
+            worker=place.worker,
+            parent=os.getpid(),
+            outlet=plan.address(place.name),
+            control=plan.address("control"),
+            credit=credit,
+            takes_items=place.group == 0,
+            next_workers=1 if last else plan.workers[place.group + 1],
+            next_sticky=bool(STICKY.intersection(following)),
+            lend_frames=not last,
+            config=plan.config,
+            factory=plan.factory,
+            sys_path=tuple(path for path in sys.path if path),
+        )
+
+    def _received(self, name: str, parts: list[Part]) -> None:
+        place = next((place for place in self.places if place.name == name and place.process), None)
+        if place is None:
+            return  # late words of a process that was killed
+        try:
+            self._take(place, self._codec.decode(parts))
+        except CodecError as error:
+            _log.warning("process %s said something strange: %s", name, error)
+
+    def _take(self, place: Place, message: ToSupervisor) -> None:
+        place.last_beat = time.monotonic()
+        if isinstance(message, Beat):
+            self._beat(place, message)
+        elif isinstance(message, Bound):
+            place.bound = True
+            self._send(place, Upstreams(addresses=self.addresses(place.group - 1)))
+            self._tell_receivers(place.group)
+            if place.group in self._draining:
+                self._send(place, Drain())
+        elif isinstance(message, Opened):
+            place.opened, place.opened_at, place.open_failures = True, time.monotonic(), 0
+            if place.incarnation:
+                self._tell(place, "restarted", "")
+        elif isinstance(message, Failed):
+            place.failed = message
+        elif isinstance(message, Report):
+            self._events.state(message.state)
+        elif isinstance(message, Lost):
+            self._events.lost(message, place.name)
+        else:
+            place.drained, place.now = True, message.counters
+
+    def _beat(self, place: Place, beat: Beat) -> None:
+        if beat.counters.dropped.get("malformed", 0) > place.now.dropped.get("malformed", 0):
+            self._events.malformed()
+        place.now = beat.counters
+        limit = self._plan.config.pipeline.hang_after
+        if beat.doing in ("busy", "opening") and beat.silent > limit:
+            self._kill_hanging(place, f"was inside one call for {beat.silent:.1f} s")
+
+    def _look(self) -> None:
+        """Notice processes whose heartbeats stopped."""
+        now, config = time.monotonic(), self._plan.config.pipeline
+        paused = now - self._last_look > 3 * config.heartbeat
+        self._last_look = now
+        for place in self.places:
+            if paused:
+                # This process itself stood still (Ctrl-Z, a laptop asleep): nobody else is to blame for the silence.
+                place.last_beat = now
+            limit = MISSED_BEATS * config.heartbeat if place.opened else max(config.hang_after, 1.0)
+            silent = now - place.last_beat
+            if place.process is not None and not place.kill_reason and silent > limit:
+                self._kill_hanging(place, f"gave no sign of life for {silent:.1f} s")
+
+    def _kill_hanging(self, place: Place, reason: str) -> None:
+        process = place.process
+        if process is None or place.kill_reason:
+            return
+        place.kill_reason = reason
+        # On SIGABRT it prints where it hangs; a stopped process cannot, and is killed a moment later.
+        process.signal(signal.SIGABRT)
+        self._loop.after(_ABORT_GRACE, lambda: process.signal(signal.SIGKILL))
+
+    def _ended(self, place: Place, process: WorkerProcess) -> None:
+        self._loop.after(_LAST_WORDS, lambda: self._judge(place, process))
+
+    def _judge(self, place: Place, process: WorkerProcess) -> None:
+        if place.process is not process:
+            return  # `kill_all` came first
+        name, reason = place.name, self._reason(place, process)
+        place.process, place.bound = None, False
+        place.before, place.now = place.before.plus(place.now.at_rest()), Counters()
+        in_order = place.drained and (self._ending or place.group in self._draining)
+        self._plan.folder.joinpath(name.replace("/", ".")).unlink(missing_ok=True)
+        if not in_order:
+            self._tell(place, "died", reason)
+        self._events.died(place, name)
+        for sender in self.group(place.group - 1):
+            self._send(sender, Gone(peer=name))
+        self._tell_receivers(place.group)
+        if self._ending or place.group in self._draining:
+            self._events.ended()
+            return
+        self._restart_later(place, reason)
+
+    def _restart_later(self, place: Place, reason: str) -> None:
+        config = self._plan.config.pipeline
+        if not place.opened:
+            place.open_failures += 1
+            if place.open_failures >= OPEN_FAILURES:
+                raise WorkerFailed(f"{self._plan.groups[place.group].name}[{place.worker}] cannot start: {reason}")
+        elif time.monotonic() - place.opened_at > HEALTHY_AFTER:
+            place.deaths = 0
+        pause = min(config.restart_max, config.restart_first * 2.0 ** min(place.deaths, 30))
+        place.deaths += 1
+        place.incarnation += 1
+        place.opened = False
+        self._loop.after(pause, lambda: self._start(place))
+
+    def _reason(self, place: Place, process: WorkerProcess) -> str:
+        if place.failed is not None:
+            return without_passwords(place.failed.reason)
+        if place.kill_reason:
+            return place.kill_reason
+        return f"{process.how_it_ended}; {process.last_words}" if process.last_words else process.how_it_ended
+
+    def _tell_receivers(self, group: int) -> None:
+        if group == len(self._plan.groups) - 1:
+            self._events.bound()
+            return
+        for place in self.group(group + 1):
+            self._send(place, Upstreams(addresses=self.addresses(group)))
+
+    def _tell(self, place: Place, state: Literal["died", "restarted"], reason: str) -> None:
+        group = self._plan.groups[place.group].name
+        self._events.state(WorkerState(group=group, worker=place.worker, state=state, reason=reason))
+
+    def _send(self, place: Place, message: ToWorker) -> None:
+        # One that has not said its first word yet is told everything when it does; one that is gone needs nothing.
+        if place.process is not None and place.bound:
+            self._control.send(place.name, self._codec.encode(message))

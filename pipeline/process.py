@@ -1,0 +1,145 @@
+"""One stage process, as its supervisor holds it: start, watch, signal, and what it said before it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from vultus.pipeline.errors import WorkerFailed
+from vultus.pipeline.transport import Loop
+from vultus.pipeline.worker import WorkerSpec
+
+_KEPT_LINES = 40
+_MAX_LINE = 2000
+_PASSWORD = re.compile(r"(\w+://)[^/@\s]*@")
+_log = logging.getLogger("vultus.worker")
+
+
+def without_passwords(text: str) -> str:
+    """`text` with user and password of every URL taken out."""
+    return _PASSWORD.sub(r"\1***@", text)
+
+
+class WorkerProcess:
+    """A child process in a session of its own, so that Ctrl-C at the terminal reaches only its supervisor.
+
+    What it writes to standard error goes to the logger `vultus.worker`, and its last lines are kept.
+    """
+
+    def __init__(self, loop: Loop, spec: WorkerSpec, ended: Callable[[WorkerProcess], None]) -> None:
+        """`ended` is called once, in the loop, when the process is gone."""
+        self._loop, self._ended = loop, ended
+        self.name = spec.name
+        self._title = f"{spec.group.name}[{spec.worker}]"
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._rest = b""
+        # The group's name is there for the reader of a process list; everything else goes through standard input.
+        command = [sys.executable, "-P", "-m", "vultus.pipeline.worker", self._title]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WorkerFailed(f"cannot start a process for {self._title}: {error}") from error
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        assert self._process.stderr is not None
+        self._stderr = self._process.stderr.fileno()
+        os.set_blocking(self._stderr, False)
+        loop.on_file(self._pidfd, self._exited)
+        loop.on_file(self._stderr, self._listen)
+        self._reading = True
+        self._give(spec)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens if the process has ended."""
+        self._process.send_signal(number)
+
+    @property
+    def last_words(self) -> str:
+        """Its last line on standard error that says anything."""
+        return next((line for line in reversed(self._lines) if line.strip()), "")
+
+    @property
+    def how_it_ended(self) -> str:
+        """Exit code or signal, in words."""
+        code = self._process.returncode
+        if code is None:
+            return "is running"
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"ended with exit code {code}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """As `subprocess` gives it; none while it runs."""
+        return self._process.returncode
+
+    def kill_now(self) -> None:
+        """Kill it and wait until it is gone, outside of the loop."""
+        self._process.kill()
+        self._process.wait()
+        self._forget()
+
+    def _give(self, spec: WorkerSpec) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
+        except BrokenPipeError:
+            _log.debug("%s ended before it took its task", self._title)  # `ended` will tell
+
+    def _exited(self) -> None:
+        self._process.wait()
+        while self._reading and self._read():
+            continue
+        self._forget()
+        self._ended(self)
+
+    def _forget(self) -> None:
+        if self._pidfd < 0:
+            return
+        self._loop.forget_file(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._stop_reading()
+        for pipe in (self._process.stdin, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def _listen(self) -> None:
+        self._read()
+
+    def _read(self) -> bool:
+        """Take what is there on standard error; false if that was nothing."""
+        try:
+            piece = os.read(self._stderr, 65_536)
+        except BlockingIOError:
+            return False
+        if not piece:
+            self._stop_reading()
+            return False
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self._rest = self._rest[:_MAX_LINE]
+        for line in lines:
+            text = without_passwords(line[:_MAX_LINE].decode("utf-8", "replace"))
+            self._lines.append(text)
+            _log.info("%s: %s", self._title, text)
+        return True
+
+    def _stop_reading(self) -> None:
+        if self._reading:
+            self._loop.forget_file(self._stderr)
+            self._reading = False

@@ -1,0 +1,261 @@
+"""A stage process: `python -m vultus.pipeline.worker`, started by the supervisor and by nobody else.
+
+What it is to do (`WorkerSpec`) comes as one line of JSON on standard input, never as an argument, which every user of
+the machine could read. Standard input then stays open: its end means that the supervisor is gone, and the process
+with it. Two threads: one owns the sockets and keeps answering while the other is inside a stage.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import importlib
+import os
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections import deque
+from types import FrameType
+from typing import NoReturn
+
+import msgspec
+from msgspec import Struct
+
+from vultus.configs.schema import Config, Group
+from vultus.pipeline.chain import Chain
+from vultus.pipeline.codec import Part, PlainCodec
+from vultus.pipeline.control import (
+    Beat,
+    Bound,
+    Cancel,
+    Drain,
+    Drained,
+    Failed,
+    Gone,
+    Lost,
+    Opened,
+    Report,
+    ToSupervisor,
+    ToWorker,
+    Upstreams,
+)
+from vultus.pipeline.frames import FrameReader, FrameRing
+from vultus.pipeline.hop import Delivery, Inlet, OnePathPerItem, Outlet
+from vultus.pipeline.messages import SourceState
+from vultus.pipeline.metrics import Counters, Meter
+from vultus.pipeline.queues import FairQueue, Inbox
+from vultus.pipeline.runner import Cancelled, Runner, WatchedEvent
+from vultus.pipeline.stage import Context, Stage
+from vultus.pipeline.transport import Dealer, Loop
+
+MAX_SPEC_BYTES = 16 << 20
+_PR_SET_PDEATHSIG = 1
+EXIT_FAILED = 3
+
+
+class WorkerSpec(Struct, frozen=True, kw_only=True):
+    """All that a stage process has to know."""
+
+    name: str
+    """`<group>/<worker>/<incarnation>`, its name on every socket."""
+    group: Group
+    worker: int
+    parent: int
+    outlet: str
+    control: str
+    credit: int
+    """Messages it asks each sender for."""
+    takes_items: bool
+    next_workers: int
+    next_sticky: bool
+    lend_frames: bool
+    """Whether the next group is on this host and reads pictures from shared memory."""
+    config: Config
+    factory: str
+    """`module:function`, called as `function(stage name, config)` for each stage of the group."""
+    sys_path: tuple[str, ...]
+    """Where the supervisor finds modules."""
+
+
+class Worker:
+    """The two threads of a stage process and what they share."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
+        self._loop = Loop()
+        self._meter = Meter()
+        self._stopping = WatchedEvent(self._meter)
+        self._reader = FrameReader()
+        self._inbox: Inbox[Delivery] = Inbox()
+        self._queue = FairQueue(spec.group.queue, self._loop.wake)
+        self._cancelled = Cancelled()
+        self._reports: deque[ToSupervisor] = deque()
+        self._addresses: dict[str, str] = {}
+        self._open = self._quit = False
+        self._farewell: type[Drained] | Failed | None = None
+
+    def run(self) -> int:
+        """The working thread: open the stages, work until told to drain; the exit code."""
+        sockets = threading.Thread(target=self._own_sockets, name="sockets")
+        sockets.start()
+        opening = True
+        try:
+            runner = Runner(
+                inbox=self._inbox,
+                queue=self._queue,
+                reader=self._reader,
+                meter=self._meter,
+                cancelled=self._cancelled,
+                finished=lambda deliveries: self._inlet.finished(deliveries),
+                takes_items=self._spec.takes_items,
+                max_batch=self._spec.group.max_batch,
+                max_wait=self._spec.group.max_wait_ms / 1000,
+            )
+            context = Context(stopping=self._stopping, report=self._report, count=self._meter.count)
+            with Chain(self._stages(), context, runner.admit) as chain:
+                opening = False
+                self._open = True
+                self._tell(Opened())
+                runner.run(chain)
+            self._meter.turn("blocked")
+            self._farewell = Drained
+        except Exception as error:  # noqa: BLE001 -- told to the supervisor, which decides what becomes of it
+            traceback.print_exc()
+            self._farewell = Failed(reason=f"{type(error).__name__}: {error}", opening=opening)
+        failed = isinstance(self._farewell, Failed)
+        self._loop.wake()
+        sockets.join()
+        return EXIT_FAILED if failed else 0
+
+    def quit(self) -> None:
+        """Finish what is begun, leave the rest, and end; safe from a signal handler."""
+        self._quit = True
+        self._loop.wake()
+
+    def _stages(self) -> list[Stage]:
+        module, _, function = self._spec.factory.partition(":")
+        build = getattr(importlib.import_module(module), function)
+        return [build(name, self._spec.config) for name in self._spec.group.stages]
+
+    def _report(self, state: SourceState) -> None:
+        self._meter.beat()
+        self._tell(Report(state=state))
+
+    def _tell(self, message: ToSupervisor) -> None:
+        self._reports.append(message)
+        self._loop.wake()
+
+    def _own_sockets(self) -> None:
+        try:
+            with self._loop:
+                self._run_sockets()
+        except BaseException:  # noqa: BLE001 -- without its sockets the process is of no use, whatever the reason
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(EXIT_FAILED)
+
+    def _run_sockets(self) -> None:
+        spec = self._spec
+        ring = FrameRing(spec.config.pipeline.frame_slots) if spec.lend_frames else None
+        paths = OnePathPerItem(spec.next_workers, sticky=spec.next_sticky)
+        self._codec = PlainCodec[ToWorker](ToWorker)
+        self._ring = ring
+        self._outlet = Outlet(self._loop, spec.outlet, self._queue, paths, self._meter, ring)
+        self._inlet = Inlet(self._loop, spec.name, spec.worker, self._inbox, self._reader)
+        self._control = Dealer(self._loop, spec.name, spec.control, self._told, last_words=True)
+        self._loop.on_file(sys.stdin.fileno(), self._supervisor_gone)
+        self._loop.every(spec.config.pipeline.heartbeat, self._beat)
+        self._send(Bound())
+        self._loop.run(self._turn)
+
+    def _turn(self) -> None:
+        if self._quit:
+            self._stopping.set()
+            self._inbox.close(discard=True)
+        while self._reports:
+            message = self._reports.popleft()
+            self._send(message)
+            if isinstance(message, Opened):
+                self._inlet.connect(self._addresses, self._spec.credit)
+        self._inlet.pump()
+        self._outlet.pump()
+        if isinstance(self._farewell, Failed):
+            self._send(self._farewell)
+            self._loop.stop()
+        elif self._farewell is Drained and self._outlet.idle:
+            self._send(Drained(counters=self._snapshot()))
+            self._loop.stop()
+
+    def _told(self, parts: list[Part]) -> None:
+        message = self._codec.decode(parts)
+        if isinstance(message, Upstreams):
+            self._addresses = message.addresses
+            if self._open:
+                self._inlet.connect(self._addresses, self._spec.credit)
+        elif isinstance(message, Gone):
+            self._send(Lost(peer=message.peer, items=self._outlet.gone(message.peer)))
+        elif isinstance(message, Cancel):
+            self._cancelled.note(message.item, message.attempt)
+            self._meter.drop("obsolete", self._queue.discard(self._cancelled.useless))
+        elif isinstance(message, Drain):
+            self._stopping.set()
+            self._inbox.close(discard=self._spec.takes_items)
+
+    def _beat(self) -> None:
+        doing, silent = self._meter.doing()
+        self._send(Beat(doing=doing, silent=silent, counters=self._snapshot()))
+
+    def _snapshot(self) -> Counters:
+        lent = self._ring.lent if self._ring is not None else 0
+        return self._meter.snapshot(waiting=len(self._inbox), queued=len(self._queue), lent=lent)
+
+    def _send(self, message: ToSupervisor) -> None:
+        self._control.send(self._codec.encode(message))
+
+    def _supervisor_gone(self) -> NoReturn:
+        os._exit(0)
+
+
+def _read_spec(fd: int) -> WorkerSpec:
+    """One line; nothing after it is read, so that the end of input is seen later."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(fd, 65_536)
+        if not piece or len(line) + len(piece) > MAX_SPEC_BYTES:
+            raise SystemExit("this program is started by the supervisor of a vultus pipeline, with its task on stdin")
+        line += piece
+    return msgspec.json.decode(line, type=WorkerSpec)
+
+
+def _harden(parent: int) -> None:
+    """See to it that this process outlives its supervisor in no case and leaves no trace but on standard error."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        raise SystemExit(0)
+    # A core file would hold faces and passwords.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    # A library that prints must not write into the results of the command that started all this.
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def main() -> int:
+    """Run one stage process."""
+    spec = _read_spec(sys.stdin.fileno())
+    _harden(spec.parent)
+    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
+    worker = Worker(spec)
+
+    def quit_in_order(_number: int, _frame: FrameType | None) -> None:
+        worker.quit()
+
+    signal.signal(signal.SIGTERM, quit_in_order)
+    return worker.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
