@@ -1,0 +1,119 @@
+import os
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+class CpuFeatures(TypedDict):
+    """What `cpu_features` answers."""
+
+    features: dict[str, bool]
+    isas: dict[str, str]
+
+class BuildInfo(TypedDict):
+    """What `build_info` answers."""
+
+    version: str
+
+class Memory(TypedDict):
+    """Bytes that an engine holds."""
+
+    weights: int
+    per_thread: int
+
+class Normalisation(TypedDict):
+    """How pixels become the network's input: (pixel - mean) / std, by channel in the order that `colour` names."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    colour: Literal["rgb", "bgr"]
+
+class ModelFormatError(ValueError):
+    """A model file that cannot be used: cut, contradictory, beyond a limit, or with an operator of another engine.
+
+    The message says what is wrong; `offset` is the byte of the file that it is about, None where no byte is to blame.
+    """
+
+    offset: int | None
+    def __init__(self, message: str, offset: int | None = None) -> None: ...
+
+class Engine:
+    """A face embedding network, opened and ready.
+
+    One engine may be used by any number of threads at once; all of them together compute on at most `threads`
+    processors, and the GIL is free while they do. Nothing is allocated while it computes but the answer. An engine does
+    not survive `os.fork()`: the child gets a RuntimeError and opens its own.
+
+    Args:
+        path: an EFM3 file or an ONNX graph; told apart by content.
+        threads: processors to use at most, 1..256; 0 stands for all that this process may run on.
+        isa: instruction set of the kernels. "auto" is the best that runs here; a forced one never falls back.
+
+    Raises:
+        FileNotFoundError, PermissionError, OSError: the file cannot be read.
+        ModelFormatError: it can, but is no model that the engine computes; says why and at which byte.
+        ValueError: an unknown instruction set, or one that this processor or build lacks.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
+    ) -> None: ...
+    @property
+    def dim(self) -> int:
+        """Numbers of one vector."""
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of one chip in pixels."""
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """A line for each layer, after fusion: what it computes, its sizes, its kernel."""
+    @property
+    def isa(self) -> str:
+        """What "auto" became."""
+    @property
+    def threads(self) -> int:
+        """What 0 became."""
+    @property
+    def format(self) -> str:
+        """Of the file: "EFM3" or "ONNX"."""
+    @property
+    def memory(self) -> Memory:
+        """Bytes of packed weights, and of the working memory that each thread has."""
+    @property
+    def normalisation(self) -> Normalisation:
+        """What `embed_chips` does to pixels, as the model declares it."""
+    def embed(self, x: NDArray[np.float32], *, normalize: bool = True) -> NDArray[np.float32]:
+        """Vectors of faces that are normalised already.
+
+        Args:
+            x: (n, 3, height, width) float32, C-contiguous: what the network is to be fed, RGB planes (the model's own
+                order if it declares BGR), normalised as it was trained; EFM3: (pixel - 127.5) / 128. n may be 0.
+            normalize: scale each vector to Euclidean length 1; False leaves it as the network gave it.
+
+        Returns:
+            (n, dim) float32.
+
+        Raises:
+            TypeError: not a numpy array, or not float32.
+            ValueError: another shape, or not C-contiguous.
+            RuntimeError: the engine was opened before a fork, by the parent.
+        """
+    def embed_chips(self, chips: NDArray[np.uint8], *, normalize: bool = True) -> NDArray[np.float32]:
+        """Vectors of aligned face chips.
+
+        Args:
+            chips: (n, height, width, 3) uint8, BGR, 0..255, C-contiguous, as OpenCV gives them. n may be 0.
+            normalize: as for `embed`.
+
+        Returns:
+            (n, dim) float32.
+
+        Raises:
+            The same as `embed`.
+        """
+
+def cpu_features() -> CpuFeatures:
+    """What this processor, with its operating system, offers and what this build can use of it."""
+
+def build_info() -> BuildInfo:
+    """About the compiled part of this package."""

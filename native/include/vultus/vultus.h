@@ -1,0 +1,156 @@
+/* vultus.h - the whole public interface of the vultus engine.
+ *
+ * The engine runs one face embedding network: chips of faces in, vectors out. It reads EFM3 files and ONNX graphs,
+ * needs nothing but libc, libm and pthreads, and does not use the environment, the locale or global state.
+ *
+ *     vultus_engine *engine;
+ *     vultus_error error;
+ *     if (vultus_open(&engine, "model.onnx", NULL, &error)) { fprintf(stderr, "%s\n", error.text); return 1; }
+ *     vultus_embed_chips(engine, pixels, 1, 0, vector, &error);
+ *     vultus_close(&engine);
+ *
+ * Every function that can fail returns VULTUS_OK (0) or a negative vultus_status, and says why in the vultus_error it
+ * was given. The library never prints, never aborts and installs no signal handler.
+ */
+#ifndef VULTUS_H
+#define VULTUS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define VULTUS_API __attribute__((visibility("default")))
+#else
+#define VULTUS_API
+#endif
+
+#define VULTUS_VERSION "0.1.0"
+
+/* No byte of the file is to blame: the value of vultus_error.offset for errors that are not about a file's content. */
+#define VULTUS_NO_OFFSET UINT64_MAX
+
+typedef enum vultus_status {
+    VULTUS_OK = 0,
+    VULTUS_ERROR_ARGUMENT = -1,    /* a parameter is out of the range stated here */
+    VULTUS_ERROR_IO = -2,          /* the file could not be read; sys_errno says why */
+    VULTUS_ERROR_FORMAT = -3,      /* the file contradicts itself, ends early, or exceeds a limit; offset says where */
+    VULTUS_ERROR_UNSUPPORTED = -4, /* a valid file with something that this engine does not compute; named in text */
+    VULTUS_ERROR_MEMORY = -5,      /* an allocation failed */
+    VULTUS_ERROR_ISA = -6,         /* the asked instruction set is not in this build or not on this processor */
+    VULTUS_ERROR_THREAD = -7,      /* a thread could not be started */
+    VULTUS_ERROR_FORKED = -8       /* the engine was opened before a fork(), by the parent; open another one */
+} vultus_status;
+
+/* Filled by a function that fails, untouched by one that succeeds. Owned by the caller, one for each thread. */
+typedef struct vultus_error {
+    int32_t status;    /* a vultus_status */
+    int32_t sys_errno; /* errno of VULTUS_ERROR_IO, else 0 */
+    uint64_t offset;   /* byte of the file that the text is about, or VULTUS_NO_OFFSET */
+    char text[256];    /* one line, NUL-terminated, without a full stop; names the byte too when there is one */
+} vultus_error;
+
+/* Instruction sets that kernels are written for. */
+typedef enum vultus_isa {
+    VULTUS_ISA_AUTO = 0,   /* the best that this build carries and this processor runs */
+    VULTUS_ISA_SCALAR = 1, /* plain C as the compiler's base flags allow; the reference of all others */
+    VULTUS_ISA_AVX2 = 2    /* x86-64 with AVX2 and FMA */
+} vultus_isa;
+
+/* Bits of vultus_cpu_features(): what processor and operating system offer together, used here or not. */
+#define VULTUS_CPU_AVX (1u << 0)
+#define VULTUS_CPU_FMA (1u << 1)
+#define VULTUS_CPU_AVX2 (1u << 2)
+#define VULTUS_CPU_AVX_VNNI (1u << 3)
+#define VULTUS_CPU_AVX512 (1u << 4)      /* F, BW, DQ and VL */
+#define VULTUS_CPU_AVX512_VNNI (1u << 5) /* with VULTUS_CPU_AVX512 */
+#define VULTUS_CPU_NEON (1u << 6)
+
+/* Start from vultus_options_default(); fields that this version does not know stay zero. */
+typedef struct vultus_options {
+    uint32_t threads; /* 1..256 processors to use at most; 0 = as many as the calling process may run on */
+    uint32_t isa;     /* a vultus_isa; forcing one that cannot run is VULTUS_ERROR_ISA, never a silent fallback */
+    uint8_t reserved[56];
+} vultus_options;
+
+typedef struct vultus_engine vultus_engine; /* opaque */
+
+typedef struct vultus_info {
+    uint32_t dim;          /* numbers of one vector */
+    uint32_t height;       /* of one chip, pixels */
+    uint32_t width;        /* of one chip, pixels */
+    uint32_t threads;      /* what 0 became */
+    uint32_t isa;          /* what VULTUS_ISA_AUTO became */
+    uint32_t layers;       /* valid indices of vultus_layer() are below this */
+    uint64_t weight_bytes; /* packed weights, shared by all threads */
+    uint64_t thread_bytes; /* working memory of each thread; all of it is taken by vultus_open() */
+    double mean[3];        /* vultus_embed_chips() feeds (pixel - mean) / std, in the network's channel order */
+    double std[3];
+    uint32_t bgr;          /* 1 if the network wants blue first, else 0 */
+    char format[8];        /* "EFM3" or "ONNX" */
+    uint8_t reserved[64];
+} vultus_info;
+
+/* Flags of the embed functions. */
+#define VULTUS_EMBED_RAW (1u << 0) /* leave the vector as the network gave it, not scaled to length 1 */
+
+/* Sets every field to its default: threads 0, isa VULTUS_ISA_AUTO, reserved bytes zero. */
+VULTUS_API void vultus_options_default(vultus_options *options);
+
+/* Opens the model at path, whose format is told by its first bytes, and makes it ready: weights packed, memory planned
+ * and taken, threads started. The file is read once and closed; it is treated as hostile. path is borrowed.
+ * options may be NULL for the defaults. On success *engine is owned by the caller, who gives it to vultus_close();
+ * on failure *engine is NULL. error may be NULL. */
+VULTUS_API int vultus_open(vultus_engine **engine, const char *path, const vultus_options *options, vultus_error *error);
+
+/* The same for a model that is in memory. data is borrowed for the time of the call. size is at most 2 GiB. */
+VULTUS_API int vultus_open_memory(vultus_engine **engine, const void *data, size_t size, const vultus_options *options,
+                                  vultus_error *error);
+
+/* Ends the threads, frees the engine and sets *engine to NULL. *engine may be NULL. No other thread may be inside a
+ * function of this engine, or call one later. In a child after fork() it frees the memory only. */
+VULTUS_API void vultus_close(vultus_engine **engine);
+
+/* Computes the vectors of n faces. Thread-safe: any number of threads may use one engine at once; together they
+ * compute on at most `threads` processors. Blocks until done, and allocates nothing.
+ * x: n x 3 x height x width floats, C order, planes in the network's colour order (red first unless info.bgr), values
+ *    normalised as the network was trained (EFM3: (pixel - 127.5) / 128). Borrowed. May be NULL if n is 0.
+ * y: n x dim floats, written; each vector of Euclidean length 1 unless VULTUS_EMBED_RAW. A vector of length 0 stays 0.
+ *    It must not overlap x.
+ * flags: 0 or VULTUS_EMBED_RAW. */
+VULTUS_API int vultus_embed(vultus_engine *engine, const float *x, size_t n, uint32_t flags, float *y,
+                            vultus_error *error);
+
+/* The same from pixels: chips are n x height x width x 3 bytes, blue, green, red, 0..255, C order. They are normalised
+ * and put in order as the model declares (info.mean, info.std, info.bgr). */
+VULTUS_API int vultus_embed_chips(vultus_engine *engine, const uint8_t *chips, size_t n, uint32_t flags, float *y,
+                                  vultus_error *error);
+
+/* Fills *info. Cannot fail; thread-safe. */
+VULTUS_API void vultus_get_info(const vultus_engine *engine, vultus_info *info);
+
+/* A line about layer i, for people: what it computes, its sizes and its kernel. Owned by the engine. NULL if there is
+ * no such layer. Thread-safe. */
+VULTUS_API const char *vultus_layer(const vultus_engine *engine, size_t i);
+
+/* What processor and operating system offer (VULTUS_CPU_ bits). Thread-safe. */
+VULTUS_API uint32_t vultus_cpu_features(void);
+
+/* 1 if this build carries kernels for the instruction set (a vultus_isa but AUTO) and this processor runs them, 0 if
+ * not built, -1 if built but not runnable here. Thread-safe. */
+VULTUS_API int vultus_isa_usable(uint32_t isa);
+
+/* "scalar", "avx2", or NULL for a number that is no instruction set. Static. */
+VULTUS_API const char *vultus_isa_name(uint32_t isa);
+
+/* VULTUS_VERSION of the library, which may differ from the header's. Static. */
+VULTUS_API const char *vultus_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

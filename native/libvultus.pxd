@@ -1,0 +1,78 @@
+"""The C engine's public interface, as `include/vultus/vultus.h` declares it."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+
+
+cdef extern from "vultus/vultus.h" nogil:
+    const uint64_t VULTUS_NO_OFFSET
+
+    enum:
+        VULTUS_OK
+        VULTUS_ERROR_ARGUMENT
+        VULTUS_ERROR_IO
+        VULTUS_ERROR_FORMAT
+        VULTUS_ERROR_UNSUPPORTED
+        VULTUS_ERROR_MEMORY
+        VULTUS_ERROR_ISA
+        VULTUS_ERROR_THREAD
+        VULTUS_ERROR_FORKED
+
+    ctypedef struct vultus_error:
+        int32_t status
+        int32_t sys_errno
+        uint64_t offset
+        char text[256]
+
+    enum:
+        VULTUS_ISA_AUTO
+        VULTUS_ISA_SCALAR
+        VULTUS_ISA_AVX2
+
+    enum:
+        VULTUS_CPU_AVX
+        VULTUS_CPU_FMA
+        VULTUS_CPU_AVX2
+        VULTUS_CPU_AVX_VNNI
+        VULTUS_CPU_AVX512
+        VULTUS_CPU_AVX512_VNNI
+        VULTUS_CPU_NEON
+
+    enum:
+        VULTUS_EMBED_RAW
+
+    ctypedef struct vultus_options:
+        uint32_t threads
+        uint32_t isa
+
+    ctypedef struct vultus_engine:
+        pass
+
+    ctypedef struct vultus_info:
+        uint32_t dim
+        uint32_t height
+        uint32_t width
+        uint32_t threads
+        uint32_t isa
+        uint32_t layers
+        uint64_t weight_bytes
+        uint64_t thread_bytes
+        double mean[3]
+        double std[3]
+        uint32_t bgr
+        char format[8]
+
+    void vultus_options_default(vultus_options *options)
+    int vultus_open(vultus_engine **engine, const char *path, const vultus_options *options, vultus_error *error)
+    int vultus_open_memory(vultus_engine **engine, const void *data, size_t size, const vultus_options *options,
+                           vultus_error *error)
+    void vultus_close(vultus_engine **engine)
+    int vultus_embed(vultus_engine *engine, const float *x, size_t n, uint32_t flags, float *y, vultus_error *error)
+    int vultus_embed_chips(vultus_engine *engine, const uint8_t *chips, size_t n, uint32_t flags, float *y,
+                           vultus_error *error)
+    void vultus_get_info(const vultus_engine *engine, vultus_info *info)
+    const char *vultus_layer(const vultus_engine *engine, size_t i)
+    uint32_t vultus_cpu_features()
+    int vultus_isa_usable(uint32_t isa)
+    const char *vultus_isa_name(uint32_t isa)
+    const char *vultus_version()

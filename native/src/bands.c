@@ -1,0 +1,259 @@
+/* Which layers are computed together, in bands of how many rows, and where every map lies.
+ *
+ * A layer that widens its input (the expansion of an inverted residual block) makes a map that does not fit the cache,
+ * only to be narrowed again. So the layers between two narrow maps form a group: the group's last layer is computed a
+ * band of rows at a time, each layer before it makes the rows that this needs, and the wide maps between them shrink to
+ * rings of a few rows. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "plan.h"
+
+#define CACHE_BYTES ((uint64_t)288 << 10) /* what rings may take of a second-level cache of 512 KB or more */
+#define SMALL_BYTES ((uint64_t)48 << 10)  /* a map that stays in cache whole */
+
+static uint64_t map_floats(const vt_plan *plan, int i, uint32_t rows)
+{
+    const vt_map *m = &plan->maps[i];
+
+    if (i == 0 && plan->planar_input)
+        return (uint64_t)3 * plan->padded_h * plan->padded_w;
+    return (uint64_t)rows * m->w * m->ld;
+}
+
+static uint64_t out_bytes(const vt_plan *plan, int layer)
+{
+    const int map = plan->layers[layer].out;
+
+    return map_floats(plan, map, plan->maps[map].h) * sizeof(float);
+}
+
+static uint64_t in_bytes(const vt_plan *plan, int layer)
+{
+    const int map = plan->layers[layer].in;
+
+    return map_floats(plan, map, plan->maps[map].h) * sizeof(float);
+}
+
+/* Whether the map between layer i and the next one stays whole. */
+static bool cut_after(const vt_plan *plan, int i)
+{
+    const vt_layer *next = &plan->layers[i + 1];
+    const vt_map *m = &plan->maps[plan->layers[i].out];
+    const uint64_t bytes = out_bytes(plan, i);
+
+    if (i + 1 == plan->tail)
+        return true;
+    if (m->readers != 1 || next->in != plan->layers[i].out || m->slots > 1)
+        return true; /* others want it too, and later */
+    if (next->kind == VT_KIND_FC || plan->maps[next->out].h == 1)
+        return true; /* all rows are needed before the next layer can begin */
+    return bytes <= SMALL_BYTES || (bytes <= in_bytes(plan, i) && bytes <= out_bytes(plan, i + 1));
+}
+
+static void cut(vt_plan *plan)
+{
+    for (int first = 0; first < plan->tail;) {
+        int last = first;
+
+        while (!cut_after(plan, last))
+            last++;
+        plan->groups[plan->n_groups++] = (vt_group){first, last, plan->maps[plan->layers[last].out].h};
+        first = last + 1;
+    }
+}
+
+/* One past the last input row that output rows below `end` read. */
+static uint32_t rows_needed(const vt_layer *layer, const vt_map *in, uint32_t end)
+{
+    const vt_geometry *g = &layer->g;
+    const uint64_t reach = end ? (uint64_t)(end - 1) * g->sy + (uint64_t)(g->kh - 1) * g->dy + 1 : 0;
+
+    return reach <= g->top ? 0 : reach - g->top < in->h ? (uint32_t)(reach - g->top) : in->h;
+}
+
+void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, const uint32_t *done, uint32_t *upto)
+{
+    upto[group->last] = end;
+    for (int i = group->last; i > group->first; i--) {
+        const vt_layer *layer = &plan->layers[i];
+        const uint32_t needed = rows_needed(layer, &plan->maps[layer->in], upto[i]);
+
+        upto[i - 1] = needed > done[i - 1] ? needed : done[i - 1];
+    }
+}
+
+/* Goes through the group with a band height. Returns the bytes of the rings, whose rows are stored in the maps. */
+static uint64_t simulate(vt_plan *plan, const vt_group *group, uint32_t *done, uint32_t *upto)
+{
+    const uint32_t height = plan->maps[plan->layers[group->last].out].h;
+    uint64_t bytes = 0;
+
+    for (int i = group->first; i <= group->last; i++)
+        done[i] = 0;
+    for (int i = group->first; i < group->last; i++)
+        plan->maps[plan->layers[i].out].rows = 1;
+    while (done[group->last] < height) {
+        const uint32_t left = height - done[group->last];
+
+        vt_group_advance(plan, group, height - left + (left < group->band ? left : group->band), done, upto);
+        for (int i = group->last; i > group->first; i--) {
+            const vt_layer *layer = &plan->layers[i];
+            vt_map *in = &plan->maps[layer->in];
+            const uint64_t start = (uint64_t)done[i] * layer->g.sy;
+            const uint64_t oldest = start > layer->g.top ? start - layer->g.top : 0;
+
+            if (upto[i - 1] > oldest && upto[i - 1] - oldest > in->rows)
+                in->rows = (uint32_t)(upto[i - 1] - oldest);
+        }
+        memcpy(done + group->first, upto + group->first, (size_t)(group->last - group->first + 1) * sizeof *done);
+    }
+    for (int i = group->first; i < group->last; i++)
+        bytes += map_floats(plan, plan->layers[i].out, plan->maps[plan->layers[i].out].rows) * sizeof(float);
+    return bytes;
+}
+
+static void choose_band(vt_plan *plan, vt_group *group, uint32_t *done, uint32_t *upto)
+{
+    const uint32_t height = group->band;
+
+    if (group->first == group->last)
+        return;
+    /* 1, 2, 3, 4, 6, 8, 12, ... pieces */
+    for (uint32_t pieces = 1;; pieces += pieces < 3 ? 1 : pieces & (pieces - 1) ? pieces / 3 : pieces / 2) {
+        group->band = pieces >= height ? 1 : (height + pieces - 1) / pieces;
+        if (simulate(plan, group, done, upto) <= CACHE_BYTES || group->band == 1)
+            return;
+    }
+}
+
+typedef struct extent {
+    int map; /* -1: the scratch */
+    uint64_t floats, offset;
+    int from, to; /* groups, -1 for the input and n_groups for the tail, during which it is in use */
+} extent;
+
+static int by_size(const void *a, const void *b)
+{
+    const extent *x = a, *y = b;
+
+    return x->floats != y->floats ? (x->floats < y->floats ? 1 : -1) : x->map - y->map;
+}
+
+/* Largest first, each at the lowest offset that is free while it is in use. Leaves the extents in order of offset. */
+static uint64_t place(extent *extents, int count)
+{
+    uint64_t total = 0;
+
+    qsort(extents, (size_t)count, sizeof *extents, by_size);
+    for (int i = 0; i < count; i++) {
+        extent e = extents[i];
+        int at = i;
+
+        for (int j = 0; j < i; j++) {
+            const extent *f = &extents[j];
+
+            if (f->from > e.to || e.from > f->to)
+                continue;
+            if (f->offset >= e.offset + e.floats)
+                break;
+            if (f->offset + f->floats > e.offset)
+                e.offset = f->offset + f->floats;
+        }
+        for (; at > 0 && extents[at - 1].offset > e.offset; at--)
+            extents[at] = extents[at - 1];
+        extents[at] = e;
+        total = e.offset + e.floats > total ? e.offset + e.floats : total;
+    }
+    return total;
+}
+
+static int group_of(const vt_plan *plan, int layer)
+{
+    int low = 0, high = plan->n_groups; /* the first group that ends at or after the layer */
+
+    if (layer < 0)
+        return -1;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+
+        if (plan->groups[middle].last < layer)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static uint64_t line(uint64_t floats)
+{
+    return (floats + VT_ALIGN / sizeof(float) - 1) / (VT_ALIGN / sizeof(float)) * (VT_ALIGN / sizeof(float));
+}
+
+/* Rows of zeros for depthwise layers, and gathered pixels for dense ones: as much as the hungriest layer wants. */
+static void side_buffers(vt_plan *plan)
+{
+    for (int i = 0; i < plan->tail; i++) {
+        const vt_layer *layer = &plan->layers[i];
+        const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
+        const size_t zeros = layer->kind == VT_KIND_DEPTHWISE ? (size_t)in->w * in->ld
+                             : layer->kind == VT_KIND_GROUPED ? out->cp /* a bias of nothing */
+                                                              : 0;
+        const size_t gathered = layer->kind == VT_KIND_DENSE ? (size_t)out->w * layer->k : 0;
+
+        plan->zero_floats = zeros > plan->zero_floats ? zeros : plan->zero_floats;
+        plan->scratch_floats = gathered > plan->scratch_floats ? gathered : plan->scratch_floats;
+    }
+}
+
+static int lay_out(vt_plan *plan, vultus_error *error)
+{
+    extent *extents = calloc((size_t)plan->n_maps + 1, sizeof *extents);
+    uint64_t total = 0;
+
+    if (!extents)
+        return vt_fail_memory(error, ((uint64_t)plan->n_maps + 1) * sizeof *extents);
+    for (int i = 0; i < plan->n_maps; i++) {
+        vt_map *m = &plan->maps[i];
+        const uint64_t floats = line(map_floats(plan, i, m->rows));
+
+        m->slot_stride = (size_t)floats;
+        extents[i] = (extent){i, floats * m->slots, 0, group_of(plan, m->producer), group_of(plan, m->last_reader)};
+        if (m->slots > 1) { /* written for one face while others' are kept */
+            extents[i].from = -1;
+            extents[i].to = plan->n_groups;
+        }
+    }
+    extents[plan->n_maps] = (extent){-1, line(plan->scratch_floats), 0, -1, plan->n_groups};
+    /* The sum of all is far from 2^64: 2^12 maps of at most 2^33 floats in 12 slots. */
+    total = place(extents, plan->n_maps + 1);
+    if (total * sizeof(float) <= VT_MAX_ARENA) {
+        for (int i = 0; i <= plan->n_maps; i++) {
+            if (extents[i].map < 0)
+                plan->scratch = (size_t)extents[i].offset;
+            else
+                plan->maps[extents[i].map].offset = (size_t)extents[i].offset;
+        }
+        plan->arena_floats = (size_t)total;
+    }
+    free(extents);
+    if (total * sizeof(float) > VT_MAX_ARENA)
+        return vt_fail(error, VULTUS_ERROR_FORMAT, "%" PRIu64 " bytes of working memory for each thread exceed the limit of %"
+                       PRIu64, total * sizeof(float), VT_MAX_ARENA);
+    return VULTUS_OK;
+}
+
+int vt_plan_bands(vt_plan *plan, vultus_error *error)
+{
+    uint32_t *rows = malloc(2 * (size_t)plan->n_layers * sizeof *rows);
+
+    if (!rows)
+        return vt_fail_memory(error, 2 * (size_t)plan->n_layers * sizeof *rows);
+    cut(plan);
+    for (int i = 0; i < plan->n_groups; i++)
+        choose_band(plan, &plan->groups[i], rows, rows + plan->n_layers);
+    free(rows);
+    side_buffers(plan);
+    return lay_out(plan, error);
+}

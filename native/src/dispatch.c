@@ -1,0 +1,26 @@
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+/* A line of the list counts if it is plain C or of the chosen instruction set; the later one wins. */
+void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
+{
+    memset(k, 0, sizeof *k);
+    k->isa = chosen;
+#define TAKE(member, symbol, isa)                                                                                      \
+    if ((isa) == VULTUS_ISA_SCALAR || (isa) == chosen) {                                                               \
+        k->member = symbol;                                                                                            \
+    }
+#define NAME(index, symbol, isa)                                                                                       \
+    if ((isa) == VULTUS_ISA_SCALAR || (isa) == chosen) {                                                               \
+        k->names[index] = #symbol + 3; /* without vt_ */                                                               \
+    }
+#define VT_KERNEL_GEMM(symbol, isa, mr, nr)                                                                            \
+    TAKE(gemm[(nr) / 8 - 1], symbol, isa) NAME((nr) / 8 - 1, symbol, isa)
+#define VT_KERNEL_PLANAR(symbol, isa, mr, nr)                                                                          \
+    TAKE(planar[(nr) / 8 - 1], symbol, isa) NAME(VT_NR_COUNT + (nr) / 8 - 1, symbol, isa)
+#define VT_KERNEL_DW3X3(symbol, isa, mr, nr) TAKE(dw3x3, symbol, isa) NAME(2 * VT_NR_COUNT, symbol, isa)
+#define VT_KERNEL_DWKXK(symbol, isa, mr, nr) TAKE(dwkxk, symbol, isa) NAME(2 * VT_NR_COUNT + 1, symbol, isa)
+#define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) TAKE(eltwise, symbol, isa) NAME(2 * VT_NR_COUNT + 2, symbol, isa)
+#include "kernels/kernels.inc"
+}

@@ -1,0 +1,238 @@
+/* The public functions: a plan, its threads, and the memory of each. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu.h"
+#include "load.h"
+#include "pool.h"
+#include "run.h"
+
+#define THREADS_MAX 256
+
+struct vultus_engine {
+    vt_plan plan;
+    vt_pool *pool;
+    vt_context *contexts; /* one for each seat of the pool */
+    unsigned threads;
+    float *zeros;
+    pid_t owner;
+    vultus_info info;
+};
+
+/* A call of an embed function. */
+typedef struct call {
+    const vultus_engine *engine;
+    const vt_faces *faces;
+    size_t n, share; /* faces, and how many of them a task takes */
+} call;
+
+const char *vultus_version(void)
+{
+    return VULTUS_VERSION;
+}
+
+void vultus_options_default(vultus_options *options)
+{
+    memset(options, 0, sizeof *options);
+}
+
+static int check_options(const vultus_options *options, vultus_isa *isa, unsigned *threads, vultus_error *error)
+{
+    for (size_t i = 0; i < sizeof options->reserved; i++)
+        if (options->reserved[i])
+            return vt_fail(error, VULTUS_ERROR_ARGUMENT, "a reserved byte of the options is not zero");
+    if (options->threads > THREADS_MAX)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%u threads are more than %d", options->threads, THREADS_MAX);
+    *threads = options->threads ? options->threads : vt_cpu_count();
+    *threads = *threads < THREADS_MAX ? *threads : THREADS_MAX;
+    return vt_isa_resolve(options->isa, isa, error);
+}
+
+static void fill_info(vultus_engine *engine, const vt_graph *graph, vultus_isa isa)
+{
+    const vt_plan *plan = &engine->plan;
+
+    engine->info = (vultus_info){
+        .dim = plan->maps[plan->output].c,
+        .height = plan->maps[0].h,
+        .width = plan->maps[0].w,
+        .threads = engine->threads,
+        .isa = isa,
+        .layers = (uint32_t)plan->n_layers,
+        .weight_bytes = plan->weight_bytes,
+        .thread_bytes = plan->arena_floats * sizeof(float),
+        .bgr = graph->bgr,
+    };
+    memcpy(engine->info.mean, graph->mean, sizeof graph->mean);
+    memcpy(engine->info.std, graph->std, sizeof graph->std);
+    memcpy(engine->info.format, graph->format, sizeof graph->format);
+}
+
+static int take_memory(vultus_engine *engine, vultus_error *error)
+{
+    int status = VULTUS_OK;
+
+    engine->zeros = vt_aligned(engine->plan.zero_floats, sizeof(float));
+    engine->contexts = calloc(engine->threads, sizeof *engine->contexts);
+    if (!engine->zeros || !engine->contexts)
+        return vt_fail_memory(error, engine->plan.zero_floats * sizeof(float));
+    for (unsigned i = 0; i < engine->threads && !status; i++)
+        status = vt_context_init(&engine->contexts[i], &engine->plan, error);
+    return status;
+}
+
+static int open_file(vultus_engine **out, const vt_file *file, const vultus_options *options, vultus_error *error)
+{
+    vultus_options chosen;
+    vultus_engine *engine;
+    vt_graph graph = {0};
+    vultus_isa isa;
+    int status;
+
+    vultus_options_default(&chosen);
+    if (options)
+        chosen = *options;
+    engine = calloc(1, sizeof *engine);
+    if (!engine)
+        return vt_fail_memory(error, sizeof *engine);
+    engine->owner = getpid();
+    status = check_options(&chosen, &isa, &engine->threads, error);
+    if (!status)
+        status = vt_load(file, &graph, error);
+    if (!status)
+        status = vt_graph_fuse(&graph, error);
+    if (!status)
+        status = vt_plan_build(&engine->plan, &graph, isa, error);
+    if (!status)
+        status = take_memory(engine, error);
+    if (!status)
+        status = vt_pool_create(&engine->pool, engine->threads, error);
+    if (!status)
+        fill_info(engine, &graph, isa);
+    vt_graph_free(&graph);
+    if (status)
+        vultus_close(&engine);
+    *out = engine;
+    return status;
+}
+
+int vultus_open_memory(vultus_engine **engine, const void *data, size_t size, const vultus_options *options,
+                       vultus_error *error)
+{
+    const vt_file file = {data, size};
+
+    if (!engine)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
+    *engine = NULL;
+    if (!data)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "data is NULL");
+    if (size > VT_MAX_FILE)
+        return vt_fail(error, VULTUS_ERROR_FORMAT, "a model of %zu bytes exceeds the limit of 2 GiB", size);
+    return open_file(engine, &file, options, error);
+}
+
+int vultus_open(vultus_engine **engine, const char *path, const vultus_options *options, vultus_error *error)
+{
+    vt_file file = {NULL, 0};
+    int status;
+
+    if (!engine)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
+    *engine = NULL;
+    if (!path)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "path is NULL");
+    status = vt_file_read(path, &file, error);
+    if (!status)
+        status = open_file(engine, &file, options, error);
+    vt_file_free(&file);
+    return status;
+}
+
+void vultus_close(vultus_engine **out)
+{
+    vultus_engine *engine = out ? *out : NULL;
+
+    if (!engine)
+        return;
+    if (engine->owner == getpid())
+        vt_pool_destroy(engine->pool);
+    else
+        vt_pool_abandon(engine->pool);
+    for (unsigned i = 0; engine->contexts && i < engine->threads; i++)
+        vt_context_free(&engine->contexts[i]);
+    free(engine->contexts);
+    free(engine->zeros);
+    vt_plan_free(&engine->plan);
+    free(engine);
+    *out = NULL;
+}
+
+static void run_share(void *arg, size_t task, unsigned seat)
+{
+    const call *c = arg;
+    const size_t first = task * c->share, left = c->n - first;
+
+    vt_run(&c->engine->plan, &c->engine->contexts[seat], c->engine->zeros, c->faces, first,
+           left < c->share ? left : c->share);
+}
+
+/* Shares as large as a batch may be, but an equal number for every thread. */
+static size_t share_of(const vultus_engine *engine, size_t n)
+{
+    const size_t batch = engine->plan.batch, threads = engine->threads;
+    const size_t rounds = (n + batch * threads - 1) / (batch * threads);
+
+    return (n + rounds * threads - 1) / (rounds * threads);
+}
+
+static int embed(vultus_engine *engine, vt_faces *faces, size_t n, uint32_t flags, vultus_error *error)
+{
+    const void *input = faces->planes ? (const void *)faces->planes : faces->pixels;
+    call c = {engine, faces, n, 0};
+
+    if (!engine)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
+    if (flags & ~VULTUS_EMBED_RAW)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "unknown flags 0x%" PRIx32, flags & ~VULTUS_EMBED_RAW);
+    if (n && (!input || !faces->vectors))
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "the faces or the place for their vectors are NULL");
+    if (n > SIZE_MAX / sizeof(float) / 3 / engine->info.height / engine->info.width)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%zu faces do not fit the address space", n);
+    if (engine->owner != getpid())
+        return vt_fail(error, VULTUS_ERROR_FORKED,
+                       "this engine was opened by the parent process, whose threads are not here; open another one");
+    if (n == 0)
+        return VULTUS_OK;
+    faces->bgr = engine->info.bgr != 0;
+    faces->raw = (flags & VULTUS_EMBED_RAW) != 0;
+    c.share = share_of(engine, n);
+    vt_pool_run(engine->pool, run_share, &c, (n + c.share - 1) / c.share);
+    return VULTUS_OK;
+}
+
+int vultus_embed(vultus_engine *engine, const float *x, size_t n, uint32_t flags, float *y, vultus_error *error)
+{
+    vt_faces faces = {.planes = x, .vectors = y};
+
+    return embed(engine, &faces, n, flags, error);
+}
+
+int vultus_embed_chips(vultus_engine *engine, const uint8_t *chips, size_t n, uint32_t flags, float *y,
+                       vultus_error *error)
+{
+    vt_faces faces = {.pixels = chips, .vectors = y};
+
+    return embed(engine, &faces, n, flags, error);
+}
+
+void vultus_get_info(const vultus_engine *engine, vultus_info *info)
+{
+    *info = engine->info;
+}
+
+const char *vultus_layer(const vultus_engine *engine, size_t i)
+{
+    return i < engine->info.layers ? engine->plan.layers[i].text : NULL;
+}

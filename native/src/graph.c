@@ -1,0 +1,194 @@
+#include "graph.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, uint64_t offset, vultus_error *error)
+{
+    memset(graph, 0, sizeof *graph);
+    if (h == 0 || w == 0 || h > VT_MAX_SIDE || w > VT_MAX_SIDE)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an input of %u x %u pixels is outside 1..%d", h, w,
+                          VT_MAX_SIDE);
+    graph->nodes = calloc(16, sizeof *graph->nodes);
+    if (!graph->nodes)
+        return vt_fail_memory(error, 16 * sizeof *graph->nodes);
+    graph->capacity = 16;
+    graph->count = 1;
+    graph->nodes[0] = (vt_node){.op = VT_OP_INPUT, .shape = {3, h, w, false}, .in = -1, .in2 = -1, .residual = -1};
+    for (int c = 0; c < 3; c++) {
+        graph->std[c] = 1;
+        graph->in_scale[c] = 1;
+    }
+    strncpy(graph->format, format, sizeof graph->format - 1);
+    return VULTUS_OK;
+}
+
+void vt_graph_free(vt_graph *graph)
+{
+    for (int i = 0; i < graph->count; i++) {
+        free(graph->nodes[i].weight);
+        free(graph->nodes[i].scale);
+        free(graph->nodes[i].shift);
+        free(graph->nodes[i].slope);
+    }
+    free(graph->nodes);
+    memset(graph, 0, sizeof *graph);
+}
+
+static int append(vt_graph *graph, const vt_node *node, uint64_t offset, int *out, vultus_error *error)
+{
+    if (graph->count == VT_MAX_NODES)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "more than %d layers", VT_MAX_NODES);
+    if (graph->count == graph->capacity) {
+        const int capacity = graph->capacity * 2;
+        vt_node *nodes = realloc(graph->nodes, (size_t)capacity * sizeof *nodes);
+
+        if (!nodes)
+            return vt_fail_memory(error, (size_t)capacity * sizeof *nodes);
+        graph->nodes = nodes;
+        graph->capacity = capacity;
+    }
+    *out = graph->count++;
+    graph->nodes[*out] = *node;
+    return VULTUS_OK;
+}
+
+static vt_node node_of(vt_op op, int in, vt_shape shape)
+{
+    return (vt_node){.op = op, .shape = shape, .in = in, .in2 = -1, .residual = -1};
+}
+
+static int check_shape(const vt_shape *s, uint64_t offset, vultus_error *error)
+{
+    if (s->c == 0 || s->h == 0 || s->w == 0)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a map of %u x %u x %u is empty", s->c, s->h, s->w);
+    if (s->c > VT_MAX_CHANNELS || s->h > VT_MAX_SIDE || s->w > VT_MAX_SIDE ||
+        (uint64_t)s->c * s->h * s->w > VT_MAX_ELEMENTS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a map of %u x %u x %u exceeds the limit of %u numbers",
+                          s->c, s->h, s->w, VT_MAX_ELEMENTS);
+    return VULTUS_OK;
+}
+
+/* Length of a side after a convolution; 0 if the kernel does not fit. All operands are within VT_MAX_*. */
+static uint32_t conv_side(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel, uint32_t stride,
+                          uint32_t dilation)
+{
+    const uint32_t padded = in + before + after, reach = (kernel - 1) * dilation + 1;
+
+    return padded < reach ? 0 : (padded - reach) / stride + 1;
+}
+
+int vt_graph_conv(vt_graph *graph, int in, uint32_t c_out, const vt_geometry *g, uint64_t offset, int *out,
+                  vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    const uint32_t positive[] = {g->kh, g->kw, g->sy, g->sx, g->dy, g->dx};
+    const uint32_t pads[] = {g->top, g->left, g->bottom, g->right};
+    vt_node node = node_of(VT_OP_CONV, in, s);
+    uint64_t count;
+    int status;
+
+    for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
+        if (positive[i] == 0 || positive[i] > VT_MAX_KERNEL)
+            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset,
+                              "a convolution with kernel, stride or dilation %u, which is outside 1..%d", positive[i],
+                              VT_MAX_KERNEL);
+    for (size_t i = 0; i < sizeof pads / sizeof *pads; i++)
+        if (pads[i] > VT_MAX_KERNEL)
+            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution with padding %u, which exceeds %d",
+                              pads[i], VT_MAX_KERNEL);
+    if (s.flat)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution of a flat vector");
+    if (c_out == 0 || g->groups == 0 || s.c % g->groups || c_out % g->groups)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "%u input and %u output channels do not divide into %u groups",
+                          s.c, c_out, g->groups);
+    node.shape.c = c_out;
+    node.shape.h = conv_side(s.h, g->top, g->bottom, g->kh, g->sy, g->dy);
+    node.shape.w = conv_side(s.w, g->left, g->right, g->kw, g->sx, g->dx);
+    if (node.shape.h == 0 || node.shape.w == 0)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a %u x %u kernel does not fit on a map of %u x %u", g->kh,
+                          g->kw, s.h, s.w);
+    status = check_shape(&node.shape, offset, error);
+    if (status)
+        return status;
+    count = (uint64_t)(s.c / g->groups) * g->kh * g->kw * c_out;
+    if (count > VT_MAX_ELEMENTS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution of %llu weights exceeds the limit of %u",
+                          (unsigned long long)count, VT_MAX_ELEMENTS);
+    node.g = *g;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_fc(vt_graph *graph, int in, uint32_t n_out, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    vt_node node = node_of(VT_OP_FC, in, (vt_shape){n_out, 1, 1, true});
+
+    if (!s.flat)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a fully connected layer of a map that was not flattened");
+    if (n_out == 0 || (uint64_t)n_out * s.c > VT_MAX_ELEMENTS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a fully connected layer of %u x %u is outside 1..%u weights",
+                          n_out, s.c, VT_MAX_ELEMENTS);
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_affine(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_node node = node_of(VT_OP_AFFINE, in, graph->nodes[in].shape);
+
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_prelu(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+{
+    vt_node node = node_of(VT_OP_ACT, in, graph->nodes[in].shape);
+
+    node.act = VT_ACT_PRELU;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_clip(vt_graph *graph, int in, float lo, float hi, uint64_t offset, int *out, vultus_error *error)
+{
+    vt_node node = node_of(VT_OP_ACT, in, graph->nodes[in].shape);
+
+    if (!(lo <= hi))
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a clip from %g to %g", (double)lo, (double)hi);
+    node.act = VT_ACT_CLIP;
+    node.lo = lo;
+    node.hi = hi;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_shape s = graph->nodes[a].shape, t = graph->nodes[b].shape;
+    vt_node node = node_of(VT_OP_ADD, a, s);
+
+    if (s.c != t.c || s.h != t.h || s.w != t.w || s.flat != t.flat)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an addition of %u x %u x %u and %u x %u x %u", s.c, s.h, s.w,
+                          t.c, t.h, t.w);
+    node.in2 = b;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    const uint64_t n = (uint64_t)s.c * s.h * s.w;
+    const vt_node node = node_of(VT_OP_FLATTEN, in, (vt_shape){(uint32_t)n, 1, 1, true});
+
+    if (n > VT_MAX_CHANNELS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a vector of %llu numbers exceeds the limit of %u",
+                          (unsigned long long)n, VT_MAX_CHANNELS);
+    return append(graph, &node, offset, out, error);
+}
+
+size_t vt_weight_count(const vt_graph *graph, const vt_node *node)
+{
+    const vt_shape s = graph->nodes[node->in].shape;
+
+    if (node->op == VT_OP_FC)
+        return (size_t)s.c * node->shape.c;
+    return (size_t)(s.c / node->g.groups) * node->g.kh * node->g.kw * node->shape.c;
+}

@@ -1,0 +1,99 @@
+/* A network as its file states it: nodes in the order of computation, each the one value that it computes.
+ *
+ * The loaders append nodes, which are checked and shaped as they come; vt_graph_fuse() then folds what can be folded
+ * (batch norms into weights, activations and residuals into the node before), and plan.c turns what is left into layers.
+ *
+ * Limits, which bound memory and time before anything is taken (docs/engine.md): VT_MAX_*.
+ */
+#ifndef VT_GRAPH_H
+#define VT_GRAPH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "error.h"
+
+#define VT_MAX_NODES 4096
+#define VT_MAX_SIDE 8192           /* of a map, pixels */
+#define VT_MAX_CHANNELS (1u << 20) /* also of a flat vector */
+#define VT_MAX_ELEMENTS (1u << 26) /* of one map */
+#define VT_MAX_KERNEL 64           /* also of strides, dilations and paddings */
+
+typedef enum vt_op {
+    VT_OP_INPUT,   /* the chip */
+    VT_OP_CONV,    /* weight [c_out][c_in / groups][kh][kw], bias */
+    VT_OP_AFFINE,  /* scale and shift by channel: a batch norm, or arithmetic with a constant */
+    VT_OP_ADD,     /* of two maps of one shape */
+    VT_OP_ACT,     /* an activation alone */
+    VT_OP_FLATTEN, /* c x h x w to a vector in that order */
+    VT_OP_FC,      /* weight [n_out][n_in], bias */
+} vt_op;
+
+typedef enum vt_act {
+    VT_ACT_NONE,
+    VT_ACT_PRELU, /* x < 0 ? slope * x : x */
+    VT_ACT_CLIP,  /* min(max(x, lo), hi); ReLU is lo = 0, hi = infinity */
+} vt_act;
+
+typedef struct vt_shape {
+    uint32_t c, h, w;
+    bool flat; /* a vector of c numbers; h = w = 1 */
+} vt_shape;
+
+typedef struct vt_geometry {
+    uint32_t kh, kw;
+    uint32_t sy, sx;                     /* strides */
+    uint32_t dy, dx;                     /* dilations */
+    uint32_t top, left, bottom, right;   /* zero padding */
+    uint32_t groups;
+} vt_geometry;
+
+typedef struct vt_node {
+    vt_op op;
+    vt_shape shape;
+    int in, in2;         /* nodes; -1 if there is none */
+    int residual;        /* node added before the activation, -1 if none; set by fusion */
+    bool folded;         /* computes nothing any more: its readers read `in` */
+    vt_geometry g;       /* CONV */
+    float *weight;       /* CONV, FC */
+    double *scale;       /* AFFINE: [c] */
+    double *shift;       /* AFFINE, and bias of CONV and FC: [c]; double until it is packed */
+    vt_act act;
+    float *slope;        /* PRELU: [c] */
+    float lo, hi;        /* CLIP */
+} vt_node;
+
+typedef struct vt_graph {
+    vt_node *nodes;
+    int count, capacity;
+    int output;          /* node */
+    /* vultus_embed_chips() feeds (pixel - mean) / std; in_scale and in_shift are the graph's own first arithmetic. */
+    double mean[3], std[3];
+    double in_scale[3], in_shift[3];
+    bool bgr;
+    char format[8];
+} vt_graph;
+
+/* node 0 is the input of the shape; 3 channels. */
+int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, uint64_t offset, vultus_error *error);
+void vt_graph_free(vt_graph *graph);
+
+/* Each appends a node and stores its number in *out. `offset` is the byte of the file that errors name. Arrays are
+ * copied where they are const; they hold as many numbers as the shapes say, which the caller has checked. */
+int vt_graph_conv(vt_graph *graph, int in, uint32_t c_out, const vt_geometry *g, uint64_t offset, int *out,
+                  vultus_error *error);
+int vt_graph_fc(vt_graph *graph, int in, uint32_t n_out, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_affine(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_prelu(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_clip(vt_graph *graph, int in, float lo, float hi, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+
+/* The weights of a CONV or FC node: how many. */
+size_t vt_weight_count(const vt_graph *graph, const vt_node *node);
+
+/* Folds and fuses in place. Afterwards every node that is not `folded` reads nodes that are not either. */
+int vt_graph_fuse(vt_graph *graph, vultus_error *error);
+
+#endif

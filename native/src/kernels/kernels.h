@@ -1,0 +1,84 @@
+/* Kernel families: what each function does, and what it may assume.
+ *
+ * Maps are stored pixel by pixel with the channels innermost. A pixel's channels are padded with zeros to a multiple of
+ * 8 (`cp`), and pixels stand `ld` floats apart, ld >= cp and a multiple of 8. Every pointer to a pixel is aligned to
+ * 32 bytes. No kernel reads or writes a byte outside the channels of the pixels that it is given.
+ *
+ * All lengths are in elements. `nr` is the number of output channels that a matrix kernel computes at a time; weights
+ * are packed in panels of nr columns, [k][nr], by pack.c.
+ */
+#ifndef VT_KERNELS_H
+#define VT_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../graph.h"
+
+/* From a sum to what is stored: y = act(sum + bias + residual). */
+typedef struct vt_epilogue {
+    const float *bias;     /* [channels]; NULL: the sum goes on from what `out` holds */
+    const float *residual; /* like `out`, pixels ldr apart; NULL: none */
+    size_t ldr;
+    const float *slope;    /* [channels], of VT_ACT_PRELU */
+    float lo, hi;          /* of VT_ACT_CLIP */
+    vt_act act;
+} vt_epilogue;
+
+/* out[i][0..nr) = epilogue(sum over p < k of a[i * lda + p] * w[p * nr + 0..nr)), for i < m.
+ * a needs the alignment of a float only. */
+typedef void vt_gemm_fn(size_t m, size_t k, const float *a, size_t lda, const float *w, float *out, size_t ldo,
+                        const vt_epilogue *e);
+
+/* The same with a gathered a: a[i * step + offsets[p]]. For a convolution that reads padded planes: i runs along a row
+ * of the output, p over channels, kernel rows and kernel columns. */
+typedef void vt_planar_fn(size_t m, size_t k, const float *a, size_t step, const size_t *offsets, const float *w,
+                          float *out, size_t ldo, const vt_epilogue *e);
+
+#define VT_DW_MAX_ROWS VT_MAX_KERNEL
+
+/* A row of a depthwise convolution. */
+typedef struct vt_dw_row {
+    const float *rows[VT_DW_MAX_ROWS]; /* kh input rows; one outside the map points at zeros */
+    size_t w_in, ld_in;
+    float *out;
+    size_t w_out, ldo;
+    size_t cp;
+    size_t kh, kw, stride, dilation, left; /* left: columns of zero padding */
+    const float *w;                        /* [kh][kw][cp] */
+    vt_epilogue e;
+} vt_dw_row;
+
+typedef void vt_dw_fn(const vt_dw_row *row);
+
+/* out = act(x * scale + shift + residual) for n pixels; scale and e->bias (the shift) are [cp], scale may be NULL. */
+typedef void vt_eltwise_fn(size_t n, size_t cp, const float *x, size_t ldx, const float *scale, float *out, size_t ldo,
+                           const vt_epilogue *e);
+
+/* Widths of panels, narrow to wide; every multiple of 8 is a sum of them. */
+enum { VT_NR_8, VT_NR_16, VT_NR_24, VT_NR_COUNT };
+#define VT_NR(index) (((size_t)(index) + 1) * 8)
+
+/* One kernel of each kind: what a layer calls. */
+typedef struct vt_kernels {
+    vultus_isa isa;
+    vt_gemm_fn *gemm[VT_NR_COUNT];
+    vt_planar_fn *planar[VT_NR_COUNT];
+    vt_dw_fn *dw3x3;   /* kh = kw = 3, dilation 1, stride 1 or 2, left 0 or 1 */
+    vt_dw_fn *dwkxk;   /* any */
+    vt_eltwise_fn *eltwise;
+    const char *names[2 * VT_NR_COUNT + 3]; /* in the order of the members */
+} vt_kernels;
+
+/* Fills the table for an instruction set that is built and runs here: plain C first, then raised. */
+void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
+
+/* One declaration for each line of the list. */
+#define VT_KERNEL_GEMM(symbol, isa, mr, nr) vt_gemm_fn symbol;
+#define VT_KERNEL_PLANAR(symbol, isa, mr, nr) vt_planar_fn symbol;
+#define VT_KERNEL_DW3X3(symbol, isa, mr, nr) vt_dw_fn symbol;
+#define VT_KERNEL_DWKXK(symbol, isa, mr, nr) vt_dw_fn symbol;
+#define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
+#include "kernels.inc"
+
+#endif

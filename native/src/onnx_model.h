@@ -1,0 +1,74 @@
+/* What the operators of an ONNX graph are made of: values by name, constant tensors, attributes. */
+#ifndef VT_ONNX_MODEL_H
+#define VT_ONNX_MODEL_H
+
+#include "graph.h"
+#include "onnx_wire.h"
+
+#define VT_ONNX_MAX_NODES 16384        /* also of initialisers, values and graph inputs */
+#define VT_ONNX_MAX_INPUTS 8           /* of one node */
+#define VT_ONNX_MAX_RANK 8
+
+enum { VT_ONNX_FLOAT = 1, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
+
+/* A TensorProto, still in the file. Its numbers are known to be all there. */
+typedef struct vt_constant {
+    vt_wire message;
+    vt_text raw;       /* raw_data; empty if the numbers are in typed fields */
+    uint64_t offset;
+    uint32_t type;
+    uint32_t rank;
+    uint64_t dims[VT_ONNX_MAX_RANK];
+    size_t count;
+} vt_constant;
+
+/* What a name stands for: a node of our graph, or a constant. */
+typedef struct vt_value {
+    vt_text name;
+    int node; /* -1 for a constant */
+    vt_constant constant;
+} vt_value;
+
+typedef struct vt_values {
+    vt_value *slots; /* open addressing; a slot is free while name.data is NULL */
+    size_t capacity, count;
+} vt_values;
+
+/* A node that is being translated. */
+typedef struct vt_onnx_node {
+    vt_graph *graph;
+    vt_values *values;
+    vt_wire message;
+    vultus_error *error;
+    uint64_t offset;
+    vt_text type, name, domain;
+    uint32_t n_inputs;                       /* of the file; those beyond the array are not kept */
+    vt_text inputs[VT_ONNX_MAX_INPUTS];      /* an empty name is an input left out */
+    vt_text output;                          /* the first */
+} vt_onnx_node;
+
+int vt_constant_read(const vt_wire *parent, const uint8_t *data, size_t size, uint64_t offset, vt_constant *constant,
+                     vt_text *name);
+int vt_constant_floats(const vt_constant *constant, float *out);
+int vt_constant_ints(const vt_constant *constant, int64_t *out); /* INT64 */
+
+/* The name must be new. */
+int vt_values_add(vt_values *values, vt_text name, const vt_value *value, uint64_t offset, vultus_error *error);
+const vt_value *vt_values_find(const vt_values *values, vt_text name);
+
+/* Input i as a node of the graph; it must be one. */
+int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out);
+/* Input i as a constant of this type; *out is NULL if it was left out. */
+int vt_input_constant(const vt_onnx_node *node, uint32_t i, uint32_t type, const vt_constant **out);
+
+/* Attributes: the default stays if the node does not have it. */
+int vt_attribute_int(const vt_onnx_node *node, const char *name, int64_t *value);
+int vt_attribute_float(const vt_onnx_node *node, const char *name, float *value, bool *found);
+int vt_attribute_ints(const vt_onnx_node *node, const char *name, uint32_t n, int64_t *values);
+int vt_attribute_text(const vt_onnx_node *node, const char *name, vt_text *value);
+int vt_attribute_tensor(const vt_onnx_node *node, const char *name, vt_constant *value, bool *found);
+
+/* Translates the node; onnx_ops.c. */
+int vt_onnx_translate(vt_onnx_node *node);
+
+#endif

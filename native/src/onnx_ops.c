@@ -1,0 +1,470 @@
+/* The ONNX operators that the engine computes: one function each, one table, in alphabetical order.
+ *
+ * An operator checks what its file says, appends to the graph, and names the result. To add one: write it, add its
+ * line to the table, and a graph with it to tests/native/test_onnx.py.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+#include "onnx_model.h"
+
+static int bad(const vt_onnx_node *n, const char *what)
+{
+    return vt_fail_at(n->error, VULTUS_ERROR_FORMAT, n->offset, "%.*s '%.*s' %s", VT_TEXT_ARGS(n->type),
+                      VT_TEXT_ARGS(n->name), what);
+}
+
+static int unsupported(const vt_onnx_node *n, const char *what)
+{
+    return vt_fail_at(n->error, VULTUS_ERROR_UNSUPPORTED, n->offset, "%.*s '%.*s' %s, which the engine does not compute",
+                      VT_TEXT_ARGS(n->type), VT_TEXT_ARGS(n->name), what);
+}
+
+static int name_output(const vt_onnx_node *n, int node)
+{
+    return vt_values_add(n->values, n->output, &(vt_value){.node = node}, n->offset, n->error);
+}
+
+/* A constant of exactly `count` floats, in memory that the caller frees. */
+static int take_floats(const vt_onnx_node *n, const vt_constant *constant, size_t count, float **out)
+{
+    if (!constant)
+        return bad(n, "lacks an input");
+    if (constant->count != count)
+        return vt_fail_at(n->error, VULTUS_ERROR_FORMAT, constant->offset,
+                          "a constant of %.*s has %zu numbers instead of %zu", VT_TEXT_ARGS(n->type), constant->count,
+                          count);
+    *out = malloc(count * sizeof **out);
+    if (!*out)
+        return vt_fail_memory(n->error, count * sizeof **out);
+    return vt_constant_floats(constant, *out);
+}
+
+static int take_input(const vt_onnx_node *n, uint32_t i, size_t count, float **out)
+{
+    const vt_constant *constant;
+    const int status = vt_input_constant(n, i, VT_ONNX_FLOAT, &constant);
+
+    return status ? status : take_floats(n, constant, count, out);
+}
+
+/* An affine node whose scale and shift the caller fills. */
+static int append_affine(const vt_onnx_node *n, int in, vt_node **out)
+{
+    int index, status = vt_graph_affine(n->graph, in, n->offset, &index, n->error);
+    vt_node *node;
+
+    if (status)
+        return status;
+    node = *out = &n->graph->nodes[index];
+    node->scale = malloc(node->shape.c * sizeof(double));
+    node->shift = malloc(node->shape.c * sizeof(double));
+    if (!node->scale || !node->shift)
+        return vt_fail_memory(n->error, node->shape.c * sizeof(double));
+    return name_output(n, index);
+}
+
+/* A constant that has one number, or one for each channel of the node. */
+static int channel_constant(const vt_onnx_node *n, const vt_constant *k, int node, bool allow_bare, float **out)
+{
+    const vt_shape s = n->graph->nodes[node].shape;
+    const uint32_t spatial = s.flat ? 0 : 2;
+    bool fits = k->count == 1;
+
+    if (!fits && k->count == s.c) {
+        /* Broadcasting aligns the last dimensions: [c, 1, 1] or [1, c, 1, 1] for a map, [c] or [1, c] for a vector. */
+        fits = k->rank > spatial && k->dims[k->rank - 1 - spatial] == s.c;
+        /* MXNet wrote PReLU slopes of a map as [c]. */
+        fits = fits || (allow_bare && k->rank == 1);
+    }
+    return fits ? take_floats(n, k, k->count, out)
+                : unsupported(n, "has a constant that is neither one number nor one for each channel");
+}
+
+static int op_conv(vt_onnx_node *n)
+{
+    int64_t group = 1, kernel[2], strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {0, 0, 0, 0};
+    vt_text auto_pad = {NULL, 0};
+    const vt_constant *weight, *bias;
+    uint32_t v[10];
+    int in, index, status;
+    float *floats = NULL;
+    vt_node *node;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
+        (status = vt_input_constant(n, 2, VT_ONNX_FLOAT, &bias)))
+        return status;
+    if (!weight || weight->rank != 4)
+        return unsupported(n, "is not two-dimensional");
+    kernel[0] = (int64_t)weight->dims[2];
+    kernel[1] = (int64_t)weight->dims[3];
+    if ((status = vt_attribute_int(n, "group", &group)) || (status = vt_attribute_ints(n, "kernel_shape", 2, kernel)) ||
+        (status = vt_attribute_ints(n, "strides", 2, strides)) || (status = vt_attribute_ints(n, "pads", 4, pads)) ||
+        (status = vt_attribute_ints(n, "dilations", 2, dilations)) ||
+        (status = vt_attribute_text(n, "auto_pad", &auto_pad)))
+        return status;
+    if (auto_pad.size && !vt_text_is(auto_pad, "NOTSET") && !vt_text_is(auto_pad, "VALID"))
+        return unsupported(n, "has auto_pad SAME");
+    if (kernel[0] != (int64_t)weight->dims[2] || kernel[1] != (int64_t)weight->dims[3])
+        return bad(n, "has a kernel_shape that is not its weight's");
+    const int64_t wide[10] = {kernel[0],    kernel[1], strides[0], strides[1], dilations[0],
+                              dilations[1], pads[0],   pads[1],    pads[2],    pads[3]};
+    for (int i = 0; i < 10; i++) {
+        if (wide[i] < 0 || wide[i] > VT_MAX_KERNEL)
+            return bad(n, "has a kernel, stride, dilation or padding outside 0..64");
+        v[i] = (uint32_t)wide[i];
+    }
+    if (group < 1 || group > VT_MAX_CHANNELS || weight->dims[0] > VT_MAX_CHANNELS)
+        return bad(n, "has an impossible number of groups or channels");
+    const vt_geometry g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], (uint32_t)group};
+    status = vt_graph_conv(n->graph, in, (uint32_t)weight->dims[0], &g, n->offset, &index, n->error);
+    if (status)
+        return status;
+    node = &n->graph->nodes[index];
+    if (weight->dims[1] != n->graph->nodes[in].shape.c / g.groups)
+        return bad(n, "has a weight for another number of input channels");
+    status = take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
+    if (!status && bias) {
+        status = take_floats(n, bias, node->shape.c, &floats);
+        node->shift = malloc(node->shape.c * sizeof *node->shift);
+        if (!status && !node->shift)
+            status = vt_fail_memory(n->error, node->shape.c * sizeof *node->shift);
+        for (uint32_t c = 0; c < node->shape.c && !status; c++)
+            node->shift[c] = (double)floats[c];
+        free(floats);
+    }
+    return status ? status : name_output(n, index);
+}
+
+static int op_batch_norm(vt_onnx_node *n)
+{
+    float *v[4] = {NULL, NULL, NULL, NULL}, epsilon = 1e-5f;
+    int64_t training = 0, spatial = 1;
+    vt_node *node;
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "epsilon", &epsilon, NULL)) ||
+        (status = vt_attribute_int(n, "training_mode", &training)) ||
+        (status = vt_attribute_int(n, "spatial", &spatial)))
+        return status;
+    if (training || !spatial)
+        return unsupported(n, "is in training mode or not spatial");
+    for (uint32_t i = 0; i < 4 && !status; i++)
+        status = take_input(n, i + 1, n->graph->nodes[in].shape.c, &v[i]);
+    if (!status)
+        status = append_affine(n, in, &node);
+    if (!status)
+        status = vt_batch_norm(node->scale, node->shift, v[0], v[1], v[2], v[3], node->shape.c, (double)epsilon,
+                               n->offset, n->error);
+    for (int i = 0; i < 4; i++)
+        free(v[i]);
+    return status;
+}
+
+/* op(x, k) or op(k, x) for a constant k, written as scale * x + shift. */
+static int with_constant(vt_onnx_node *n, int in, const vt_constant *k, bool constant_first)
+{
+    const bool minus = vt_text_is(n->type, "Sub"), times = vt_text_is(n->type, "Mul"), by = vt_text_is(n->type, "Div");
+    float *floats = NULL;
+    vt_node *node;
+    int status;
+
+    if (by && constant_first)
+        return unsupported(n, "divides a constant");
+    status = channel_constant(n, k, in, false, &floats);
+    if (!status)
+        status = append_affine(n, in, &node);
+    for (uint32_t c = 0; !status && c < node->shape.c; c++) {
+        const double value = (double)floats[k->count == 1 ? 0 : c];
+
+        node->scale[c] = times ? value : by ? 1 / value : minus && constant_first ? -1 : 1;
+        node->shift[c] = times || by ? 0 : minus && !constant_first ? -value : value;
+        if (!isfinite(node->scale[c]))
+            status = bad(n, "divides by zero");
+    }
+    free(floats);
+    return status;
+}
+
+static int op_arithmetic(vt_onnx_node *n)
+{
+    const vt_value *v[2] = {NULL, NULL};
+    int index, status;
+
+    if (n->n_inputs != 2)
+        return bad(n, "has not two inputs");
+    for (int i = 0; i < 2; i++) {
+        v[i] = vt_values_find(n->values, n->inputs[i]);
+        if (!v[i])
+            return vt_input_node(n, (uint32_t)i, &index); /* fails, and says so */
+    }
+    if (v[0]->node < 0 && v[1]->node < 0)
+        return unsupported(n, "works on two constants");
+    if (v[0]->node >= 0 && v[1]->node >= 0) {
+        if (!vt_text_is(n->type, "Add"))
+            return unsupported(n, "works on two computed values");
+        status = vt_graph_add(n->graph, v[0]->node, v[1]->node, n->offset, &index, n->error);
+        return status ? status : name_output(n, index);
+    }
+    const int first = v[0]->node < 0;
+    const vt_constant *k;
+
+    status = vt_input_constant(n, first ? 0 : 1, VT_ONNX_FLOAT, &k);
+    return status ? status : with_constant(n, v[first]->node, k, first);
+}
+
+static int append_prelu(vt_onnx_node *n, int in, const float *slope, size_t count)
+{
+    int index, status = vt_graph_prelu(n->graph, in, n->offset, &index, n->error);
+    vt_node *node;
+
+    if (status)
+        return status;
+    node = &n->graph->nodes[index];
+    node->slope = malloc(node->shape.c * sizeof *node->slope);
+    if (!node->slope)
+        return vt_fail_memory(n->error, node->shape.c * sizeof *node->slope);
+    for (uint32_t c = 0; c < node->shape.c; c++)
+        node->slope[c] = slope[count == 1 ? 0 : c];
+    return name_output(n, index);
+}
+
+static int op_prelu(vt_onnx_node *n)
+{
+    const vt_constant *k;
+    float *slope = NULL;
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &k)))
+        return status;
+    if (!k)
+        return bad(n, "lacks its slope");
+    status = channel_constant(n, k, in, true, &slope);
+    if (!status)
+        status = append_prelu(n, in, slope, k->count);
+    free(slope);
+    return status;
+}
+
+static int op_leaky_relu(vt_onnx_node *n)
+{
+    float alpha = 0.01f;
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "alpha", &alpha, NULL)))
+        return status;
+    return isfinite(alpha) ? append_prelu(n, in, &alpha, 1) : bad(n, "has an alpha that is not a finite number");
+}
+
+static int append_clip(vt_onnx_node *n, int in, float lo, float hi)
+{
+    int index;
+    const int status = vt_graph_clip(n->graph, in, lo, hi, n->offset, &index, n->error);
+
+    return status ? status : name_output(n, index);
+}
+
+static int op_relu(vt_onnx_node *n)
+{
+    int in;
+    const int status = vt_input_node(n, 0, &in);
+
+    return status ? status : append_clip(n, in, 0, INFINITY);
+}
+
+static int op_clip(vt_onnx_node *n)
+{
+    float bound[2] = {-INFINITY, INFINITY};
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "min", &bound[0], NULL)) ||
+        (status = vt_attribute_float(n, "max", &bound[1], NULL)))
+        return status;
+    for (uint32_t i = 0; i < 2; i++) { /* inputs since opset 11 */
+        const vt_constant *k;
+
+        status = vt_input_constant(n, i + 1, VT_ONNX_FLOAT, &k);
+        if (!status && k && k->count != 1)
+            status = bad(n, "has a bound that is not one number");
+        if (!status && k)
+            status = vt_constant_floats(k, &bound[i]);
+        if (status)
+            return status;
+    }
+    return append_clip(n, in, bound[0], bound[1]);
+}
+
+static int op_constant(vt_onnx_node *n)
+{
+    vt_value value = {.node = -1};
+    bool found;
+    int status = vt_attribute_tensor(n, "value", &value.constant, &found);
+
+    if (status)
+        return status;
+    return found ? vt_values_add(n->values, n->output, &value, n->offset, n->error)
+                 : unsupported(n, "holds something else than a tensor");
+}
+
+static int op_pass(vt_onnx_node *n)
+{
+    const vt_constant *training;
+    int in, status = vt_input_node(n, 0, &in);
+
+    if (status)
+        return status;
+    if (vt_text_is(n->type, "Dropout")) {
+        status = vt_input_constant(n, 2, VT_ONNX_BOOL, &training);
+        if (status)
+            return status;
+        if (training && (training->raw.size != 1 || training->raw.data[0]))
+            return unsupported(n, "is in training mode");
+    }
+    return name_output(n, in);
+}
+
+static int flatten(vt_onnx_node *n, int in)
+{
+    int index = in, status = VULTUS_OK;
+
+    if (!n->graph->nodes[in].shape.flat)
+        status = vt_graph_flatten(n->graph, in, n->offset, &index, n->error);
+    return status ? status : name_output(n, index);
+}
+
+static int op_flatten(vt_onnx_node *n)
+{
+    int64_t axis = 1;
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_int(n, "axis", &axis)))
+        return status;
+    return axis == 1 ? flatten(n, in) : unsupported(n, "flattens from another axis than 1");
+}
+
+static int op_reshape(vt_onnx_node *n)
+{
+    const vt_constant *target;
+    int64_t dims[2];
+    int in, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_INT64, &target)))
+        return status;
+    const vt_shape s = n->graph->nodes[in].shape;
+    const int64_t all = (int64_t)s.c * s.h * s.w;
+
+    if (!target || target->count != 2)
+        return unsupported(n, "makes something else than a vector of each face");
+    if ((status = vt_constant_ints(target, dims)))
+        return status;
+    if ((dims[1] != all && dims[1] != -1) || dims[0] < -1 || dims[0] > 1 || (dims[0] == -1 && dims[1] == -1))
+        return unsupported(n, "makes something else than a vector of each face");
+    return flatten(n, in);
+}
+
+/* Transposes k x n weights to the rows that the graph wants, or only scales them. */
+static void store_fc(vt_node *node, const float *from, size_t k, bool transpose, double alpha)
+{
+    const size_t n_out = node->shape.c;
+
+    for (size_t r = 0; r < n_out; r++)
+        for (size_t i = 0; i < k; i++)
+            node->weight[r * k + i] = (float)(alpha * (double)from[transpose ? i * n_out + r : r * k + i]);
+}
+
+static int append_fc(vt_onnx_node *n, int in, const vt_constant *weight, bool rows_are_inputs, float alpha, int *index)
+{
+    const size_t k = n->graph->nodes[in].shape.c;
+    float *floats = NULL;
+    int status;
+
+    if (!weight || weight->rank != 2 || weight->dims[rows_are_inputs ? 1 : 0] > VT_MAX_CHANNELS)
+        return bad(n, "has no matrix of weights");
+    if (weight->dims[rows_are_inputs ? 0 : 1] != k)
+        return bad(n, "has a matrix for a vector of another length");
+    status = vt_graph_fc(n->graph, in, (uint32_t)weight->dims[rows_are_inputs ? 1 : 0], n->offset, index, n->error);
+    if (!status)
+        status = take_floats(n, weight, weight->count, &floats);
+    if (!status) {
+        vt_node *node = &n->graph->nodes[*index];
+
+        node->weight = malloc(weight->count * sizeof(float));
+        node->shift = calloc(node->shape.c, sizeof(double));
+        if (node->weight && node->shift)
+            store_fc(node, floats, k, rows_are_inputs, (double)alpha);
+        else
+            status = vt_fail_memory(n->error, weight->count * sizeof(float));
+    }
+    free(floats);
+    return status;
+}
+
+static int op_gemm(vt_onnx_node *n)
+{
+    int64_t trans_a = 0, trans_b = 0;
+    float alpha = 1, beta = 1, *floats = NULL;
+    const vt_constant *weight, *bias;
+    int in, index, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
+        (status = vt_input_constant(n, 2, VT_ONNX_FLOAT, &bias)) || (status = vt_attribute_int(n, "transA", &trans_a)) ||
+        (status = vt_attribute_int(n, "transB", &trans_b)) || (status = vt_attribute_float(n, "alpha", &alpha, NULL)) ||
+        (status = vt_attribute_float(n, "beta", &beta, NULL)))
+        return status;
+    if (trans_a)
+        return unsupported(n, "transposes its input");
+    status = append_fc(n, in, weight, !trans_b, alpha, &index);
+    if (!status && bias) {
+        status = channel_constant(n, bias, index, false, &floats);
+        for (uint32_t c = 0; !status && c < n->graph->nodes[index].shape.c; c++)
+            n->graph->nodes[index].shift[c] = (double)beta * (double)floats[bias->count == 1 ? 0 : c];
+        free(floats);
+    }
+    return status ? status : name_output(n, index);
+}
+
+static int op_matmul(vt_onnx_node *n)
+{
+    const vt_constant *weight;
+    int in, index, status;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
+        (status = append_fc(n, in, weight, true, 1, &index)))
+        return status;
+    return name_output(n, index);
+}
+
+static const struct {
+    const char *type;
+    int (*translate)(vt_onnx_node *node);
+} operators[] = {
+    {"Add", op_arithmetic},   {"BatchNormalization", op_batch_norm},
+    {"Clip", op_clip},        {"Constant", op_constant},
+    {"Conv", op_conv},        {"Div", op_arithmetic},
+    {"Dropout", op_pass},     {"Flatten", op_flatten},
+    {"Gemm", op_gemm},        {"Identity", op_pass},
+    {"LeakyRelu", op_leaky_relu}, {"MatMul", op_matmul},
+    {"Mul", op_arithmetic},   {"PRelu", op_prelu},
+    {"Relu", op_relu},        {"Reshape", op_reshape},
+    {"Sub", op_arithmetic},
+};
+
+int vt_onnx_translate(vt_onnx_node *n)
+{
+    const size_t count = sizeof operators / sizeof *operators;
+    char known[192] = "";
+
+    for (size_t i = 0; i < count; i++)
+        if (n->domain.size == 0 && vt_text_is(n->type, operators[i].type))
+            return operators[i].translate(n);
+    for (size_t i = 0; i < count; i++) {
+        strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
+        strncat(known, operators[i].type, sizeof known - strlen(known) - 1);
+    }
+    return vt_fail_at(n->error, VULTUS_ERROR_UNSUPPORTED, n->offset,
+                      "the operator %.*s%s%.*s is not one of the engine's: %s", VT_TEXT_ARGS(n->domain),
+                      n->domain.size ? "." : "", VT_TEXT_ARGS(n->type), known);
+}

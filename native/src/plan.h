@@ -1,0 +1,111 @@
+/* Everything about a network that is decided once: layers with packed weights and chosen kernels, where each map lies
+ * in a thread's arena, and which layers are computed together in bands of rows.
+ *
+ * A plan is not written to after vt_plan_build(); all threads share it. */
+#ifndef VT_PLAN_H
+#define VT_PLAN_H
+
+#include "graph.h"
+#include "kernels/kernels.h"
+
+#define VT_ALIGN 64                            /* bytes; of every array and map */
+#define VT_MAX_PACKED ((uint64_t)1 << 30)      /* bytes of weights of one layer, and of all */
+#define VT_MAX_ARENA ((uint64_t)1 << 30)       /* bytes for each thread */
+#define VT_K_BLOCK 256                         /* depth of a matrix product between stores of its sums: 16 KB of a panel */
+#define VT_NO_MAP (-1)
+
+/* A value of the network in a thread's arena. Row r is at offset + (r % rows) * w * ld, its pixels ld floats apart. */
+typedef struct vt_map {
+    uint32_t c, h, w;
+    size_t cp;          /* channels that are computed: c up to a multiple of 8 */
+    size_t ld;          /* floats from pixel to pixel */
+    uint32_t rows;      /* kept at a time; h, or fewer if the map is a ring within a group */
+    uint32_t slots;     /* copies, one for each face of a batch; more than 1 if the batched tail reads the map */
+    size_t slot_stride; /* floats from copy to copy */
+    size_t offset;      /* floats from the arena's start */
+    int producer;       /* layer; -1: the input */
+    int last_reader;    /* layer */
+    int readers;
+    bool tight;         /* ld = cp, because a fully connected layer reads the whole map as one row */
+} vt_map;
+
+typedef enum vt_kind {
+    VT_KIND_PLANAR,    /* convolution of the padded planes of the chip */
+    VT_KIND_POINTWISE, /* 1x1, any stride: a matrix product over the pixels */
+    VT_KIND_FC,        /* a matrix product over the faces of a batch */
+    VT_KIND_DENSE,     /* any convolution in one group: pixels gathered, then a matrix product */
+    VT_KIND_DEPTHWISE,
+    VT_KIND_GROUPED,   /* any other number of groups, in plain C */
+    VT_KIND_ELTWISE,   /* scale, shift, addition, activation */
+} vt_kind;
+
+typedef struct vt_layer {
+    vt_kind kind;
+    int in, residual, out; /* maps; residual may be VT_NO_MAP */
+    vt_geometry g;
+    size_t k;              /* depth of the matrix product */
+    float *weights;        /* packed for the kind; NULL if it has none */
+    float *bias;           /* [cp of out] */
+    float *slope;          /* [cp of out] or NULL */
+    float *scale;          /* ELTWISE: [cp of out] or NULL */
+    size_t *offsets;       /* PLANAR: [k] */
+    vt_act act;
+    float lo, hi;
+    vt_dw_fn *depthwise;
+    uint64_t macs;         /* of a face */
+    char text[160];
+} vt_layer;
+
+/* Layers first..last, computed band by band: each band of the last layer's rows, and of the others what it needs. Maps
+ * between them are rings, which stay in the cache. */
+typedef struct vt_group {
+    int first, last;
+    uint32_t band; /* rows of the last layer */
+} vt_group;
+
+typedef struct vt_plan {
+    vt_kernels kernels;
+    vt_map *maps;
+    int n_maps;
+    vt_layer *layers;
+    int n_layers;
+    int tail;              /* layers from here on have 1x1 maps and run once for a batch of faces */
+    vt_group *groups;      /* of the layers before the tail */
+    int n_groups;
+    uint32_t batch;        /* faces that go through the tail together, at most */
+    int output;            /* map */
+    bool planar_input;     /* map 0 is padded planes instead of pixels */
+    uint32_t pad_top, pad_left, padded_h, padded_w; /* of planar input */
+    double in_scale[3], in_shift[3];
+    float pixel[3][256];   /* what a byte becomes, by the network's channel */
+    size_t scratch;        /* floats from the arena's start: gathered rows of DENSE */
+    size_t scratch_floats;
+    size_t arena_floats;
+    size_t zero_floats;    /* the longest row of zeros that a depthwise layer asks for */
+    size_t weight_bytes;
+} vt_plan;
+
+/* Takes the fused graph apart: its weights are freed as they are packed. */
+int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, vultus_error *error);
+void vt_plan_free(vt_plan *plan);
+
+/* Packing (pack.c). */
+int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error);
+void *vt_aligned(size_t count, size_t size); /* zeroed, VT_ALIGN; NULL if there is no memory */
+
+/* Groups, rings and arena (bands.c). */
+int vt_plan_bands(vt_plan *plan, vultus_error *error);
+
+/* For each layer of the group, the rows that it has to reach (upto) so that the last one reaches `end`, given how far
+ * each is (done). Both are indexed by layer. Rings are as large as this makes necessary. */
+void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, const uint32_t *done, uint32_t *upto);
+
+/* Width of the panel at column n of cp: 16, with one of 24 or 8 at the end where 16 does not divide. */
+static inline int vt_panel(size_t n, size_t cp)
+{
+    const size_t left = cp - n;
+
+    return left == 24 ? VT_NR_24 : left >= 16 ? VT_NR_16 : VT_NR_8;
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* Computing: a plan, a thread's memory, faces. */
+#ifndef VT_RUN_H
+#define VT_RUN_H
+
+#include "plan.h"
+
+/* What a thread needs to compute; one computation at a time. */
+typedef struct vt_context {
+    float *arena;
+    uint32_t *done, *upto; /* rows, by layer */
+} vt_context;
+
+/* Faces to be computed: exactly one of the sources is given. */
+typedef struct vt_faces {
+    const float *planes;   /* n x 3 x h x w */
+    const uint8_t *pixels; /* n x h x w x 3, blue first */
+    bool bgr;              /* the network wants blue first */
+    bool raw;              /* do not scale the vectors to length 1 */
+    float *vectors;        /* n x dim */
+} vt_faces;
+
+int vt_context_init(vt_context *context, const vt_plan *plan, vultus_error *error);
+void vt_context_free(vt_context *context);
+
+/* Faces first .. first + count, count <= plan->batch. zeros: plan->zero_floats zeros, shared. */
+void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces, size_t first,
+            size_t count);
+
+/* The chip of one face into map 0 (input.c). */
+void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face);
+
+#endif
