@@ -63,10 +63,8 @@ class File(Struct, frozen=True, kw_only=True):
 def read(path: str, limits: Decode) -> File:
     """The whole of a file of at most `max_file_bytes`. Raises RefusedInput in words for everything else."""
     try:
-        # Without waiting: opening a pipe that nobody writes to would otherwise last for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            info = os.fstat(descriptor)
+        with open(path, "rb", opener=_without_waiting) as file:
+            info = os.fstat(file.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise RefusedInput("not a regular file")
             if info.st_size > limits.max_file_bytes:
@@ -81,6 +79,11 @@ def read(path: str, limits: Decode) -> File:
     if len(data) > limits.max_file_bytes:
         raise RefusedInput(f"grew beyond decode.max_file_bytes ({limits.max_file_bytes}) while it was read")
     return File(data=data, digest=hashlib.blake2b(data, digest_size=16).digest(), mtime_ns=info.st_mtime_ns)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Opening a pipe that nobody writes to would otherwise last for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def decode(data: bytes, limits: Decode) -> Pixels:

@@ -83,7 +83,7 @@ def listen(address: str, config: Decode, alive: Callable[[], None], broken: Call
             address, options=options, timeout=(config.open_timeout, config.stall_timeout), metadata_errors="replace"
         )
     except (av.error.FFmpegError, ValueError) as error:
-        raise _lost(error, address, config) from None
+        raise _lost(error, address, f"no answer within {config.open_timeout:g} s") from None
     with container:
         if not container.streams.video:
             raise SourceLost("answers, but sends no video")
@@ -98,7 +98,7 @@ def listen(address: str, config: Decode, alive: Callable[[], None], broken: Call
                     else:
                         yield _shot(frame, config)
         except av.error.FFmpegError as error:
-            raise _lost(error, address, config) from None
+            raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
 
 
@@ -156,7 +156,7 @@ def _pixels(frame: Any, limits: Decode) -> Pixels:
     return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
 
 
-def _lost(error: Exception, address: str, config: Decode) -> SourceLost:
+def _lost(error: Exception, address: str, silence: str) -> SourceLost:
     """What went wrong with a stream, in words for the person who owns the camera."""
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
         return SourceLost("user name or password is wrong, or the user may not see this stream", slow=True)
@@ -165,7 +165,7 @@ def _lost(error: Exception, address: str, config: Decode) -> SourceLost:
     if isinstance(error, av.error.ConnectionRefusedError):
         return SourceLost("nothing listens at this address and port (connection refused)")
     if isinstance(error, av.error.ExitError | av.error.TimeoutError):
-        return SourceLost(f"no answer within {config.open_timeout:g} s")
+        return SourceLost(silence)
     host = _host(address)
     if host is not None and not _known(host):
         return SourceLost(f"the host name {host} is not known")

@@ -170,6 +170,7 @@ def peak_memory() -> int:
 
 def test_damage_anywhere_is_refused_or_read(portrait: np.ndarray, rand: np.random.Generator) -> None:
     small = portrait[::4, ::4]
+    reasons = set()
     for form, mode in (
         ("JPEG", "RGB"),
         ("JPEG", "CMYK"),
@@ -188,10 +189,12 @@ def test_damage_anywhere_is_refused_or_read(portrait: np.ndarray, rand: np.rando
             try:
                 pixels = photo.decode(cut.tobytes(), LIMITS)
             except RefusedInput as error:
-                assert "BytesIO" not in str(error)
+                reasons.add(str(error))
             else:
                 assert pixels.dtype == np.uint8
                 assert pixels.ndim == 3
+    assert reasons
+    assert not [reason for reason in reasons if "0x" in reason], "reasons are for people"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF", "PNG", "WEBP"])
@@ -247,7 +250,7 @@ def test_file_bounds(tmp_path: Path) -> None:
     assert photo.read(str(path), Decode(max_file_bytes=2000)).data == b"x" * 2000
     with pytest.raises(RefusedInput, match="No such file"):
         photo.read(str(tmp_path / "gone.jpg"), LIMITS)
-    with pytest.raises(RefusedInput, match="not a regular file|Is a directory"):
+    with pytest.raises(RefusedInput, match="Is a directory"):
         photo.read(str(tmp_path), LIMITS)
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(RefusedInput, match="not a regular file"):

@@ -1,0 +1,223 @@
+"""Live sources against a real RTSP server that dies, freezes, comes back and asks for passwords."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from media import Walk, frames, portrait, write_video
+from rtsp import RtspServer, free_port, need_gstreamer
+
+from vultus.configs.schema import Config
+from vultus.configs.schema import Decode as Limits
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Message, SourceState
+from vultus.stages import camera
+from vultus.stages.decode import Decode
+from vultus.stages.grabber import SourceLost
+
+PASSWORD = "geh%2Feim:@s3cret"
+
+
+@pytest.fixture(scope="module")
+def clip(samples: tuple[Path, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_gstreamer()
+    folder = tmp_path_factory.mktemp("camera")
+    walks = [Walk(portrait(samples[0] / "person_b_2.jpg", 240), (10, 40), (380, 60))]
+    return write_video(folder / "clip.mp4", frames(walks, 100))
+
+
+class Watcher:
+    """Runs the decode stage on live items in a thread, as a stage process would, and keeps what came out."""
+
+    def __init__(self, surroundings: object, config: Config, *items: Item) -> None:
+        self.surroundings = surroundings
+        self.messages: list[Message] = []
+        self._news = threading.Condition()
+        self._stage = Decode(config)
+        self._stage.open(surroundings.context)
+        self._items = items
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            for message in self._stage.process(self._items):
+                with self._news:
+                    self.messages.append(message)
+                    self._news.notify_all()
+        except BaseException as error:
+            self._error = error
+
+    def __enter__(self) -> "Watcher":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> float:
+        """Seconds that stopping took."""
+        begin = time.monotonic()
+        self.surroundings.context.stopping.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        if self._error is not None:
+            raise self._error
+        return time.monotonic() - begin
+
+    def frames(self, item: int = 0) -> list[Frame]:
+        with self._news:
+            return [m for m in self.messages if isinstance(m, Frame) and m.origin.item == item]
+
+    def wait_for(self, what: Callable[[], object], seconds: float) -> float:
+        """Until `what()` is true; returns how long that took."""
+        begin = time.monotonic()
+        while not what():
+            assert self._error is None, self._error
+            left = begin + seconds - time.monotonic()
+            assert left > 0, f"not within {seconds} s; states: {self.surroundings.states}"
+            with self._news:
+                self._news.wait(min(left, 0.05))
+        return time.monotonic() - begin
+
+    def states(self, kind: str, item: int = 0) -> list[SourceState]:
+        return [state for state in self.surroundings.states if state.state == kind and state.item == item]
+
+
+def item(address: str, number: int = 0, kind: str = "camera") -> Item:
+    return Item(item=number, attempt=0, kind=kind, source=f"camera {number}", address=address)
+
+
+@pytest.fixture
+def server(clip: Path) -> Iterator[RtspServer]:
+    with RtspServer({"one": clip, "two": clip}) as server:
+        yield server
+
+
+QUICK = Config(decode=Limits(retry_first=0.2, retry_max=1.0, stall_timeout=2.0, open_timeout=3.0))
+
+
+def test_killed_and_started_again(server: RtspServer, surroundings: object) -> None:
+    with Watcher(surroundings, QUICK, item(server.url("one"))) as watcher:
+        watcher.wait_for(lambda: len(watcher.frames()) >= 20, 20)
+        assert [state.reason for state in watcher.states("connected")] == ["640×360"]
+        first = watcher.frames()[0]
+        assert first.origin.live
+        assert first.image.array.shape == (360, 640, 3)
+        assert abs(first.origin.time - time.time()) < 20
+
+        server.kill()
+        assert watcher.wait_for(lambda: watcher.states("lost"), 10) < 10
+        lost = watcher.states("lost")[0]
+        assert lost.reason
+        assert lost.retry_in == 0.2
+        watcher.wait_for(lambda: len(watcher.states("lost")) >= 4, 20)
+        assert [state.retry_in for state in watcher.states("lost")[:4]] == [0.2, 0.4, 0.8, 1.0]
+        assert "refused" in watcher.states("lost")[2].reason
+
+        seen = len(watcher.frames())
+        server.start()
+        watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 20)
+        assert len(watcher.states("connected")) == 2
+        assert watcher.stop() < 1.5
+        numbers = [frame.origin.seq for frame in watcher.frames()]
+        assert numbers == sorted(set(numbers))
+        assert isinstance(watcher.messages[-1], ItemEnd)
+        assert watcher.messages[-1].frames == len(numbers)
+    assert watcher.states("ended")
+
+
+def test_frozen_is_noticed_and_healed(server: RtspServer, surroundings: object) -> None:
+    config = Config(decode=Limits(retry_first=0.2))  # the other defaults are what is promised: within 10 s
+    with Watcher(surroundings, config, item(server.url("one"))) as watcher:
+        watcher.wait_for(lambda: len(watcher.frames()) >= 10, 20)
+        server.freeze()
+        assert watcher.wait_for(lambda: watcher.states("lost"), 10) < 10
+        assert "nothing for 4 s" in watcher.states("lost")[0].reason
+        seen = len(watcher.frames())
+        server.thaw()
+        watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 30)
+        # A server that froze while being asked is as bad as one that froze while sending.
+        server.freeze()
+        watcher.wait_for(lambda: len(watcher.states("lost")) >= 3, 30)
+        assert watcher.stop() < 1.5
+
+
+def test_one_that_hangs_does_not_hold_up_another(server: RtspServer, clip: Path, surroundings: object) -> None:
+    with RtspServer({"three": clip}) as other:
+        items = [item(server.url("one"), 0), item(server.url("two"), 1), item(other.url("three"), 2)]
+        with Watcher(surroundings, QUICK, *items) as watcher:
+            watcher.wait_for(lambda: all(len(watcher.frames(n)) >= 10 for n in range(3)), 20)
+            other.freeze()
+            seen = len(watcher.frames(0))
+            # 25 frames a second from each of the others, all the while.
+            watcher.wait_for(lambda: watcher.states("lost", 2), 10)
+            took = watcher.wait_for(lambda: len(watcher.frames(0)) >= seen + 75, 10)
+            assert took < 5
+            other.thaw()
+
+
+def test_wrong_password_is_said_and_not_leaked(
+    clip: Path, surroundings: object, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with RtspServer({"one": clip}, user="viewer", password="right") as server:
+        with Watcher(
+            surroundings, QUICK, item(server.url("one", PASSWORD)), item(server.url("none", "right"), 1)
+        ) as watcher:
+            watcher.wait_for(lambda: watcher.states("lost") and watcher.states("lost", 1), 20)
+            lost = watcher.states("lost")[0]
+            assert "password is wrong" in lost.reason
+            assert lost.retry_in == QUICK.decode.retry_max, "an account must not be locked by trying fast"
+            assert "no stream at this path" in watcher.states("lost", 1)[0].reason
+        with pytest.raises(SourceLost, match="password is wrong") as caught:
+            camera.probe(server.url("one", PASSWORD), QUICK)
+        camera.probe(server.url("one"), QUICK)
+    told = repr(surroundings.states) + caplog.text + "".join(capfd.readouterr()) + repr(caught.value)
+    assert caught.value.__cause__ is None, "FFmpeg's error quotes the address"
+    for secret in (PASSWORD, "s3cret", "right@"):
+        assert secret not in told
+
+
+def test_nobody_there(surroundings: object) -> None:
+    items = [
+        item(f"rtsp://u:{'pw123'}@127.0.0.1:{free_port()}/x"),
+        item("rtsp://u:pw123@no-such-host.invalid/x", 1),
+        item("webcam:97", 2, kind="webcam"),
+        item("rtsp://u:pw123@[::1/x", 3),
+    ]
+    with Watcher(surroundings, QUICK, *items) as watcher:
+        watcher.wait_for(lambda: all(watcher.states("lost", n) for n in range(4)), 30)
+    reasons = [watcher.states("lost", n)[0].reason for n in range(4)]
+    assert "connection refused" in reasons[0]
+    assert reasons[1] == "the host name no-such-host.invalid is not known"
+    assert reasons[2] == "there is no /dev/video97"
+    assert "pw123" not in repr(surroundings.states)
+
+
+def test_the_newest_frame_wins(server: RtspServer, surroundings: object) -> None:
+    stage = Decode(QUICK)
+    stage.open(surroundings.context)
+    messages = stage.process([item(server.url("one"))])
+    times = []
+    for message in messages:
+        # A consumer that takes a fifth of a second for each frame; the camera sends five in that time.
+        times.append(time.time() - message.origin.time)
+        if len(times) == 12:
+            break
+        time.sleep(0.2)
+    messages.close()
+    assert max(times[2:]) < 0.15, "frames wait for nobody"
+    assert surroundings.counts["skipped"] >= 30
+    assert surroundings.counts["frames"] == 12
+
+
+def test_a_mistake_of_ours_is_not_swallowed(surroundings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Iterator[np.ndarray]:
+        raise ZeroDivisionError("ours")
+        yield
+
+    monkeypatch.setattr(camera.video, "listen", broken)
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        list(camera.watch([item("rtsp://127.0.0.1/x")], QUICK, surroundings.context))
