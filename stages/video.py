@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,6 +100,25 @@ def listen(address: str, config: Decode, alive: Callable[[], None], broken: Call
         except av.error.FFmpegError as error:
             raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
+
+
+def write(path: str | os.PathLike[str], pictures: Iterable[Pixels], rate: int) -> None:
+    """An H.264 file of `pictures`, `(h, w, 3)` uint8 BGR, all of one size with even sides, `rate` of them a second.
+
+    No B-frames and a key frame every half second, so that a server can send it as a camera would.
+    """
+    with av.open(os.fspath(path), "w") as container:
+        stream: Any = None
+        for picture in pictures:
+            if stream is None:
+                options = {"bf": "0", "g": str(max(1, rate // 2)), "preset": "veryfast", "crf": "20"}
+                stream = container.add_stream("libx264", rate=rate, options=options)
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        if stream is None:
+            raise ValueError("a video needs at least one picture")
+        container.mux(stream.encode(None))
 
 
 def _check_file(path: str) -> None:
