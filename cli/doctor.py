@@ -70,7 +70,7 @@ def _machine() -> Iterator[Finding]:
     features = cpu_features()
     usable = len(os.sched_getaffinity(0))
     yield Finding(check="processor", state="ok", detail=f"{platform.machine()}, {usable} usable")
-    fast = [isa for isa in features["isas"] if isa != "scalar"]
+    fast = [isa for isa, state in features["isas"].items() if state == "usable" and isa != "scalar"]
     if fast:
         yield Finding(check="engine", state="ok", detail=f"runs with {fast[-1]}")
     else:
