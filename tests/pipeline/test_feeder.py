@@ -1,0 +1,206 @@
+from vultus.pipeline.feeder import MAX_ATTEMPTS, MAX_RETRIES, STRIKES, Feeder
+from vultus.pipeline.hop import Peer
+from vultus.pipeline.messages import Item, ItemDone, ItemEnd
+
+import pytest
+
+
+class Job:
+    """A feeder with workers that take what they are given."""
+
+    def __init__(self, workers=2, live=0, credit=2):
+        self.cancelled, self.given_up, self.handed = {}, [], []
+        self.feeder = Feeder(live, self.cancelled.__setitem__, self.given_up.append)
+        self.peers = [Peer(f"0/{n}/0", n, credit) for n in range(workers)]
+
+    def add(self, *numbers, kind="photo"):
+        for number in numbers:
+            self.feeder.add(Item(item=number, attempt=0, kind=kind, source=f"s{number}", address=f"/no/{number}"))
+
+    def pump(self):
+        """Hand out what can be; (item, attempt, worker) of each."""
+        before = len(self.handed)
+        self.feeder.hand_out(self.deliver)
+        return self.handed[before:]
+
+    def deliver(self, message):
+        peer = self.feeder.choose(message, self.peers)
+        if peer is None:
+            return False
+        about = message if isinstance(message, Item) else message.origin
+        peer.credit -= 1
+        peer.unfinished.append(about.item)
+        self.feeder.handed(message, peer)
+        self.handed.append((about.item, about.attempt, peer.worker))
+        self.last = message
+        return True
+
+    def finish(self, worker):
+        peer = self.peers[worker]
+        peer.unfinished.popleft()
+        peer.credit += 1
+
+    def die(self, worker):
+        """The worker dies and a new one takes its place."""
+        peer = self.peers[worker]
+        self.peers[worker] = Peer(f"0/{worker}/n", worker, 2)
+        self.feeder.first_group_died(worker, tuple(peer.unfinished), "decode")
+
+    def done(self, item, attempt=0, status="done"):
+        return self.feeder.done(ItemDone(item=item, attempt=attempt, source=f"s{item}", status=status))
+
+
+def test_photos_are_fetched_ahead_and_videos_are_not():
+    job = Job(workers=1)
+    job.add(1, 2, 3)
+    assert job.pump() == [(1, 0, 0), (2, 0, 0)]
+    job = Job(workers=1)
+    job.add(1)
+    job.add(2, kind="video")
+    assert job.pump() == [(1, 0, 0)]
+    job.finish(0)
+    job.add(3)
+    assert job.pump() == [(2, 0, 0)]
+    assert not job.feeder.hungry(job.peers), "nothing waits behind a video"
+
+
+def test_items_are_asked_for_one_at_a_time_and_only_when_there_is_room():
+    job = Job(workers=1)
+    assert job.feeder.hungry(job.peers)
+    assert not job.feeder.hungry(job.peers), "one question at a time"
+    job.add(1)
+    job.pump()
+    assert job.feeder.hungry(job.peers)
+    job.add(2)
+    job.pump()
+    assert not job.feeder.hungry(job.peers)
+    job.finish(0)
+    assert job.feeder.hungry(job.peers)
+
+
+def test_live_items_have_their_own_workers():
+    job = Job(workers=3, live=2)
+    job.add(1, 2, 3)
+    job.add(8, 9, kind="camera")
+    assert job.pump() == [(1, 0, 2), (2, 0, 2), (8, 0, 0), (9, 0, 1)]
+    with pytest.raises(ValueError, match="one live source more than the 2"):
+        job.add(10, kind="camera")
+
+
+def test_a_number_is_used_once():
+    job = Job()
+    job.add(1)
+    with pytest.raises(ValueError, match="while another has it"):
+        job.add(1)
+
+
+def test_finished_when_all_is_done():
+    job = Job()
+    job.add(1)
+    job.feeder.exhaust()
+    job.pump()
+    assert not job.feeder.finished
+    assert job.done(1).status == "done"
+    assert job.feeder.finished
+    assert job.done(1) is None, "told once"
+
+
+def test_a_dead_worker_s_items_are_handed_out_again():
+    job = Job()
+    job.add(1, 2, 3)
+    job.pump()
+    job.finish(0)  # item 1 left the process, but its outbox died with it
+    job.die(0)
+    assert job.cancelled == {1: 1, 3: 1}
+    assert {item for item, attempt, _ in job.pump() if attempt == 1} == {1, 3}
+
+
+def test_an_answer_to_an_earlier_attempt_counts_if_it_is_final():
+    job = Job()
+    job.add(1)
+    job.pump()
+    job.die(0)
+    assert job.done(1, attempt=0, status="retry") is None
+    assert job.done(1, attempt=0).status == "done"
+    assert job.cancelled[1] == 2, "the attempt that is on its way is of no use"
+    job.feeder.exhaust()
+    assert job.feeder.finished
+
+
+def test_a_suspect_gets_a_worker_of_its_own_then_the_whole_job():
+    job = Job(workers=2)
+    job.add(1)
+    job.pump()
+    job.die(0)
+    job.add(2, 3, 4)
+    assert job.pump() == [(1, 1, 0), (2, 0, 1), (3, 0, 1)], "nothing joins the suspect"
+    job.die(0)
+    assert not job.feeder.hungry(job.peers)
+    assert job.pump() == [(4, 0, 0)], "the suspect waits until the others are done"
+    for item in (2, 3, 4):
+        assert job.done(item)
+    for worker in (0, 1, 1):
+        job.finish(worker)
+    assert job.pump() == [(1, 2, 0)]
+    job.add(5)
+    assert job.pump() == [], "and nothing runs beside it"
+    job.done(1, attempt=2)
+    assert job.pump() == [(5, 0, 1)]
+
+
+def test_a_poisonous_item_is_refused_through_the_stages():
+    job = Job(workers=1)
+    job.add(1)
+    for _ in range(STRIKES):
+        assert len(job.pump()) == 1
+        job.die(0)
+    job.pump()
+    assert isinstance(job.last, ItemEnd)
+    assert job.last.refused == "ended the process 'decode' 3 times"
+    assert not job.given_up
+    for _ in range(STRIKES):
+        job.die(0)
+        job.pump()
+    assert [answer.reason for answer in job.given_up] == [job.last.refused]
+    job.feeder.exhaust()
+    assert job.feeder.finished
+
+
+def test_a_camera_is_never_refused():
+    job = Job(workers=1, live=1)
+    job.add(1, kind="camera")
+    for attempt in range(MAX_ATTEMPTS + 10):
+        assert job.pump() == [(1, attempt, 0)]
+        job.die(0)
+    assert not job.given_up
+
+
+def test_a_death_downstream_restarts_files_but_not_cameras():
+    job = Job(workers=2, live=1)
+    job.add(1, kind="camera")
+    job.add(2, 3)
+    job.pump()
+    job.feeder.later_group_died([1, 3], "faces")
+    assert job.cancelled == {2: 1, 3: 1}
+
+
+def test_store_may_ask_again_but_not_for_ever():
+    job = Job(workers=1)
+    job.add(1)
+    for attempt in range(MAX_RETRIES + 1):
+        assert job.pump()[0][:2] == (1, attempt)
+        job.finish(0)
+        job.done(1, attempt=attempt, status="retry")
+    job.pump()
+    assert isinstance(job.last, ItemEnd)
+    assert "did not arrive whole" in job.last.refused
+
+
+def test_whatever_happens_it_ends():
+    job = Job(workers=1)
+    job.add(1)
+    for _ in range(MAX_ATTEMPTS):
+        job.pump()
+        job.finish(0)
+        job.feeder.later_group_died([], "faces")
+    assert job.given_up[0].reason == f"was begun {MAX_ATTEMPTS} times and never finished"
