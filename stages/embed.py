@@ -32,9 +32,10 @@ class Embed:
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
         """One `Embedded` for each `Chips`, in order, everything else in its place. Counter: `faces`."""
-        chips = [message.chips for message in batch if isinstance(message, Chips) and len(message.faces)]
+        chips = [message.chips for message in batch if isinstance(message, Chips)]
         if not chips:
             return list(batch)
+        # A frame without faces comes through as well: it tells `match` how far the clock is.
         vectors = self._engine.embed_chips(chips[0] if len(chips) == 1 else np.concatenate(chips))
         self._context.count("faces", len(vectors))
         results, first = [], 0
