@@ -18,11 +18,11 @@ from vultus.stages.quality import quality
 from vultus.stages.tracker import Track as Path
 from vultus.stages.tracker import Tracker
 
-_THUMB = (32, 18)
-_CUT = 48.0
-"""Mean difference of two successive pictures, 0..255, from which on they show different scenes."""
-
-
+_SAMPLES, _THUMB = (128, 72), (16, 9)
+_SAME_SCENE = 0.45
+"""Correlation of two successive pictures, 16×9 in size, below which they show different scenes."""
+_FLAT = 3.0
+"""Standard deviation, 0..255, below which a picture is night or fog, and its correlation with another is chance."""
 _TICK, _TICKS = 0.5, 3.0
 """Seconds between messages without faces, and for how long they follow a face."""
 
@@ -37,7 +37,7 @@ class _Source:
         self.tracker = tracker
         self.seq = -1
         self.time = -np.inf
-        self.thumb: npt.NDArray[np.int16] | None = None
+        self.thumb: npt.NDArray[np.float32] | None = None
         self.sent = 0
         self.looked = self.told = -np.inf
         """When a face was sent on last, and when anything was."""
@@ -124,8 +124,8 @@ class Track:
                 TrackedFace(face=face, track=number, quality=grade)
                 for number, (face, grade) in enumerate(zip(message.faces, grades, strict=True), start=1)
             ]
-        thumb = cv2.resize(image, _THUMB, interpolation=cv2.INTER_NEAREST).astype(np.int16)
-        if source.thumb is not None and float(np.abs(thumb - source.thumb).mean()) >= _CUT:
+        thumb = _thumb(image)
+        if source.thumb is not None and _different(source.thumb, thumb):
             self._context.count("cuts", 1)
             source.tracker.forget()
         source.thumb = thumb
@@ -156,3 +156,16 @@ class Track:
         path.looks += 1
         path.best = grade
         return True
+
+
+def _thumb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What a picture looks like from afar, mean 0; from samples, since reading all of it would cost more than tracking."""
+    samples = cv2.resize(image, _SAMPLES, interpolation=cv2.INTER_NEAREST)
+    small = cv2.resize(samples, _THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(small - small.mean(), np.float32)
+
+
+def _different(before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]) -> bool:
+    """Whether there was a cut: a face at the same place is then somebody else's."""
+    spread = float(before.std()), float(after.std())
+    return min(spread) >= _FLAT and float((before * after).mean()) < _SAME_SCENE * spread[0] * spread[1]

@@ -6,8 +6,8 @@ nearest first, as long as both are free:
     affinity = IoU − d / 2    with d = mean distance of the five landmarks ÷ mean side of the two boxes
 
 The landmarks decide between boxes that overlap alike, as when two people pass each other. A pair is possible if the
-boxes overlap by `iou`, or if the centres are within half a side and the sizes within a factor of two: in every third
-frame of a video a small face moves by more than its box.
+boxes overlap by `iou`, or if the centres are within three quarters of a side and the sizes within a factor of two: where
+only every third frame is looked at, a small face moves that far.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vultus.pipeline.messages import Face
 
 _SMOOTH = 0.5
 """Share of the newest displacement in a track's speed."""
-_NEAR = 0.5
+_NEAR = 0.75
 _SCALE = 2.0
 _IMPOSSIBLE = -np.inf
 

@@ -1,0 +1,205 @@
+"""Tracks: who is who from frame to frame, and which faces are looked at."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vultus.configs.schema import Config, Track
+from vultus.pipeline.frames import Image
+from vultus.pipeline.messages import Detections, Face, ItemEnd, Origin, Tracked
+from vultus.stages import track as module
+from vultus.stages.align import TEMPLATE
+from vultus.stages.track import Track as TrackStage
+from vultus.stages.tracker import Tracker
+
+
+def face(x: float, y: float, side: float = 60.0, score: float = 0.9) -> Face:
+    points = TEMPLATE / 112 * side + (x, y)
+    return Face(box=(x, y, side, side), landmarks=tuple(map(tuple, points.tolist())), score=score)
+
+
+def tracker() -> Tracker:
+    return Tracker(iou=0.3, lost_after=1.0)
+
+
+def test_ids_rise_from_one_and_stay() -> None:
+    tracks = tracker()
+    for step in range(10):
+        found = tracks.update([face(10 + 5 * step, 20), face(400 - 4 * step, 30)], step * 0.1)
+        assert [each.id for each in found] == [1, 2]
+    assert [each.id for each in tracks.update([face(200, 300)], 1.0)] == [3]
+
+
+def test_speed_carries_through_a_gap() -> None:
+    tracks = tracker()
+    for step in range(5):
+        tracks.update([face(40 * step, 50)], step * 0.1)
+    # Half a second unseen, three boxes further on: where it would be if it went on.
+    (found,) = tracks.update([face(40 * 9 + 6, 50)], 0.9)
+    assert found.id == 1
+    assert tracker().update([face(0, 50)], 0.0)[0].id == 1
+
+
+def test_two_pass_each_other() -> None:
+    tracks = tracker()
+    for step in range(21):
+        a, b = face(20 * step, 50, 62), face(400 - 20 * step, 52, 58)
+        order = [a, b] if step % 2 else [b, a]
+        found = dict(zip([id(f) for f in order], tracks.update(order, step * 0.04), strict=True))
+        if step == 0:
+            first, second = found[id(a)].id, found[id(b)].id
+        assert (found[id(a)].id, found[id(b)].id) == (first, second), step
+
+
+def test_lost_after_a_while_and_memory_is_bounded() -> None:
+    tracks = tracker()
+    tracks.update([face(10, 10)], 0.0)
+    assert tracks.update([face(10, 10)], 1.0)[0].id == 1
+    assert tracks.update([face(10, 10)], 2.1)[0].id == 2
+    for step in range(2000):
+        tracks.update([face(float(step * 97 % 1900), float(step * 53 % 1000))], 3 + step * 0.1)
+    assert len(tracks._tracks) <= 12
+
+
+def test_size_and_distance_gates() -> None:
+    tracks = tracker()
+    tracks.update([face(100, 100, 60)], 0.0)
+    # Near but three times as large, or far away: somebody else.
+    assert tracks.update([face(85, 85, 200)], 0.1)[0].id == 2
+    assert tracks.update([face(400, 100, 60)], 0.2)[0].id == 3
+
+
+def test_many_faces_at_once_keep_their_ids(rand: np.random.Generator) -> None:
+    tracks = tracker()
+    places = np.stack(np.meshgrid(np.arange(12) * 90.0, np.arange(8) * 90.0), -1).reshape(-1, 2)
+    speed = rand.uniform(-40, 40, places.shape)
+    ids = None
+    for step in range(8):
+        at = places + speed * step * 0.04
+        order = rand.permutation(len(at))
+        found = tracks.update([face(*at[index]) for index in order], step * 0.04)
+        by_place = {int(index): each.id for index, each in zip(order, found, strict=True)}
+        ids = ids or by_place
+        assert by_place == ids
+
+
+def test_whatever_comes_the_answer_fits(rand: np.random.Generator) -> None:
+    tracks = tracker()
+    for step in range(300):
+        faces = [face(*rand.uniform(0, 300, 2), rand.uniform(5, 200)) for _ in range(rand.integers(0, 9))]
+        found = tracks.update(faces, step * float(rand.choice([0.0, 0.04, 0.5])))
+        assert len(found) == len(faces)
+        assert len({each.id for each in found}) == len(faces)
+
+
+# The stage
+
+
+def sharp(shape: tuple[int, int] = (360, 640)) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (*shape, 3)).astype(np.uint8)
+
+
+class Feeder:
+    """A track stage and detections for it, whose qualities are what the test says."""
+
+    def __init__(self, surroundings: Any, monkeypatch: pytest.MonkeyPatch, **config: Any) -> None:
+        self.stage = TrackStage(Config(track=Track(**config)))
+        self.stage.open(surroundings.context)
+        self.counts = surroundings.counts
+        monkeypatch.setattr(module, "quality", lambda _image, face: face.score)
+        self.picture = sharp()
+        self._seq = 0
+
+    def send(self, *faces: Face, picture: np.ndarray | None = None, **origin: Any) -> list[tuple[int, float]]:
+        """What was chosen, as (track, quality)."""
+        given = {
+            "item": 1,
+            "attempt": 0,
+            "source": "s",
+            "seq": self._seq,
+            "live": True,
+            "time": self._seq * 0.04,
+            **origin,
+        }
+        self._seq = given["seq"] + 1
+        picture = self.picture if picture is None else picture
+        message = Detections(origin=Origin(**given), image=Image(picture), faces=faces)
+        return [
+            (tracked.track, tracked.quality)
+            for out in self.stage.process([message])
+            if isinstance(out, Tracked)
+            for tracked in out.faces
+        ]
+
+    def end(self, item: int = 1, attempt: int = 0) -> ItemEnd:
+        origin = Origin(item=item, attempt=attempt, source="s", seq=self._seq, live=True, time=0.0)
+        (message,) = self.stage.process([ItemEnd(origin=origin)])
+        return message
+
+
+@pytest.fixture
+def feeder(surroundings: Any, monkeypatch: pytest.MonkeyPatch) -> Feeder:
+    return Feeder(surroundings, monkeypatch, min_quality=0.2, improve=0.15, max_looks=3)
+
+
+def test_first_good_view_then_only_better_ones(feeder: Feeder) -> None:
+    grades = [0.1, 0.3, 0.31, 0.34, 0.36, 0.2, 0.5, 0.9, 0.99]
+    chosen = [feeder.send(face(50, 50, score=grade)) for grade in grades]
+    assert chosen == [[], [(1, 0.3)], [], [], [(1, 0.36)], [], [(1, 0.5)], [], []]
+    assert feeder.counts["looks"] == 3
+    assert feeder.counts["low_quality"] == 1
+    assert feeder.counts["not_better"] == 5
+    assert feeder.end().faces == 3
+
+
+def test_a_photo_passes_all_faces(feeder: Feeder) -> None:
+    faces = [face(10, 10, score=0.05), face(10, 10, score=0.9), face(300, 10, score=0.4)]
+    assert feeder.send(*faces, still=True) == [(1, 0.05), (2, 0.9), (3, 0.4)]
+    assert feeder.end().faces == 3
+
+
+def test_late_and_repeated_frames_do_not_disturb(feeder: Feeder) -> None:
+    assert feeder.send(face(50, 50, score=0.4), seq=5) == [(1, 0.4)]
+    assert feeder.send(face(50, 50, score=0.9), seq=5) == []
+    assert feeder.send(face(400, 50, score=0.9), seq=2) == []
+    assert feeder.counts["late"] == 2
+    assert feeder.send(face(50, 50, score=0.9), seq=6) == [(1, 0.9)]
+
+
+def test_a_new_attempt_starts_anew_and_the_old_one_is_over(feeder: Feeder) -> None:
+    feeder.send(face(50, 50, score=0.5))
+    assert feeder.send(face(50, 50, score=0.5), attempt=1, seq=0) == [(1, 0.5)]
+    assert feeder.send(face(50, 50, score=0.9), attempt=0) == []
+    assert feeder.end(attempt=0).faces == 0, "the end of an attempt that was given up"
+    assert feeder.end(attempt=1).faces == 1
+    assert not feeder.stage._sources
+
+
+def test_a_cut_ends_every_track(feeder: Feeder) -> None:
+    assert feeder.send(face(50, 50, score=0.5)) == [(1, 0.5)]
+    other = sharp()[::-1, ::-1].copy()
+    other[:180] //= 4
+    assert feeder.send(face(50, 50, score=0.5), picture=feeder.picture // 2) == [], "darker is no cut"
+    assert feeder.send(face(50, 50, score=0.5), picture=other) == [(2, 0.5)]
+    assert feeder.counts["cuts"] == 1
+
+
+def test_clock_set_back(feeder: Feeder) -> None:
+    feeder.send(face(50, 50, score=0.5), time=5000.0)
+    feeder.send(face(50, 50, score=0.5), time=4999.9)
+    assert feeder.send(face(50, 50, score=0.5), time=1400.0) == [(2, 0.5)]
+    assert feeder.send(face(50, 50, score=0.5), time=1400.5) == []
+    assert feeder.send(face(50, 50, score=0.5), time=1402.0) == [(3, 0.5)], "tracks end again"
+
+
+def test_time_passes_for_those_who_wait(feeder: Feeder) -> None:
+    feeder.send(face(50, 50, score=0.5), time=0.0)
+    told = []
+    for step in range(1, 200):
+        origin = Origin(item=1, attempt=0, source="s", seq=step, live=True, time=step * 0.1)
+        told += [
+            round(out.origin.time, 1)
+            for out in feeder.stage.process([Detections(origin=origin, image=Image(feeder.picture), faces=())])
+        ]
+    assert told == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
