@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
+
+# Pillow's own font knows little beyond ASCII, so a font of the system is preferred where there is one.
+_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 
 KNOWN = (32, 160, 72)
 UNKNOWN = (208, 120, 24)
@@ -28,29 +32,46 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
     """
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     unit = max(picture.size) / 640
-    font = ImageFont.load_default(size=max(12.0, 15 * unit))
+    font, shown = _font(max(12.0, 15 * unit))
     draw = ImageDraw.Draw(picture)
     for mark in marks:
         x, y, w, h = mark.box
         colour = KNOWN if mark.known else UNKNOWN
         draw.rectangle((x, y, x + w, y + h), outline=colour, width=max(2, round(2 * unit)))
-        left, top, right, bottom = draw.textbbox((0, 0), mark.text, font=font)
+        text = shown(mark.text)
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         pad = 3 * unit
         wide, high = right - left + 2 * pad, bottom - top + 2 * pad
         at_x = min(max(0.0, x), max(0.0, picture.width - wide))
         at_y = y - high if y >= high else min(y + h, picture.height - high)
         draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=colour)
-        draw.text((at_x + pad - left, at_y + pad - top), mark.text, font=font, fill=(255, 255, 255))
+        draw.text((at_x + pad - left, at_y + pad - top), text, font=font, fill=(255, 255, 255))
     if footer:
         picture = _with_footer(picture, footer, unit)
     picture.save(path)
 
 
+def _font(size: float) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, Callable[[str], str]]:
+    """A font, and what makes a text one that it can show."""
+    for name in _FONTS:
+        try:
+            return ImageFont.truetype(name, size), str
+        except OSError:
+            continue  # not installed here
+    return ImageFont.load_default(size), _plain
+
+
+def _plain(text: str) -> str:
+    """Letters without their accents, for a font that lacks them."""
+    parts = unicodedata.normalize("NFKD", text)
+    return "".join(letter for letter in parts if not unicodedata.combining(letter))
+
+
 def _with_footer(picture: Image.Image, footer: str, unit: float) -> Image.Image:
-    font = ImageFont.load_default(size=max(10.0, 11 * unit))
+    font, shown = _font(max(10.0, 11 * unit))
     draw = ImageDraw.Draw(picture)
     lines = [""]
-    for word in footer.split():
+    for word in shown(footer).split():
         longer = f"{lines[-1]} {word}".strip()
         if lines[-1] and draw.textlength(longer, font=font) > picture.width - 12 * unit:
             lines.append(word)
