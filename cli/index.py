@@ -19,7 +19,7 @@ from vultus.configs.schema import Config, Source
 from vultus.index import Gallery, KnownFile
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
-from vultus.stages.sources import Unusable, find
+from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
 
 
@@ -152,10 +152,12 @@ class IndexJob:
                 self._refuse(found.source, "a camera is for `vultus watch`; an archive is files")
             else:
                 known = self._known.get(found.source)
-                same = known is not None and (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
-                if known is not None and same and known.status == "done":
+                if known is None or not _same(known, found):
+                    number += 1
+                    yield found.item(number)
+                elif known.status == "done":
                     self.counts["already"] += 1
-                elif known is not None and same and not self._retry:
+                elif not self._retry:
                     self._refuse(found.source, known.reason or "refused by an earlier run")
                 else:
                     number += 1
@@ -181,3 +183,9 @@ class IndexJob:
             if ended.is_set():
                 return
         bar.update(task, total=total)  # type: ignore[arg-type]
+
+
+def _same(known: KnownFile, found: Found) -> bool:
+    """Whether a file is as the gallery remembers it, and no other label is asked for than then."""
+    as_it_was = (known.size, known.mtime_ns) == (found.size, found.mtime_ns)
+    return as_it_was and found.label in (None, known.label)

@@ -31,11 +31,22 @@ def mark_file(
     if not record.source:
         raise ValueError("a file needs a source, the path or name it is known by")
     row: tuple[int] = connection.execute(
-        "INSERT INTO files (source, size, mtime_ns, digest, status, reason, faces, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+        "INSERT INTO files (source, size, mtime_ns, digest, label, status, reason, faces, at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (source) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
-        "digest = excluded.digest, status = excluded.status, reason = excluded.reason, faces = excluded.faces, "
+        "digest = excluded.digest, label = excluded.label, status = excluded.status, reason = excluded.reason, faces = excluded.faces, "
         "at = excluded.at RETURNING id",
-        (record.source, record.size, record.mtime_ns, bytes(record.digest), status, reason, faces, time.time()),
+        (
+            record.source,
+            record.size,
+            record.mtime_ns,
+            bytes(record.digest),
+            record.label,
+            status,
+            reason,
+            faces,
+            time.time(),
+        ),
     ).fetchone()
     return row[0]
 
@@ -57,9 +68,10 @@ def state(connection: sqlite3.Connection, source: str, size: int, mtime_ns: int,
 def known(connection: sqlite3.Connection, below: str) -> dict[str, KnownFile]:
     """Return all remembered files whose source begins with `below`."""
     rows = connection.execute(
-        "SELECT source, size, mtime_ns, status, faces FROM files WHERE source >= ? AND source < ?", prefix_range(below)
+        "SELECT source, size, mtime_ns, status, faces, label, reason FROM files WHERE source >= ? AND source < ?",
+        prefix_range(below),
     )
-    return {source: KnownFile(size, mtime_ns, status, faces) for source, size, mtime_ns, status, faces in rows}
+    return {source: KnownFile(*known) for source, *known in rows}
 
 
 def prefix_range(prefix: str) -> tuple[str, str]:

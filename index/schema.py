@@ -39,6 +39,7 @@ CREATE TABLE files (
     size     INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     digest   BLOB NOT NULL,
+    label    TEXT,
     status   TEXT NOT NULL CHECK (status IN ('done', 'refused')),
     reason   TEXT,
     faces    INTEGER NOT NULL,

@@ -54,6 +54,8 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     mtime_ns: int
     digest: bytes = b""
     """Any digest of the content, empty if none was taken."""
+    label: str | None = None
+    """The name that was asked for its face, whether or not one could be given it."""
 
 
 class KnownFile(Struct, frozen=True, gc=False):
@@ -63,6 +65,10 @@ class KnownFile(Struct, frozen=True, gc=False):
     mtime_ns: int
     status: FileStatus
     faces: int
+    label: str | None = None
+    """The one of its `FileRecord`."""
+    reason: str | None = None
+    """Why it was refused."""
 
 
 class Identity(Struct, frozen=True, kw_only=True):

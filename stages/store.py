@@ -135,7 +135,9 @@ class Store:
     def _done(self, file: _File, end: ItemEnd) -> ItemDone:
         assert self._gallery is not None
         origin = end.origin
-        record = FileRecord(source=origin.source, size=end.size, mtime_ns=end.mtime_ns, digest=end.digest)
+        record = FileRecord(
+            source=origin.source, size=end.size, mtime_ns=end.mtime_ns, digest=end.digest, label=origin.label
+        )
         views = file.views()
         done = ItemDone(item=origin.item, attempt=origin.attempt, source=origin.source, status="done")
         try:
