@@ -1,0 +1,21 @@
+/* Small model files, written in memory: valid ones, to be used as they are or spoilt. */
+#ifndef TEST_MODELS_H
+#define TEST_MODELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct bytes {
+    uint8_t *data;
+    size_t size, capacity;
+} bytes;
+
+void bytes_free(bytes *b);
+
+/* A MobileFaceNet of a few channels, 112 x 112 to 8 numbers. */
+bytes write_efm3(void);
+
+/* An embedder of 3 x 12 x 12 to 6 numbers that has every operator that the engine knows. */
+bytes write_onnx(void);
+
+#endif
