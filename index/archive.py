@@ -34,8 +34,8 @@ def mark_file(
         "INSERT INTO files (source, size, mtime_ns, digest, label, status, reason, faces, at) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (source) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, "
-        "digest = excluded.digest, label = excluded.label, status = excluded.status, reason = excluded.reason, faces = excluded.faces, "
-        "at = excluded.at RETURNING id",
+        "digest = excluded.digest, label = excluded.label, status = excluded.status, reason = excluded.reason, "
+        "faces = excluded.faces, at = excluded.at RETURNING id",
         (
             record.source,
             record.size,

@@ -111,7 +111,7 @@ class LiveIndex:
     def snapshot_due(self) -> bool:
         """Whether the snapshot on disk misses so much that closing should write one, or holds faces deleted since."""
         with self._store.read() as connection:
-            (faces,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
+            (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
             try:
                 header = snapshot.read_header(self._path)
             except snapshot.Unusable:
@@ -144,7 +144,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
         if changes is None:
             raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
         apply(index, changes, added_faces(connection, dim, changes))
-        (faces,) = connection.execute("SELECT count(*) FROM vectors").fetchone()
+        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()  # an index is counted, not the vectors
         if len(index) != faces:
             raise snapshot.Unusable(f"with it the index has {len(index)} faces, the database {faces}")
         origin = "snapshot"

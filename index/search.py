@@ -15,6 +15,7 @@ from vultus.index.vectors import NOBODY, VectorIndex
 
 _MORE = 16
 """Factor by which more faces are fetched for a probe whose first ones belong to too few people."""
+_EPSILON = float(np.finfo(np.float32).eps)
 _BUDGET = 1 << 22
 """Faces fetched at once for all probes together; bounds memory."""
 
@@ -62,12 +63,12 @@ def _among_nearest(
     """
     rough, rows = index.search(probes, fetch, mask)
     exact = index.exact(probes, rows)
-    order = np.lexsort((index.faces[rows], -exact), axis=-1)
-    rows = np.take_along_axis(rows, order, axis=1)
-    table = (index.faces[rows], index.people[rows], np.take_along_axis(exact, order, axis=1))
-    bounds = rough[:, -1] + index.dim * np.finfo(np.float32).eps
-    for faces, people, similarities, bound in zip(*(part.tolist() for part in table), bounds.tolist(), strict=True):
-        yield _best_of_each(faces, people, similarities, k, threshold), bound
+    faces, people = index.faces[rows], index.people[rows]
+    order = np.lexsort((faces, -exact), axis=-1) + fetch * np.arange(len(probes))[:, None]
+    sorted_faces, sorted_people, similarities = (part.ravel()[order].tolist() for part in (faces, people, exact))
+    bounds = (rough[:, -1] + index.dim * _EPSILON).tolist()
+    for at, bound in enumerate(bounds):
+        yield _best_of_each(sorted_faces[at], sorted_people[at], similarities[at], k, threshold), bound
 
 
 def _best_of_each(

@@ -30,9 +30,10 @@ class VectorIndex:
         self._flat = faiss.IndexFlatIP(dim)
         self._faces = np.empty(0, np.int64)
         self._people = np.empty(0, np.int64)
+        self._count = 0
 
     def __len__(self) -> int:
-        return int(self._flat.ntotal)
+        return self._count
 
     @property
     def faces(self) -> np.ndarray:
@@ -68,6 +69,7 @@ class VectorIndex:
         self._faces[start:end] = faces
         self._people[start:end] = people
         self._flat.add(vectors)
+        self._count = end
 
     def remove(self, gone: np.ndarray) -> None:
         """Take out the rows that the mask `gone`, `(n,)` bool, marks."""
@@ -80,6 +82,7 @@ class VectorIndex:
         for table in (self._faces, self._people, self.rows):
             table[holes] = table[movers]
         self._flat.remove_ids(faiss.IDSelectorRange(kept, count))
+        self._count = kept
 
     def relabel(self, former: np.ndarray, now: np.ndarray) -> None:
         """Give the faces of each person of `former`, ascending, to the person at the same place of `now`."""
@@ -114,7 +117,7 @@ class VectorIndex:
         for start in range(0, rows.shape[1], step):
             part = table[rows[:, start : start + step]]
             out[:, start : start + step] = np.einsum("nmd,nd->nm", part, probes, dtype=np.float64)
-        return np.clip(out, -1.0, 1.0)
+        return np.minimum(np.maximum(out, -1.0, out=out), 1.0, out=out)
 
     def digest(self) -> int:
         """CRC of faces, people and vectors in the order of faces: equal for equal contents, however they came here."""

@@ -49,6 +49,15 @@ def test_a_label_enrols(gallery, vectors):
     assert gallery.file_state("d.jpg", 10, 5) == "new"
 
 
+def test_the_label_asked_for_is_remembered_whether_it_was_given_or_not(gallery, vectors):
+    group = FileRecord(source="a.jpg", size=10, mtime_ns=5, label="Ada")
+    gallery.commit_file(group, vectors(2))
+    assert gallery.identities() == []
+    assert gallery.known_files()["a.jpg"].label == "Ada"
+    gallery.commit_file(record(), vectors(2))
+    assert gallery.known_files()["a.jpg"].label is None
+
+
 def test_a_failed_commit_leaves_the_former_one(gallery, vectors):
     gallery.commit_file(record(), vectors(2))
     with pytest.raises(ValueError, match="face 0"):
@@ -88,8 +97,9 @@ def test_file_state(gallery, size, mtime_ns, digest, state):
 def test_known_files(gallery, vectors):
     gallery.commit_file(record("/a/1.jpg"), vectors(3))
     gallery.commit_file(record("/a/2.jpg"), [])
-    gallery.refuse_file(record("/ab/3.jpg", size=7, mtime_ns=9), "no")
+    gallery.refuse_file(record("/ab/3.jpg", size=7, mtime_ns=9), "cut short")
     known = gallery.known_files()
+    assert [known[source].reason for source in sorted(known)] == [None, None, "cut short"]
     assert {source: (f.size, f.mtime_ns, f.status, f.faces) for source, f in known.items()} == {
         "/a/1.jpg": (10, 5, "done", 3),
         "/a/2.jpg": (10, 5, "done", 0),

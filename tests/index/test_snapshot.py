@@ -2,7 +2,9 @@
 
 import logging
 import shutil
+import sqlite3
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -132,8 +134,6 @@ def test_a_database_put_back_to_an_older_state_is_believed(folder, snapshot, tmp
 
 
 def test_an_open_gallery_notices_that_the_database_was_put_back(folder, snapshot, tmp_path, vectors, probes):
-    import sqlite3
-
     with Gallery.open(folder) as gallery, Gallery.open(tmp_path / "backup") as empty:
         shutil.copy(folder / "gallery.sqlite3", tmp_path / "copy")
         expected = gallery.search(probes, 5)
@@ -179,6 +179,24 @@ def test_closing_writes_one_when_it_spares_work(folder, snapshot, vectors):
     with Gallery.open(folder) as gallery:
         gallery.close(snapshot=True)
     assert written() != second
+
+
+@pytest.mark.slow
+def test_opening_100_000_faces_takes_less_than_a_second(folder, vectors):
+    rows = vectors(100_000, 128)
+    with Gallery.open(folder) as gallery:
+        for start in range(0, len(rows), 10_000):
+            gallery.enrol_many([f"p{at // 10}" for at in range(start, start + 10_000)], rows[start : start + 10_000])
+        gallery.snapshot()
+        gallery.close(snapshot=False)
+    taken = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        with Gallery.open(folder) as gallery:
+            assert gallery.search(rows[77:78], 1)[0][0].name == "p7"
+            taken.append(time.perf_counter() - begun)
+            assert gallery._live.origin == "snapshot"
+    assert min(taken) < 1, taken
 
 
 def test_closing_an_empty_gallery_writes_none(folder):
