@@ -70,8 +70,11 @@ def main(argv: list[str] | None = None) -> int:
         return int(code or 0)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
+        return 2
+    except click.ClickException as error:
+        click.echo(f"vultus: {error.format_message()}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("vultus: stopped", err=True)

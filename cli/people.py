@@ -9,8 +9,10 @@ import click
 
 from vultus.cli.console import print_json, say, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, StoredFace
 from vultus.stages.finder import FaceFinder, FoundFace
+from vultus.stages.store import chip_jpeg
 
 # Of several faces in an enrolment photo the largest is meant only if nobody could doubt it.
 _CLEARLY_LARGER = 2.0
@@ -99,9 +101,8 @@ def enrol(
     identity = None
     if chosen:
         with Gallery.open(folder, model=fingerprint) as gallery:
-            identity = gallery.enrol(
-                name, [face.vector for _, face in chosen], [_stored(path, face) for path, face in chosen]
-            )
+            records = [_stored(path, face, config) for path, face in chosen]
+            identity = gallery.enrol(name, [face.vector for _, face in chosen], records)
     if as_json:
         print_json(
             {
@@ -157,14 +158,14 @@ def _only_face(faces: list[FoundFace]) -> FoundFace:
     return by_size[0]
 
 
-def _stored(path: Path, face: FoundFace) -> FaceRecord:
+def _stored(path: Path, face: FoundFace, config: Config) -> FaceRecord:
     return FaceRecord(
         source=str(path.absolute()),
         box=face.box,
         landmarks=face.landmarks,
         score=face.score,
         quality=face.quality,
-        chip=face.chip_jpeg(),
+        chip=chip_jpeg(face.chip) if config.store.keep_chips else None,
     )
 
 

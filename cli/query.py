@@ -11,6 +11,7 @@ from vultus.cli.console import print_json, say, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.picture import Mark, save_marked
 from vultus.index import Gallery, Match
+from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 
 
@@ -43,7 +44,10 @@ def query(
     """
     config, folder = configured(config_file, gallery_dir)
     with FaceFinder(config) as finder:
-        picture = finder.read(image)
+        try:
+            picture = finder.read(image)
+        except RefusedInput as error:
+            raise click.ClickException(f"{image}: {error}") from error
         faces = finder.find(picture)
         with Gallery.open(folder, model=finder.model.fingerprint, create=False) as gallery:
             found = gallery.search([face.vector for face in faces], k) if faces else []

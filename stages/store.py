@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from vultus.configs.loader import gallery_folder
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, FileRecord, Gallery, GalleryBusy, StorageError
+from vultus.index.people import clean_name
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin
 from vultus.pipeline.stage import Context
 from vultus.weights import Registry
@@ -123,7 +124,7 @@ class Store:
                 score=tracked.face.score,
                 quality=tracked.quality,
                 track=tracked.track,
-                chip=_jpeg(chip) if self._config.store.keep_chips else None,
+                chip=chip_jpeg(chip) if self._config.store.keep_chips else None,
             )
             view = _View(file.received, record, np.array(vector, np.float32))
             if len(track) < most:
@@ -162,6 +163,11 @@ class Store:
         """Which of the faces the label means; none if there is no label, or no telling."""
         if origin.label is None or not origin.still or not views:
             return None
+        try:
+            clean_name(origin.label)
+        except ValueError:  # folders may be called what people may not
+            self._context.count("label_unclear", 1)
+            return None
         areas = [view.record.box[2] * view.record.box[3] if view.record.box else 0.0 for view in views]
         largest = max(range(len(areas)), key=areas.__getitem__)
         if any(areas[largest] < _CLEARLY_LARGER * area for number, area in enumerate(areas) if number != largest):
@@ -170,7 +176,7 @@ class Store:
         return largest
 
 
-def _jpeg(chip: npt.NDArray[np.uint8]) -> bytes:
+def chip_jpeg(chip: npt.NDArray[np.uint8]) -> bytes:
     """A chip as a JPEG file of about 8 kB."""
     good, data = cv2.imencode(".jpg", chip, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
     if not good:

@@ -10,7 +10,6 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vultus.weights import onnx_fold
 from vultus.weights.disk import locked, matches, sha256_of, write_atomically
 from vultus.weights.errors import FetchFailed, ModelMissing, ModelRefused
 from vultus.weights.fetch import Fetcher
@@ -170,6 +169,8 @@ class Registry:
             files = " or ".join(dict.fromkeys(source.filename for source in entry.sources))
             hint = f"With {files} in a folder DIR: `vultus models pull {name} --from DIR`"
             raise FetchFailed(f"{error}. {hint}" if from_dir is None else str(error)) from error
+        from vultus.weights import onnx_fold  # `onnx` is for this moment only; every stage process imports this module
+
         report("converting", 0.0)
         data = onnx_fold.fold(source, metadata=_metadata(name, entry), free_size=entry.kind == "detector")
         return _same(data, name, entry, f"onnx {version('onnx')} converts it to other bytes than the manifest's")

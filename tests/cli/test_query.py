@@ -73,7 +73,7 @@ def test_enrol_show_rename_delete(vultus: Run, samples: tuple[Path, Any], tmp_pa
     assert [one["name"] for one in vultus("people", "list", "--gallery", gallery, "--json").json] == ["Group"]
     matches = vultus("query", folder / "person_a_2.jpg", "--gallery", gallery, "--json").json["faces"][0]["matches"]
     assert [match["name"] for match in matches] == ["Group"]
-    assert "nobody called" in vultus("people", "show", "Zoe", "--gallery", gallery, code=2).err.lower()
+    assert "nobody named" in vultus("people", "show", "Zoe", "--gallery", gallery, code=2).err.lower()
 
 
 def test_errors_are_one_line(vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path) -> None:
