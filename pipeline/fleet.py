@@ -45,6 +45,8 @@ HEALTHY_AFTER = 10.0
 """A process that worked so long before it died is started again with the shortest pause."""
 MISSED_BEATS = 6
 """After so many the process counts as hanging."""
+START_WITHIN = 30.0
+"""Seconds that a process may take to import its libraries and load its models, however short `hang_after` is."""
 OPEN_FAILURES = 3
 """Failures to open its stages, in a row, after which a process will never come up."""
 _ABORT_GRACE = 0.3
@@ -253,7 +255,7 @@ class Fleet:
         if beat.counters.dropped.get("malformed", 0) > place.now.dropped.get("malformed", 0):
             self._events.malformed()
         place.now = beat.counters
-        limit = self._plan.config.pipeline.hang_after
+        limit = self._patience(place)
         if beat.doing in ("busy", "opening") and beat.silent > limit:
             self._kill_hanging(place, f"was inside one call for {beat.silent:.1f} s")
 
@@ -266,10 +268,15 @@ class Fleet:
             if paused:
                 # This process itself stood still (Ctrl-Z, a laptop asleep): nobody else is to blame for the silence.
                 place.last_beat = now
-            limit = MISSED_BEATS * config.heartbeat if place.opened else max(config.hang_after, 1.0)
+            limit = MISSED_BEATS * config.heartbeat if place.opened else self._patience(place)
             silent = now - place.last_beat
             if place.process is not None and not place.kill_reason and silent > limit:
                 self._kill_hanging(place, f"gave no sign of life for {silent:.1f} s")
+
+    def _patience(self, place: Place) -> float:
+        """Seconds that one call may take."""
+        hang_after = self._plan.config.pipeline.hang_after
+        return hang_after if place.opened else max(hang_after, START_WITHIN)
 
     def _kill_hanging(self, place: Place, reason: str) -> None:
         process = place.process

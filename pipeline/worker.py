@@ -237,7 +237,8 @@ def _harden(parent: int) -> None:
         raise SystemExit(0)
     # A core file would hold faces and passwords.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
+    # Of the thread that got the signal only: to walk another that is running would be a crash of its own.
+    faulthandler.enable(all_threads=False)
     # A library that prints must not write into the results of the command that started all this.
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

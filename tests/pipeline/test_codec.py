@@ -227,7 +227,7 @@ def test_no_bytes_raise_anything_but_codec_error():
     seeds = [[bytes(part) for part in codec.encode(message)] for message in messages()]
     seeds.append(codec.encode(messages()[1], ring.lend(picture(), "r")))
     refused = 0
-    for _ in range(40_000):
+    for _ in range(20_000):
         parts = list(rng.choice(seeds))
         place = rng.randrange(len(parts)) if rng.random() < 0.2 else 0
         parts[place] = mutated(rng, parts[place])
@@ -237,7 +237,7 @@ def test_no_bytes_raise_anything_but_codec_error():
                 message.image.valid()
         except CodecError:
             refused += 1
-    assert refused > 20_000
+    assert refused > 10_000
 
 
 def test_control_messages():

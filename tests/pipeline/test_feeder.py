@@ -1,8 +1,8 @@
+import pytest
+
 from vultus.pipeline.feeder import MAX_ATTEMPTS, MAX_RETRIES, STRIKES, Feeder
 from vultus.pipeline.hop import Peer
 from vultus.pipeline.messages import Item, ItemDone, ItemEnd
-
-import pytest
 
 
 class Job:

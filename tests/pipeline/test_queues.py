@@ -14,7 +14,9 @@ def origin(item, seq=0, *, live=False, attempt=0):
 
 def frame(item, seq=0, *, live=False, size=1):
     pixels = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (size, size, 3), (0, 0, 0)) if size > 9 else None
-    return Frame(origin=origin(item, seq, live=live), image=Image(np.zeros((1, 1, 3), np.uint8) if pixels is None else pixels))
+    return Frame(
+        origin=origin(item, seq, live=live), image=Image(np.zeros((1, 1, 3), np.uint8) if pixels is None else pixels)
+    )
 
 
 def end(item, *, live=False):

@@ -72,11 +72,16 @@ class Toy:
             yield from self.one(message)
 
     def wished(self, what: str, message: Message) -> bool:
-        """`die=<stage>` in an item's label: this stage dies on it each time; `die1=<stage>:<flag file>`: once."""
+        """`die=<stage>` in an item's label: this stage dies on it each time; `die1=<stage>:<flag file>`: once.
+
+        `die=always`: `store` dies even on its refusal, which no other stage's death lets it do.
+        """
         about = message if isinstance(message, Item) else getattr(message, "origin", None)
         wish = options(getattr(about, "label", None) or "")
+        if wish.get(what) == "always":
+            return self.name == "store"
         if isinstance(message, ItemEnd) and message.refused:
-            return wish.get(what) == "refusal"
+            return False
         if wish.get(what) == self.name:
             return True
         stage, _, flag = wish.get(f"{what}1", "").partition(":")
