@@ -14,7 +14,6 @@ from msgspec import Struct
 from vultus.configs.loader import gallery_folder
 from vultus.configs.schema import Config
 from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
-from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
@@ -133,37 +132,40 @@ class Match:
         if item is None:
             return
         now = _when(message.origin)
-        if message.faces:
-            self._context.count("looks", len(message.faces))
-            item.received += len(message.faces)
-            assert self._gallery is not None
-            found = self._gallery.search(message.vectors, _CANDIDATES, where=Where(labelled=True))
-            for face, matches in zip(message.faces, found, strict=True):
-                person = item.people.setdefault(face.track, _Person(now))
-                self._look(person, message.origin, face, matches)
-                yield from self._decide(face.track, person, waited=False)
+        self._look(item, message, now)
+        looked = {face.track for face in message.faces}
         for track, person in item.people.items():
-            if not person.told and not (message.origin.still or self._patient(person, now)):
-                yield from self._decide(track, person, waited=True)
+            if track in looked or not person.told:
+                waited = not message.origin.still and not self._patient(person, now)
+                yield from self._decide(track, person, waited=waited)
         while len(item.people) > _MOST_TRACKS:
             track, person = item.people.popitem(last=False)
             if not person.told:
                 yield from self._decide(track, person, waited=True)
         yield from self._finish(message.origin.item, item)
 
-    def _look(self, person: _Person, origin: Origin, face: TrackedFace, matches: Sequence[Near]) -> None:
-        person.looks += 1
-        person.last = _when(origin)
-        look = _Look(origin, face, matches[0].similarity if matches else None)
-        if person.nearest is None or look.rank > person.nearest.rank:
-            person.nearest = look
-        for match in matches:
-            if match.identity is None or match.name is None or match.similarity < self._threshold:
-                continue
-            look = _Look(origin, face, match.similarity)
-            known = person.names.get(match.identity)
-            if known is None or look.rank > known[1].rank:
-                person.names[match.identity] = (match.name, look)
+    def _look(self, item: _Item, message: Embedded, now: float) -> None:
+        """Add the faces of a frame, and whom they resemble, to what is known of their tracks."""
+        if not message.faces:
+            return
+        assert self._gallery is not None
+        self._context.count("looks", len(message.faces))
+        item.received += len(message.faces)
+        found = self._gallery.search(message.vectors, _CANDIDATES, where=Where(labelled=True))
+        for face, matches in zip(message.faces, found, strict=True):
+            person = item.people.setdefault(face.track, _Person(now))
+            person.looks += 1
+            person.last = now
+            nearest = _Look(message.origin, face, matches[0].similarity if matches else None)
+            if person.nearest is None or nearest.rank > person.nearest.rank:
+                person.nearest = nearest
+            for match in matches:
+                if match.identity is None or match.name is None or match.similarity < self._threshold:
+                    continue
+                look = _Look(message.origin, face, match.similarity)
+                known = person.names.get(match.identity)
+                if known is None or look.rank > known[1].rank:
+                    person.names[match.identity] = (match.name, look)
 
     def _patient(self, person: _Person, now: float) -> bool:
         """Whether there is still hope that an undecided track will be recognised."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,13 +78,16 @@ def listen(address: str, config: Decode, alive: Callable[[], None], broken: Call
     options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
         options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
+    begun = time.monotonic()
     try:
         # FFmpeg's errors quote the address, so none of them may become the cause of ours.
         container = av.open(
             address, options=options, timeout=(config.open_timeout, config.stall_timeout), metadata_errors="replace"
         )
     except (av.error.FFmpegError, ValueError) as error:
-        raise _lost(error, address, f"no answer within {config.open_timeout:g} s") from None
+        # Cut off while it still waits, FFmpeg says anything, for instance that the data are invalid.
+        late = time.monotonic() - begun >= 0.9 * config.open_timeout
+        raise _lost(error, address, f"no answer within {config.open_timeout:g} s", late=late) from None
     with container:
         if not container.streams.video:
             raise SourceLost("answers, but sends no video")
@@ -175,15 +179,15 @@ def _pixels(frame: Any, limits: Decode) -> Pixels:
     return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
 
 
-def _lost(error: Exception, address: str, silence: str) -> SourceLost:
-    """What went wrong with a stream, in words for the person who owns the camera."""
+def _lost(error: Exception, address: str, silence: str, *, late: bool = False) -> SourceLost:
+    """What went wrong with a stream, in words for the person who owns the camera; `silence` if a time-out ended it."""
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
         return SourceLost("user name or password is wrong, or the user may not see this stream", slow=True)
     if isinstance(error, av.error.HTTPNotFoundError):
         return SourceLost("the camera answers, but has no stream at this path")
     if isinstance(error, av.error.ConnectionRefusedError):
         return SourceLost("nothing listens at this address and port (connection refused)")
-    if isinstance(error, av.error.ExitError | av.error.TimeoutError):
+    if late or isinstance(error, av.error.ExitError | av.error.TimeoutError):
         return SourceLost(silence)
     host = _host(address)
     if host is not None and not _known(host):

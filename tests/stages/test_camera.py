@@ -47,7 +47,7 @@ class Watcher:
                 with self._news:
                     self.messages.append(message)
                     self._news.notify_all()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - raised again by `stop`
             self._error = error
 
     def __enter__(self) -> "Watcher":
@@ -139,9 +139,36 @@ def test_frozen_is_noticed_and_healed(server: RtspServer, surroundings: object) 
         seen = len(watcher.frames())
         server.thaw()
         watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 30)
-        # A server that froze while being asked is as bad as one that froze while sending.
-        server.freeze()
-        watcher.wait_for(lambda: len(watcher.states("lost")) >= 3, 30)
+        assert watcher.stop() < 1.5
+
+
+def test_frozen_while_it_is_asked(server: RtspServer, surroundings: object) -> None:
+    server.freeze()
+    config = Config(decode=Limits(retry_first=0.1, open_timeout=0.5))
+    with Watcher(surroundings, config, item(server.url("one"))) as watcher:
+        watcher.wait_for(lambda: len(watcher.states("lost")) >= 2, 10)
+        assert watcher.states("lost")[0].reason == "no answer within 0.5 s"
+        assert watcher.stop() < 1.5
+    server.thaw()
+
+
+def test_reads_that_never_return_do_not_pile_up(surroundings: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, release = [], threading.Event()
+
+    def hang(*_: object) -> Iterator[np.ndarray]:
+        begun.append(threading.current_thread())
+        release.wait(30)
+        raise SourceLost("returned at last")
+        yield
+
+    monkeypatch.setattr(camera.video, "listen", hang)
+    config = Config(decode=Limits(retry_first=0.01, retry_max=0.05, open_timeout=0.05))
+    with Watcher(surroundings, config, item("rtsp://127.0.0.1/x")) as watcher:
+        watcher.wait_for(lambda: [s for s in watcher.states("lost") if "still hang" in s.reason], 10)
+        assert len(begun) == 3
+        release.set()
+        watcher.wait_for(lambda: len(begun) > 3, 10)
+        assert not any(thread.is_alive() for thread in begun[:3]), "each ends when its read returns"
         assert watcher.stop() < 1.5
 
 

@@ -86,13 +86,13 @@ def test_rotation_is_honoured(quarter: int, clip: Path, pictures: list[np.ndarra
 def test_damage_is_counted_and_skipped(clip: Path, tmp_path: Path, rand: np.random.Generator) -> None:
     data = np.frombuffer(clip.read_bytes(), np.uint8).copy()
     start = data.tobytes().index(b"mdat") + 3000
-    end = start + 20_000
+    end = start + 6_000
     data[start:end] = rand.integers(0, 256, end - start)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(data.tobytes())
     broken: Counter[str] = Counter()
     moments = list(video.read(str(path), EVERY, lambda: broken.update(["broken"])))
-    assert len(moments) + broken["broken"] >= 40
+    assert len(moments) >= 20
     assert broken["broken"]
     assert [moment.number for moment in moments] == list(range(len(moments)))
 

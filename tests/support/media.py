@@ -1,12 +1,13 @@
-"""Support for tests with moving pictures: videos of real portraits that move, made by PyAV."""
+"""Support for tests with moving pictures: videos of real portraits that move."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from msgspec import Struct
+
+from vultus.stages import video
 
 
 class Walk(Struct, frozen=True):
@@ -44,19 +45,9 @@ def frames(walks: Sequence[Walk], count: int, size: tuple[int, int] = (640, 360)
         yield picture
 
 
-def write_video(path: Path, pictures: Iterator[np.ndarray], codec: str = "libx264", rate: int = 25) -> Path:
-    """An MP4 file: H.264, no B-frames, a key frame every half second."""
-    with av.open(str(path), "w") as container:
-        stream = None
-        for picture in pictures:
-            if stream is None:
-                options = {"bf": "0", "g": str(rate // 2), "preset": "ultrafast", "crf": "20"}
-                stream = container.add_stream(codec, rate=rate, options=options)
-                stream.height, stream.width = picture.shape[:2]
-                stream.pix_fmt = "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
-        assert stream is not None
-        container.mux(stream.encode(None))
+def write_video(path: Path, pictures: Iterator[np.ndarray], rate: int = 25) -> Path:
+    """A file that a server can send as a camera would."""
+    video.write(path, pictures, rate)
     return path
 
 
