@@ -4,7 +4,9 @@ A finite item (photo, video) is outstanding from the moment it is handed to the 
 that it is durably finished. Whatever lay in a process that died is handed out again with the next attempt number. An item
 of which the dead process held an unfinished message is a suspect: after one such death it is given to its next process
 alone, from two on it has the whole job to itself, and after three it is refused. The refusal travels through the stages
-as an `ItemEnd`, so that `store` keeps it; only if that kills a process three times more is the caller told directly.
+as an `ItemEnd`, so that `store` keeps it; only if that kills a process three times more is the caller told directly. So
+it is too of an item that `store` could not take time and again, or that was begun too often: that may be the fault of
+a full disk, and the next run shall try again.
 """
 
 from __future__ import annotations
@@ -135,7 +137,7 @@ class Feeder:
             return None  # an earlier attempt had finished it already
         if answer.status == "retry":
             if answer.attempt == work.item.attempt and work.handed:
-                self._ask_again(work)
+                self._ask_again(work, answer.reason or "its faces did not arrive whole")
             return None
         if answer.attempt != work.item.attempt:
             self._cancel(answer.item, work.item.attempt + 1)
@@ -160,13 +162,14 @@ class Feeder:
         """A message arrived broken, nobody knows whose: every finite item that is on its way is begun again."""
         for work in list(self._works.values()):
             if work.handed and not work.item.live:
-                self._ask_again(work)
+                self._ask_again(work, "its messages did not arrive whole")
 
-    def _ask_again(self, work: _Work) -> None:
+    def _ask_again(self, work: _Work, reason: str) -> None:
         work.retries += 1
         if work.retries > MAX_RETRIES:
-            work.refusal = f"its faces did not arrive whole, {work.retries} times"
-        self._again(work)
+            self._refuse_now(work, f"{reason} ({work.retries} times)")
+        else:
+            self._again(work)
 
     def _has_room(self, peer: Peer) -> bool:
         """Whether a photo may be put behind what this worker has: photos above suspicion."""
@@ -185,19 +188,22 @@ class Feeder:
 
     def _again(self, work: _Work) -> None:
         number, attempt = work.item.item, work.item.attempt + 1
+        if not work.item.live and (work.strikes >= 2 * STRIKES or attempt >= MAX_ATTEMPTS):
+            self._refuse_now(work, work.refusal or f"was begun {attempt} times and never finished")
+            return
         work.item = structs.replace(work.item, attempt=attempt)
         work.handed, work.worker = False, -1
         self._cancel(number, attempt)
-        if not work.item.live and (work.strikes >= 2 * STRIKES or attempt >= MAX_ATTEMPTS):
-            self._remove(number)
-            reason = work.refusal or f"was begun {attempt} times and never finished"
-            self._give_up(
-                ItemDone(item=number, attempt=attempt, source=work.item.source, status="refused", reason=reason)
-            )
-        elif work.strikes >= 2:
+        if work.strikes >= 2:
             self._alone.append(number)
         else:
             self._pending.appendleft(number)
+
+    def _refuse_now(self, work: _Work, reason: str) -> None:
+        number, attempt = work.item.item, work.item.attempt
+        self._cancel(number, attempt + 1)
+        self._remove(number)
+        self._give_up(ItemDone(item=number, attempt=attempt, source=work.item.source, status="refused", reason=reason))
 
     def _remove(self, item: int) -> None:
         work = self._works.pop(item)

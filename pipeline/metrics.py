@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from typing import Literal
 
@@ -23,6 +24,10 @@ class Counters(Struct, frozen=True, kw_only=True):
     blocked: float = 0.0
     """Spent waiting for room at the next group."""
     uptime: float = 0.0
+    cpu: float = 0.0
+    """Processor time of all its threads."""
+    resident: int = 0
+    """Bytes of memory, with the shared frames it has touched, now."""
     waiting: int = 0
     """Messages received and not yet begun, now."""
     queued: int = 0
@@ -44,6 +49,8 @@ class Counters(Struct, frozen=True, kw_only=True):
             busy=self.busy + later.busy,
             blocked=self.blocked + later.blocked,
             uptime=self.uptime + later.uptime,
+            cpu=self.cpu + later.cpu,
+            resident=later.resident,
             waiting=later.waiting,
             queued=later.queued,
             lent=later.lent,
@@ -53,7 +60,7 @@ class Counters(Struct, frozen=True, kw_only=True):
 
     def at_rest(self) -> Counters:
         """The totals without what was only true at that moment, for a process that is gone."""
-        return structs.replace(self, waiting=0, queued=0, lent=0)
+        return structs.replace(self, resident=0, waiting=0, queued=0, lent=0)
 
 
 class WorkerMetrics(Struct, frozen=True, kw_only=True):
@@ -139,12 +146,19 @@ class Meter:
             busy=spent["busy"],
             blocked=spent["blocked"],
             uptime=now - self._start,
+            cpu=time.process_time(),
+            resident=_resident(),
             waiting=waiting,
             queued=queued,
             lent=lent,
             dropped=dict(self._dropped),
             counts=dict(self._counts),
         )
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * mmap.PAGESIZE
 
 
 def _sum(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

@@ -190,10 +190,9 @@ def test_store_may_ask_again_but_not_for_ever():
     for attempt in range(MAX_RETRIES + 1):
         assert job.pump()[0][:2] == (1, attempt)
         job.finish(0)
-        job.done(1, attempt=attempt, status="retry")
-    job.pump()
-    assert isinstance(job.last, ItemEnd)
-    assert "did not arrive whole" in job.last.refused
+        job.feeder.done(ItemDone(item=1, attempt=attempt, source="s1", status="retry", reason="the disk is full"))
+    assert [answer.reason for answer in job.given_up] == [f"the disk is full ({MAX_RETRIES + 1} times)"]
+    assert job.pump() == [], "the next run may succeed, so `store` keeps no refusal"
 
 
 def test_whatever_happens_it_ends():
