@@ -1,4 +1,5 @@
-/* Plain C of the matrix kernels. `nr` and `offsets` are constants where this is inlined. */
+/* Plain C of the matrix kernels. `nr` and `offsets` are constants where this is inlined. The loops over channels are kept
+ * as loops, because compilers make vectors of the base instruction set of those, and not of their unrolled bodies. */
 #ifndef VT_MATRIX_SCALAR_H
 #define VT_MATRIX_SCALAR_H
 
@@ -28,6 +29,7 @@ static inline void vt_matrix_scalar(size_t nr, size_t m, size_t k, const float *
         for (size_t p = 0; p < k; p++) {
             const float x = a[i * step + (offsets ? offsets[p] : p)];
 
+#pragma GCC unroll 1
             for (size_t j = 0; j < nr; j++)
                 sums[j] += x * w[p * nr + j];
         }
