@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -20,7 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
+# Into a file or a pipe nothing is folded: a program that cuts columns out needs whole lines.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
@@ -40,8 +41,9 @@ def say(text: str, style: str | None = None) -> None:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on standard output; columns named with a leading `>` are aligned right."""
     grid = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
-    for column in columns:
-        grid.add_column(column.lstrip(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+    for number, column in enumerate(columns):
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        grid.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
         grid.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
     out.print(grid, soft_wrap=False)
