@@ -1,17 +1,21 @@
 """Tracks: who is who from frame to frame, and which faces are looked at."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from vultus.configs.schema import Config, Track
+from vultus.configs.schema import Config, Decode, Track
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Detections, Face, ItemEnd, Origin, Tracked
 from vultus.stages import track as module
+from vultus.stages import video
 from vultus.stages.align import TEMPLATE
+from vultus.stages.detect import look
 from vultus.stages.track import Track as TrackStage
 from vultus.stages.tracker import Tracker
+from vultus.stages.yunet import YuNet
 
 
 def face(x: float, y: float, side: float = 60.0, score: float = 0.9) -> Face:
@@ -203,3 +207,25 @@ def test_time_passes_for_those_who_wait(feeder: Feeder) -> None:
             for out in feeder.stage.process([Detections(origin=origin, image=Image(feeder.picture), faces=())])
         ]
     assert told == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+
+
+def test_a_real_clip_with_cuts(shared: Path, yunet: YuNet, surroundings: Any) -> None:
+    """Cuts at frames 21, 84 and 213; between the last two one man sings alone."""
+    stage = TrackStage(Config(track=Track(max_looks=1000, improve=0.0, min_quality=0.0)))
+    stage.open(surroundings.context)
+    tracker_of: dict[int, set[int]] = {}
+    for moment in video.read(str(shared / "data" / "videos" / "short_hamilton_clip.mp4"), Decode(), lambda: None):
+        origin = Origin(
+            item=1, attempt=0, source="s", seq=moment.number, live=False, time=0.0, position=moment.position
+        )
+        faces = tuple(look(yunet, moment.pixels, 640))
+        list(stage.process([Detections(origin=origin, image=Image(moment.pixels), faces=faces)]))
+        followed = stage._sources[1].tracker._tracks
+        tracker_of[moment.number] = {each.id for each in followed if each.time == moment.position}
+    assert 3 <= surroundings.counts["cuts"] <= 5
+    scenes = [range(0, 21), range(21, 84), range(84, 213), range(213, 276)]
+    ids = [set().union(*(tracker_of.get(number, set()) for number in scene)) for scene in scenes]
+    assert all(not a & b for index, a in enumerate(ids) for b in ids[index + 1 :]), "no track survives a cut"
+    singer = [tracker_of[number] for number in range(84, 213, 3)]
+    (longest,) = {max(ids[2], key=lambda each: sum(each in seen for seen in singer))}
+    assert sum(longest in seen for seen in singer) >= 0.8 * len(singer)
