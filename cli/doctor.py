@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from vultus.cli.console import print_json, table
+from vultus.cli.console import out, print_json
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import redact, redact_text
 from vultus.configs.loader import data_folder
@@ -25,6 +25,7 @@ from vultus.stages.photo import HEIC
 from vultus.weights import Registry
 
 _LOW_DISK_GB = 5.0
+_STYLES = {"ok": None, "note": "yellow", "bad": "bold red"}
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -60,9 +61,10 @@ def doctor(
     if as_json:
         print_json(findings)
     else:
-        table(
-            "", ("check", "", "found", "remedy"), ((one.check, one.state, one.detail, one.remedy) for one in findings)
-        )
+        for one in findings:
+            out.print(f"{one.state:<5} {one.check}: {one.detail}", markup=False, style=_STYLES[one.state])
+            if one.remedy:
+                out.print(f"      → {one.remedy}", markup=False)
     ctx.exit(1 if any(one.state == "bad" for one in findings) else 0)
 
 
