@@ -218,9 +218,9 @@ class Gallery:
         with self._store.read() as connection:
             for _ in range(_ATTEMPTS):
                 self._live.catch_up(connection)
-                allowed = search.allowed_faces(connection, where)
+                faces = search.faces_where(connection, where)
                 with self._live.reading() as index:
-                    ranked = search.rank(index, probes, k, threshold, allowed)
+                    ranked = search.rank(index, probes, k, threshold, search.mask_of(index, where, faces))
                 matches = search.describe(connection, ranked)
                 if matches is not None:
                     return matches
@@ -245,13 +245,15 @@ class Gallery:
         """
         name = None if label is None else people.clean_name(label)
         rows, records = self._checked(vectors, faces, record.source)
+        meant = set(range(len(rows)) if labelled is None else labelled)
+        if not meant <= set(range(len(rows))):
+            raise ValueError(f"the label is for the faces {sorted(meant)}, but there are only {len(rows)}, from 0")
         with self._store.write() as connection:
             archive.forget_faces(connection, self._store.writer, record.source)
             number = archive.mark_file(connection, record, "done", None, len(rows))
             if len(rows):
                 bind_dim(connection, rows)
-                owner = None if name is None else people.ensure(connection, [name])[name]
-                meant = range(len(rows)) if labelled is None else labelled
+                owner = people.ensure(connection, [name])[name] if name and meant else None
                 owners = [owner if position in meant else None for position in range(len(rows))]
                 people.add_faces(connection, self._store.writer, rows, records, owners, number)
         return len(rows)
@@ -335,7 +337,10 @@ class Gallery:
         return verify.verify(self._store, self._live)
 
     def snapshot(self) -> None:
-        """Write a snapshot, so that the next opening is quick. Raises StorageError; nothing else depends on it."""
+        """Write a snapshot, so that the next opening is quick; none of a gallery that never had a face.
+
+        Raises StorageError; nothing depends on it but the time that opening takes.
+        """
         self._live.write_snapshot(wait=True)
 
     def close(self, *, snapshot: bool | None = None) -> None:

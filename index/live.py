@@ -103,7 +103,9 @@ class LiveIndex:
                 return False
             with self._store.read() as connection:
                 self.catch_up(connection)
-                uid, model, _ = bound_to(connection)
+                uid, model, dim = bound_to(connection)
+            if dim is None:
+                return True
             with self._following, self.reading() as index:
                 snapshot.write(self._path, index, uid, model, self._point)
             return True

@@ -24,15 +24,14 @@ Ranked = tuple[int, int, float]
 
 
 def rank(
-    index: VectorIndex, probes: np.ndarray, k: int, threshold: float | None, allowed: np.ndarray | None
+    index: VectorIndex, probes: np.ndarray, k: int, threshold: float | None, mask: np.ndarray | None
 ) -> list[list[Ranked]]:
     """Return for each probe the best `k` people, each by the best face, among them each face without a person.
 
-    `probes` are `(n, dim)` float32 of length 1; `allowed` are the faces to look at. Ties go to the older face. The
+    `probes` are `(n, dim)` float32 of length 1; `mask` tells which rows to look at. Ties go to the older face. The
     answer is that of a full sort, whatever FAISS's rounding and however many faces the nearest person has: a probe is
     decided when the k-th person is better than the last face fetched could be, else more faces are fetched.
     """
-    mask = None if allowed is None else np.isin(index.faces, allowed)
     total = len(index) if mask is None else int(np.count_nonzero(mask))
     answers: list[list[Ranked]] = [[] for _ in probes]
     if not total or not len(probes):
@@ -88,13 +87,21 @@ def _best_of_each(
     return best
 
 
-def allowed_faces(connection: sqlite3.Connection, where: Where | None) -> np.ndarray | None:
-    """Return the numbers of the faces that `where` admits, or none if it admits all."""
-    if where is None or where == Where():
+def mask_of(index: VectorIndex, where: Where | None, found: np.ndarray | None) -> np.ndarray | None:
+    """Return which rows `where` admits, or none if it admits all; `found` is what `faces_where` returned."""
+    if where is None:
         return None
-    terms, values = ["TRUE"], list[object]()
-    if where.labelled is not None:
-        terms.append("identity IS NOT NULL" if where.labelled else "identity IS NULL")
+    mask = np.ones(len(index), bool) if found is None else np.isin(index.faces, found)
+    if where.labelled is not None:  # answered from memory: every sighting of a camera asks it
+        mask &= (index.people != NOBODY) == where.labelled
+    return None if mask.all() else mask
+
+
+def faces_where(connection: sqlite3.Connection, where: Where | None) -> np.ndarray | None:
+    """Return the numbers of the faces that fit source and times of `where`, or none if it does not ask for these."""
+    if where is None or (where.source, where.after, where.before) == (None, None, None):
+        return None
+    terms, values = list[str](), list[object]()
     if where.source is not None:
         terms.append("source >= ? AND source < ?")
         values += prefix_range(where.source)

@@ -86,7 +86,8 @@ def load(path: Path, uid: bytes, model: str | None, dim: int) -> tuple[VectorInd
         header = _read_header(file)
         if header.uid != uid:
             raise Unusable("it belongs to another gallery")
-        if (header.model, header.dim) != (model, dim):
+        # One written before the gallery was told its model holds the vectors that now count as that model's.
+        if header.model not in (None, model) or header.dim != dim:
             raise Unusable(f"it holds {header.dim} numbers a face of model {header.model}, not {dim} of {model}")
         file.seek(header.size)
         body = np.fromfile(file, np.uint8)

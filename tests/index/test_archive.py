@@ -49,6 +49,16 @@ def test_a_label_enrols(gallery, vectors):
     assert gallery.file_state("d.jpg", 10, 5) == "new"
 
 
+def test_a_label_for_some_of_the_faces(gallery, vectors):
+    gallery.commit_file(record(), vectors(3), label="Ada", labelled=[1])
+    assert [face.name for face in (gallery.face(number) for number in (1, 2, 3))] == [None, "Ada", None]
+    gallery.commit_file(record("b.jpg"), vectors(2), label="Bob", labelled=[])
+    assert [person.name for person in gallery.identities()] == ["Ada"]
+    with pytest.raises(ValueError, match=r"for the faces \[0, 2\], but there are only 2"):
+        gallery.commit_file(record(), vectors(2), label="Ada", labelled=[0, 2])
+    assert gallery.stats().faces == 5
+
+
 def test_the_label_asked_for_is_remembered_whether_it_was_given_or_not(gallery, vectors):
     group = FileRecord(source="a.jpg", size=10, mtime_ns=5, label="Ada")
     gallery.commit_file(group, vectors(2))

@@ -205,5 +205,17 @@ def test_closing_an_empty_gallery_writes_none(folder):
     assert not (folder / "faces.snapshot").exists()
     with Gallery.open(folder) as gallery:
         gallery.snapshot()
+        assert gallery.stats().last_snapshot is None
+        gallery.remove_faces(gallery.add_faces([[1.0, 2.0]]))
+        gallery.snapshot()
         assert gallery.stats().last_snapshot is not None
         assert gallery.verify().ok
+
+
+def test_naming_the_model_later_keeps_the_snapshot(folder, vectors, probes):
+    with Gallery.open(folder) as gallery:
+        gallery.add_faces(vectors(10))
+        gallery.snapshot()
+    with Gallery.open(folder, model="a-model") as gallery:
+        assert gallery.verify().ok
+    assert answers(folder, probes)[1] == "snapshot"
