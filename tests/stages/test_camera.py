@@ -235,7 +235,7 @@ def test_the_newest_frame_wins(server: RtspServer, surroundings: object) -> None
             break
         time.sleep(0.2)
     messages.close()
-    assert max(times[2:]) < 0.15, "frames wait for nobody"
+    assert max(times[2:]) < 0.5, "frames that wait would be 1.9 s old at the end"
     assert surroundings.counts["skipped"] >= 30
     assert surroundings.counts["frames"] == 12
 
