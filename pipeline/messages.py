@@ -165,7 +165,8 @@ class Sighting(Message, frozen=True, kw_only=True, tag="sighting"):
     """None for a person who matches nobody in the gallery."""
     name: str | None
     similarity: float | None
-    """Cosine to the best face of the identity; for an unknown, to the nearest face of anybody; none if the gallery is empty."""
+    """Cosine to the best face of the identity; for an unknown, to the nearest face of anybody with a name; none if the
+    gallery knows nobody."""
     box: Box
     quality: float = 0.0
 
