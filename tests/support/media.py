@@ -1,6 +1,6 @@
 """Support for tests with moving pictures: videos of real portraits that move."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -45,9 +45,9 @@ def frames(walks: Sequence[Walk], count: int, size: tuple[int, int] = (640, 360)
         yield picture
 
 
-def write_video(path: Path, pictures: Iterator[np.ndarray], rate: int = 25) -> Path:
-    """A file that a server can send as a camera would."""
-    video.write(path, pictures, rate)
+def write_video(path: Path, pictures: Iterable[np.ndarray]) -> Path:
+    """An MP4 file of them, 25 a second, as `stages/video.py` describes it."""
+    video.write(path, pictures, 25)
     return path
 
 
