@@ -13,7 +13,7 @@ void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
     }
 #define NAME(index, symbol, isa)                                                                                       \
     if ((isa) == VULTUS_ISA_SCALAR || (isa) == chosen) {                                                               \
-        k->names[index] = #symbol + 3; /* without vt_ */                                                               \
+        k->names[index] = &#symbol[3]; /* without vt_ */                                                              \
     }
 #define VT_KERNEL_GEMM(symbol, isa, mr, nr)                                                                            \
     TAKE(gemm[(nr) / 8 - 1], symbol, isa) NAME((nr) / 8 - 1, symbol, isa)

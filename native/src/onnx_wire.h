@@ -41,7 +41,7 @@ int vt_wire_expect(const vt_wire *wire, const vt_field *field, uint32_t type);
 
 static inline vt_wire vt_wire_of(const vt_wire *parent, const uint8_t *data, size_t size)
 {
-    return (vt_wire){parent->base, data, data + size, parent->error};
+    return (vt_wire){parent->base, data, size ? data + size : data, parent->error}; /* NULL and 0 is an empty message */
 }
 
 bool vt_text_is(vt_text text, const char *literal);

@@ -14,16 +14,16 @@ VT_INLINE void tile(const vt_dw_row *r, size_t x, const size_t outs, const size_
     for (size_t c = 0; c < r->cp; c += 8) {
         __m256 sums[OUTS];
 
-#pragma GCC unroll 7
+        VT_UNROLL
         for (size_t t = 0; t < outs; t++)
             sums[t] = _mm256_load_ps(r->e.bias + c);
-#pragma GCC unroll 3
+        VT_UNROLL
         for (size_t ky = 0; ky < 3; ky++) {
             const float *in = r->rows[ky] + first * r->ld_in + c;
             const float *w = r->w + 3 * ky * r->cp + c;
             const __m256 w0 = _mm256_load_ps(w), w1 = _mm256_load_ps(w + r->cp), w2 = _mm256_load_ps(w + 2 * r->cp);
 
-#pragma GCC unroll 15
+            VT_UNROLL
             for (size_t i = 0; i < columns; i++) {
                 __m256 v;
 
@@ -39,7 +39,7 @@ VT_INLINE void tile(const vt_dw_row *r, size_t x, const size_t outs, const size_
                     sums[(i - 2) / stride] = _mm256_fmadd_ps(v, w2, sums[(i - 2) / stride]);
             }
         }
-#pragma GCC unroll 7
+        VT_UNROLL
         for (size_t t = 0; t < outs; t++)
             _mm256_store_ps(r->out + (x + t) * r->ldo + c, vt_finish_avx2(sums[t], &r->e, x + t, c));
     }

@@ -17,7 +17,7 @@ void vt_dwkxk_1x8_scalar(const vt_dw_row *r)
                     if (padded < r->left || padded - r->left >= r->w_in)
                         continue;
                     in = r->rows[ky] + (padded - r->left) * r->ld_in + c;
-#pragma GCC unroll 1
+                    VT_KEEP_LOOP
                     for (size_t j = 0; j < 8; j++)
                         sums[j] += in[j] * w[j];
                 }

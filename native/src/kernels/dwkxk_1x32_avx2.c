@@ -6,7 +6,7 @@ VT_INLINE void block(const vt_dw_row *r, size_t x, size_t c, const size_t nv)
 {
     __m256 sums[4];
 
-#pragma GCC unroll 4
+    VT_UNROLL
     for (size_t j = 0; j < nv; j++)
         sums[j] = _mm256_load_ps(r->e.bias + c + 8 * j);
     for (size_t ky = 0; ky < r->kh; ky++) {
@@ -18,12 +18,12 @@ VT_INLINE void block(const vt_dw_row *r, size_t x, size_t c, const size_t nv)
             if (padded < r->left || padded - r->left >= r->w_in)
                 continue;
             in = r->rows[ky] + (padded - r->left) * r->ld_in + c;
-#pragma GCC unroll 4
+            VT_UNROLL
             for (size_t j = 0; j < nv; j++)
                 sums[j] = _mm256_fmadd_ps(_mm256_load_ps(in + 8 * j), _mm256_load_ps(w + 8 * j), sums[j]);
         }
     }
-#pragma GCC unroll 4
+    VT_UNROLL
     for (size_t j = 0; j < nv; j++)
         _mm256_store_ps(r->out + x * r->ldo + c + 8 * j, vt_finish_avx2(sums[j], &r->e, x, c + 8 * j));
 }

@@ -15,6 +15,18 @@
 
 #include "../graph.h"
 
+/* Before a loop of constant length: write it out, so that arrays indexed by it become registers; or keep it a loop. */
+#if defined(__clang__)
+#define VT_UNROLL _Pragma("clang loop unroll(full)")
+#define VT_KEEP_LOOP _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__)
+#define VT_UNROLL _Pragma("GCC unroll 16")
+#define VT_KEEP_LOOP _Pragma("GCC unroll 1")
+#else
+#define VT_UNROLL
+#define VT_KEEP_LOOP
+#endif
+
 /* From a sum to what is stored: y = act(sum + bias + residual). */
 typedef struct vt_epilogue {
     const float *bias;     /* [channels]; NULL: the sum goes on from what `out` holds */

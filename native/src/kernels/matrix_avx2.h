@@ -12,31 +12,31 @@ VT_INLINE void vt_tile_avx2(const size_t mr, const size_t nv, size_t k, const fl
 {
     __m256 sums[8][3];
 
-#pragma GCC unroll 8
+    VT_UNROLL
     for (size_t i = 0; i < mr; i++)
-#pragma GCC unroll 3
+        VT_UNROLL
         for (size_t j = 0; j < nv; j++)
             sums[i][j] = e->bias ? _mm256_load_ps(e->bias + 8 * j) : _mm256_load_ps(out + i * ldo + 8 * j);
     for (size_t p = 0; p < k; p++) {
         const float *x = a + (offsets ? offsets[p] : p);
         __m256 v[3];
 
-#pragma GCC unroll 3
+        VT_UNROLL
         for (size_t j = 0; j < nv; j++)
             v[j] = _mm256_load_ps(w + 8 * j);
-#pragma GCC unroll 8
+        VT_UNROLL
         for (size_t i = 0; i < mr; i++) {
             const __m256 b = _mm256_broadcast_ss(x + i * step);
 
-#pragma GCC unroll 3
+            VT_UNROLL
             for (size_t j = 0; j < nv; j++)
                 sums[i][j] = _mm256_fmadd_ps(b, v[j], sums[i][j]);
         }
         w += 8 * nv;
     }
-#pragma GCC unroll 8
+    VT_UNROLL
     for (size_t i = 0; i < mr; i++)
-#pragma GCC unroll 3
+        VT_UNROLL
         for (size_t j = 0; j < nv; j++)
             _mm256_store_ps(out + i * ldo + 8 * j, vt_finish_avx2(sums[i][j], e, pixel + i, 8 * j));
 }

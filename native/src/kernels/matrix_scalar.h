@@ -29,7 +29,7 @@ static inline void vt_matrix_scalar(size_t nr, size_t m, size_t k, const float *
         for (size_t p = 0; p < k; p++) {
             const float x = a[i * step + (offsets ? offsets[p] : p)];
 
-#pragma GCC unroll 1
+            VT_KEEP_LOOP
             for (size_t j = 0; j < nr; j++)
                 sums[j] += x * w[p * nr + j];
         }
