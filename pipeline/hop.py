@@ -10,7 +10,6 @@ handed on. Order within an item is thereby kept through any number of groups and
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -90,10 +89,6 @@ class OnePathPerItem:
             self._paths.pop(item, None)
         elif attempt_of(message) is not None:
             self._paths[item] = (attempt_of(message), peer.worker)
-
-    def forget(self, item: int) -> None:
-        """The item's messages will come no more."""
-        self._paths.pop(item, None)
 
 
 class Outlet:
@@ -197,7 +192,6 @@ class Inlet:
         self._senders: dict[str, Dealer] = {}
         self._done: deque[str] = deque()
         self._owed: dict[str, tuple[int, list[int]]] = {}
-        self._serial = itertools.count()
 
     def connect(self, addresses: dict[str, str], credit: int) -> None:
         """Ask exactly these senders, by name → address; new ones for `credit` messages each."""

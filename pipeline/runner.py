@@ -98,6 +98,7 @@ class Runner:
 
     def admit(self, message: Message) -> bool:
         """For the chain: whether a message between two stages is still wanted; raises Obsolete to end a whole item."""
+        self._meter.beat()
         if not self._cancelled.useless(message):
             return True
         if self._takes_items:
@@ -116,6 +117,8 @@ class Runner:
             self._reader.collect()
             self._finished(deliveries)
             self._meter.turn("idle")
+        # Closing the stages is work too, and who hangs in it is to be noticed.
+        self._meter.turn("busy")
 
     def _work(self, chain: Chain, deliveries: Sequence[Delivery]) -> None:
         batch = [message for delivery in deliveries if (message := self._opened(delivery)) is not None]

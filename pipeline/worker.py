@@ -174,6 +174,7 @@ class Worker:
         if self._quit:
             self._stopping.set()
             self._inbox.close(discard=True)
+            self._queue.close()
         while self._reports:
             message = self._reports.popleft()
             self._send(message)

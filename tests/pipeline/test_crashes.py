@@ -53,7 +53,11 @@ def test_a_process_is_killed_or_stopped_and_every_item_is_done_once(groups, grou
         answers, states = run(pipeline, items, 15, lambda: os.kill(pid_of(pipeline, group), number))
     assert sorted(answer.item for answer in answers) == list(range(40))
     assert all(answer.status == "done" and answer.faces == 1 + answer.item % 3 for answer in answers)
-    assert [(state.group, state.state) for state in states] == [(group, "died"), (group, "restarted")]
+    # Where there is another worker, it may have done the rest before this one was back.
+    assert [(state.group, state.state) for state in states] in (
+        [(group, "died"), (group, "restarted")],
+        [(group, "died")],
+    )
     assert ("killed by SIGKILL" if number == signal.SIGKILL else "no sign of life") in states[0].reason
     assert sum(worker.restarts for worker in pipeline.metrics()) == 1
 
