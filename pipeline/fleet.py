@@ -144,7 +144,12 @@ class Fleet:
         """Let a group finish what it has and end; the groups before it have ended."""
         self._draining.add(group)
         for place in self.group(group):
-            self._send(place, Drain())
+            if place.opened:
+                self._send(place, Drain())
+            elif place.process is not None:
+                # It never had a message, and may be far from reading its first.
+                place.drained = True
+                place.process.signal(signal.SIGKILL)
 
     def running(self, group: int | None = None) -> bool:
         """Whether a process (of that group) is there."""
@@ -236,8 +241,6 @@ class Fleet:
             place.bound = True
             self._send(place, Upstreams(addresses=self.addresses(place.group - 1)))
             self._tell_receivers(place.group)
-            if place.group in self._draining:
-                self._send(place, Drain())
         elif isinstance(message, Opened):
             place.opened, place.opened_at, place.open_failures = True, time.monotonic(), 0
             if place.incarnation:
