@@ -1,9 +1,9 @@
 /* Which layers are computed together, in bands of how many rows, and where every map lies.
  *
  * A layer that widens its input (the expansion of an inverted residual block) makes a map that does not fit the cache,
- * only to be narrowed again. So the layers between two narrow maps form a group: the group's last layer is computed a
- * band of rows at a time, each layer before it makes the rows that this needs, and the wide maps between them shrink to
- * rings of a few rows. */
+ * only to be narrowed again. So layers form a group: the group's last layer is computed a band of rows at a time, each
+ * layer before it makes the rows that this needs, and the maps between them shrink to rings of a few rows. A group is as
+ * long as its rings fit the cache; where they do not, it is split at its smallest map. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,9 @@
 #include "plan.h"
 
 #define CACHE_BYTES ((uint64_t)288 << 10) /* what rings may take of a second-level cache of 512 KB or more */
-#define SMALL_BYTES ((uint64_t)48 << 10)  /* a map that stays in cache whole */
+#define SMALL_BYTES ((uint64_t)64 << 10)  /* a map that stays in the cache whole */
+
+#define GROUP_MAX 16                      /* layers; bounds the time that is spent here */
 
 static uint64_t map_floats(const vt_plan *plan, int i, uint32_t rows)
 {
@@ -29,14 +31,15 @@ static uint64_t out_bytes(const vt_plan *plan, int layer)
     return map_floats(plan, map, plan->maps[map].h) * sizeof(float);
 }
 
-static uint64_t in_bytes(const vt_plan *plan, int layer)
+/* What every band reads again. */
+static uint64_t weight_bytes(const vt_plan *plan, int layer)
 {
-    const int map = plan->layers[layer].in;
+    const vt_layer *l = &plan->layers[layer];
 
-    return map_floats(plan, map, plan->maps[map].h) * sizeof(float);
+    return l->kind == VT_KIND_DEPTHWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
 }
 
-/* Whether the map between layer i and the next one stays whole. */
+/* Whether the map between layer i and the next one has to stay whole, or is better left so. */
 static bool cut_after(const vt_plan *plan, int i)
 {
     const vt_layer *next = &plan->layers[i + 1];
@@ -49,19 +52,7 @@ static bool cut_after(const vt_plan *plan, int i)
         return true; /* others want it too, and later */
     if (next->kind == VT_KIND_FC || plan->maps[next->out].h == 1)
         return true; /* all rows are needed before the next layer can begin */
-    return bytes <= SMALL_BYTES || (bytes <= in_bytes(plan, i) && bytes <= out_bytes(plan, i + 1));
-}
-
-static void cut(vt_plan *plan)
-{
-    for (int first = 0; first < plan->tail;) {
-        int last = first;
-
-        while (!cut_after(plan, last))
-            last++;
-        plan->groups[plan->n_groups++] = (vt_group){first, last, plan->maps[plan->layers[last].out].h};
-        first = last + 1;
-    }
+    return bytes <= SMALL_BYTES || bytes < weight_bytes(plan, i) || bytes < weight_bytes(plan, i + 1);
 }
 
 /* One past the last input row that output rows below `end` read. */
@@ -114,17 +105,44 @@ static uint64_t simulate(vt_plan *plan, const vt_group *group, uint32_t *done, u
     return bytes;
 }
 
-static void choose_band(vt_plan *plan, vt_group *group, uint32_t *done, uint32_t *upto)
+/* The largest band whose rings fit the cache, or false. A group of one layer has no rings. */
+static bool choose_band(vt_plan *plan, vt_group *group, uint32_t *done, uint32_t *upto)
 {
-    const uint32_t height = group->band;
+    const uint32_t height = plan->maps[plan->layers[group->last].out].h;
 
+    group->band = height;
     if (group->first == group->last)
-        return;
-    /* 1, 2, 3, 4, 6, 8, 12, ... pieces */
+        return true;
+    group->band = 1;
+    if (simulate(plan, group, done, upto) > CACHE_BYTES)
+        return false;
+    /* 1, 2, 3, 4, 6, 8, 12, ... pieces; with as many as rows, the band is 1 and fits */
     for (uint32_t pieces = 1;; pieces += pieces < 3 ? 1 : pieces & (pieces - 1) ? pieces / 3 : pieces / 2) {
-        group->band = pieces >= height ? 1 : (height + pieces - 1) / pieces;
-        if (simulate(plan, group, done, upto) <= CACHE_BYTES || group->band == 1)
-            return;
+        group->band = pieces < height ? (height + pieces - 1) / pieces : 1;
+        if (simulate(plan, group, done, upto) <= CACHE_BYTES)
+            return true;
+    }
+}
+
+/* Layers first..last as one group, or as several. */
+static void form_groups(vt_plan *plan, int first, int last, uint32_t *done, uint32_t *upto)
+{
+    while (first <= last) {
+        vt_group *group = &plan->groups[plan->n_groups];
+
+        *group = (vt_group){first, last, 0};
+        while (!choose_band(plan, group, done, upto)) {
+            int cut = group->first;
+
+            for (int i = group->first; i < group->last; i++)
+                if (out_bytes(plan, i) <= out_bytes(plan, cut))
+                    cut = i;
+            for (int i = cut; i <= group->last; i++)
+                plan->maps[plan->layers[i].out].rows = plan->maps[plan->layers[i].out].h;
+            group->last = cut;
+        }
+        plan->n_groups++;
+        first = group->last + 1;
     }
 }
 
@@ -250,9 +268,11 @@ int vt_plan_bands(vt_plan *plan, vultus_error *error)
 
     if (!rows)
         return vt_fail_memory(error, 2 * (size_t)plan->n_layers * sizeof *rows);
-    cut(plan);
-    for (int i = 0; i < plan->n_groups; i++)
-        choose_band(plan, &plan->groups[i], rows, rows + plan->n_layers);
+    for (int first = 0, last; first < plan->tail; first = last + 1) {
+        for (last = first; last - first < GROUP_MAX && !cut_after(plan, last);)
+            last++;
+        form_groups(plan, first, last, rows, rows + plan->n_layers);
+    }
     free(rows);
     side_buffers(plan);
     return lay_out(plan, error);
