@@ -1,0 +1,106 @@
+"""The MobileFaceNet of an EFM3 file, or one of random weights, as an ONNX graph, so that other runtimes can compute it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Stages = Sequence[tuple[int, int, int]]
+"""(expansion, blocks, stride of the first block) for each stage."""
+
+PAPER = (64, 128, 512, 128, ((2, 5, 2), (4, 1, 2), (2, 6, 1), (4, 1, 2), (2, 2, 1)))
+"""Channels of stem, blocks and final convolution, numbers of the embedding, stages: 221 million multiply-adds."""
+
+
+class _Builder:
+    def __init__(self, take: Callable[[str, tuple[int, ...]], np.ndarray]) -> None:
+        self.take = take
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def node(self, op: str, *inputs: str, **attributes: object) -> str:
+        out = f"v{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
+        return out
+
+    def constant(self, role: str, shape: tuple[int, ...], stored: tuple[int, ...] | None = None) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(self.take(role, shape).reshape(stored or shape), name))
+        return name
+
+    def conv(self, x: str, c_in: int, c_out: int, k: int, stride: int, pad: int, depthwise: bool, prelu: bool) -> str:
+        groups = c_out if depthwise else 1
+        weight = self.constant("weight", (c_out, c_in // groups, k, k))
+        x = self.node("Conv", x, weight, group=groups, strides=[stride] * 2, pads=[pad] * 4)
+        norm = [self.constant(role, (c_out,)) for role in ("scale", "bias", "mean", "variance")]
+        x = self.node("BatchNormalization", x, *norm, epsilon=1e-5)
+        return self.node("PRelu", x, self.constant("slope", (c_out,), (c_out, 1, 1))) if prelu else x
+
+
+def _network(
+    take: Callable[[str, tuple[int, ...]], np.ndarray],
+    stem: int,
+    block: int,
+    final: int,
+    dim: int,
+    stages: Stages,
+    stride: int,
+    k: int,
+) -> onnx.ModelProto:
+    b = _Builder(take)
+    x = b.conv("data", 3, stem, 3, stride, 1, False, True)
+    x = b.conv(x, stem, stem, 3, 1, 1, True, True)
+    c_in = stem
+    for i, (expansion, blocks, first) in enumerate(stages):
+        c_out = block if i else stem
+        for j in range(blocks):
+            s, wide, before = 1 if j else first, c_in * expansion, x
+            x = b.conv(x, c_in, wide, 1, 1, 0, False, True)
+            x = b.conv(x, wide, wide, 3, s, 1, True, True)
+            x = b.conv(x, wide, c_out, 1, 1, 0, False, False)
+            if s == 1 and c_in == c_out:
+                x = b.node("Add", before, x)
+            c_in = c_out
+    x = b.conv(x, c_in, final, 1, 1, 0, False, True)
+    x = b.conv(x, final, final, k, 1, 0, True, False)
+    x = b.node("Flatten", b.conv(x, final, dim, 1, 1, 0, False, False))
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 112, 112])
+    out = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", dim])
+    graph = helper.make_graph(b.nodes, "mobilefacenet", [data], [out], b.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"vultus.mean": "127.5", "vultus.std": "128"})
+    return model
+
+
+def from_file(data: bytes) -> onnx.ModelProto:
+    """The network of a well-formed EFM3 file; the engine's own reader is the one that checks."""
+    version, stages, _, stride, stem, block, final, dim, k = struct.unpack_from("<BBBBHHHHB", data, 8)
+    if data[:4] != b"EFM3" or version != 1:
+        raise ValueError("not an EFM3 file")
+    at = 92 + struct.unpack_from("<I", data, 88)[0] + 4
+
+    def take(_: str, shape: tuple[int, ...]) -> np.ndarray:
+        nonlocal at
+        size = struct.unpack_from("<I", data, at)[0]
+        at += 4 + size
+        return np.frombuffer(data, "<f4", size // 4, at - size).reshape(shape)
+
+    records = [struct.unpack_from("<BBB", data, 24 + 8 * i) for i in range(stages)]
+    return _network(take, stem, block, final, dim, records, stride, k)
+
+
+def random(rand: np.random.Generator) -> onnx.ModelProto:
+    """The paper's MobileFaceNet with random weights."""
+
+    def take(role: str, shape: tuple[int, ...]) -> np.ndarray:
+        if role == "weight":
+            return (rand.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
+        low, high = {"scale": (0.5, 1.0), "variance": (0.5, 1.5), "slope": (0.0, 0.5)}.get(role, (-0.1, 0.1))
+        return rand.uniform(low, high, shape).astype(np.float32)
+
+    stem, block, final, dim, stages = PAPER
+    return _network(take, stem, block, final, dim, stages, 2, 7)
