@@ -47,9 +47,12 @@ typedef struct array {
     size_t n;
 } array;
 
-static const uint32_t canary = 0x7fc0cafe; /* a NaN: reading it shows in the sums */
+/* Beside what is read stands a NaN, which shows in the sums; beside what is written a number that no sum has, since a
+ * NaN that is read and written again would not show. */
+static const uint32_t beside_input = 0x7fc0cafe, canary = 0x5ca1ab1e;
 
-static array take(size_t n, bool random)
+/* Random numbers, or canaries throughout. */
+static array take_beside(size_t n, bool random, uint32_t guard)
 {
     array a = {vt_aligned(n + 2 * CANARY + 8, sizeof(float)), NULL, n};
 
@@ -57,15 +60,25 @@ static array take(size_t n, bool random)
         exit(2);
     a.data = a.block + CANARY;
     for (size_t i = 0; i < CANARY; i++) {
-        memcpy(a.block + i, &canary, 4);
-        memcpy(a.data + n + i, &canary, 4);
+        memcpy(a.block + i, &guard, 4);
+        memcpy(a.data + n + i, &guard, 4);
     }
     for (size_t i = 0; i < n; i++)
         if (random)
             a.data[i] = number();
         else
-            memcpy(a.data + i, &canary, 4);
+            memcpy(a.data + i, &guard, 4);
     return a;
+}
+
+static array input(size_t n)
+{
+    return take_beside(n, true, beside_input);
+}
+
+static array output(size_t n, bool random)
+{
+    return take_beside(n, random, canary);
 }
 
 static void fail(const kernel *k, const char *what, size_t at)
@@ -106,11 +119,11 @@ typedef struct finish {
 
 static finish random_finish(size_t pixels, size_t cp)
 {
-    finish f = {.bias = take(cp, true), .slope = take(cp, true)};
+    finish f = {.bias = input(cp), .slope = input(cp)};
 
     f.e = (vt_epilogue){.bias = f.bias.data, .slope = f.slope.data, .act = (vt_act)below(3), .lo = -0.5f, .hi = 0.75f};
     f.e.ldr = cp + 8 * below(3);
-    f.residual = take(pixels * f.e.ldr, true);
+    f.residual = input(pixels * f.e.ldr);
     f.e.residual = below(2) ? f.residual.data : NULL;
     return f;
 }
@@ -152,7 +165,7 @@ static void check_matrix(const kernel *k)
     const size_t m = between(1, 40), depth = between(1, 70), nr = k->nr, ldo = nr + 8 * below(3);
     const size_t step = k->family == PLANAR ? between(1, 3) : depth + below(9);
     const bool goes_on = k->family == GEMM && below(4) == 0;
-    array a = take((m - 1) * step + depth, true), w = take(depth * nr, true), out = take(m * ldo, goes_on);
+    array a = input((m - 1) * step + depth), w = input(depth * nr), out = output(m * ldo, goes_on);
     size_t *offsets = malloc(depth * sizeof *offsets);
     double *want = doubles(m * nr);
     finish f = random_finish(m, nr);
@@ -230,11 +243,11 @@ static void check_depthwise(const kernel *k)
     r.ld_in = r.cp + 8 * below(3);
     r.ldo = r.cp + 8 * below(3);
     for (size_t i = 0; i < r.kh; i++) {
-        rows[i] = take((r.w_in - 1) * r.ld_in + r.cp, true);
+        rows[i] = input((r.w_in - 1) * r.ld_in + r.cp);
         r.rows[i] = rows[i].data;
     }
-    w = take(r.kh * r.kw * r.cp, true);
-    out = take(r.w_out * r.ldo, false);
+    w = input(r.kh * r.kw * r.cp);
+    out = output(r.w_out * r.ldo, false);
     f = random_finish(r.w_out, r.cp);
     r.w = w.data;
     r.out = out.data;
@@ -254,7 +267,7 @@ static void check_depthwise(const kernel *k)
 static void check_eltwise(const kernel *k)
 {
     const size_t n = between(1, 20), cp = 8 * between(1, 6), ldx = cp + 8 * below(3), ldo = cp + 8 * below(3);
-    array x = take(n * ldx, true), scale = take(cp, true), out = take(n * ldo, false);
+    array x = input(n * ldx), scale = input(cp), out = output(n * ldo, false);
     finish f = random_finish(n, cp);
     const bool scaled = below(2);
     double *want = doubles(n * cp);
@@ -318,7 +331,7 @@ static void bench(const kernel *k)
 {
     const bool matrix = k->family == GEMM || k->family == PLANAR;
     const size_t m = 56, cp = 128, depth = k->family == PLANAR ? 27 : 128;
-    array a = take(3 * m * cp, true), w = take(depth * 24 + 9 * cp, true), out = take(m * cp, false);
+    array a = input(3 * m * cp), w = input(depth * 24 + 9 * cp), out = output(m * cp, false);
     finish f = random_finish(m, cp);
     size_t offsets[27];
     const double macs = matrix ? (double)(m * depth * k->nr) : k->family == ELTWISE ? (double)(m * cp) : (double)(9 * m * cp);
