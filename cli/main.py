@@ -7,11 +7,15 @@ could be done; 130 stopped by Ctrl-C before the end.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from typing import Any
 
 import click
+import msgspec
+
+_HANDED_OVER = "--arguments-in"
 
 _COMMANDS = {
     "index": ("vultus.cli.index:index", "Put the faces of photos and videos into the gallery."),
@@ -64,7 +68,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code and never raises for an error that can be told in one line."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _own_arguments() if argv is None else argv
     try:
         code: Any = cli.main(args=arguments, prog_name="vultus", standalone_mode=False)
         return int(code or 0)
@@ -89,6 +93,30 @@ def main(argv: list[str] | None = None) -> int:
         else:
             click.echo(f"vultus: {_told(error)}", err=True)
         return 2
+
+
+def _own_arguments() -> list[str]:
+    """What this process was called with; passwords among it are taken out of the process list first.
+
+    A process cannot rewrite the list's line about itself, but it can become another one: it executes itself again with
+    redacted arguments and leaves the real ones in an anonymous file.
+    """
+    given = sys.argv[1:]
+    if given[:1] == [_HANDED_OVER]:
+        with open(int(given[1]), "rb") as file:
+            file.seek(0)
+            return msgspec.json.decode(file.read(), type=list[str])
+    if not any("://" in argument for argument in given):
+        return given
+    from vultus.configs.address import redact  # not for `--help`
+
+    shown = [redact(argument) for argument in given]
+    if shown == given:
+        return given
+    file_number = os.memfd_create("vultus-arguments", 0)
+    os.write(file_number, msgspec.json.encode(given))
+    again = [sys.executable, "-m", "vultus.cli.main", _HANDED_OVER, str(file_number), *shown]
+    os.execv(sys.executable, again)  # noqa: S606 - no shell wanted
 
 
 def _told(error: Exception) -> str:

@@ -1,14 +1,19 @@
 """`vultus index`: labels, refusals by name, and no face lost or doubled whatever is killed when."""
 
+import json
 import os
 import signal
+import struct
 import subprocess
+import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cli_process import COMMAND, Run, make_photos
+from PIL import Image
 
 from vultus.index import Gallery
 
@@ -102,6 +107,63 @@ def test_kill_and_run_again_equals_an_undisturbed_run(
     for key, (name, vector) in one.items():
         assert other[key][0] == name
         np.testing.assert_allclose(other[key][1], vector, atol=1e-4)
+
+
+def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "photos", samples[0], 200, seed=5)
+    command = [*COMMAND, "index", str(tmp_path / "photos"), "--gallery", str(tmp_path / "g"), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        while job.poll() is None and files_in(tmp_path / "g") < 10:
+            pass
+        start = time.monotonic()
+        job.send_signal(signal.SIGINT)
+        out, err = job.communicate(timeout=20)
+    assert time.monotonic() - start < 2.5  # of which the interpreter's own end is a part
+    assert job.returncode == 130
+    assert "goes on" in err
+    done = json.loads(out)["done"]
+    assert 10 <= done < 200
+    rest = vultus("index", tmp_path / "photos", "--gallery", tmp_path / "g", "--json").json
+    assert rest["done"] + rest["already"] == 200
+    assert rest["already"] >= done
+
+
+def test_hostile_and_odd_files_work_or_are_refused_by_name(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    portrait = Image.open(samples[0] / "person_a_2.jpg").convert("RGB")
+    portrait.thumbnail((480, 480))
+    portrait.convert("CMYK").save(folder / "cmyk.jpg")
+    portrait.convert("L").save(folder / "grey.png")
+    Image.fromarray(np.asarray(portrait.convert("L")).astype(np.uint16) * 257).save(folder / "sixteen-bit.png")
+    portrait.convert("P").save(folder / "animated.gif", save_all=True, append_images=[portrait.rotate(90).convert("P")])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    portrait.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.jpg", exif=exif)
+    for name in ("photo.webp", "photo.tiff", "photo.bmp"):
+        portrait.save(folder / name)
+    (folder / "truncated.jpg").write_bytes((folder / "cmyk.jpg").read_bytes()[:9000])
+    (folder / "zero.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("text")
+    head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    bomb = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    (folder / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bomb)
+    answer = vultus("index", folder, "--gallery", tmp_path / "g", "--json", code=1)
+    assert (answer.json["done"], answer.json["refused"]) == (8, 4), answer.err
+    for name in ("truncated.jpg", "zero.jpg", "text.jpg", "bomb.png"):
+        assert f"{name}: " in answer.err
+    stored = contents(tmp_path / "g")
+    assert {Path(source).name for source, _ in stored} == {
+        *("cmyk.jpg", "grey.png", "sixteen-bit.png", "animated.gif"),
+        *("rotated.jpg", "photo.webp", "photo.tiff", "photo.bmp"),
+    }
+    vectors = [vector for _, vector in stored.values()]
+    assert min(float(one @ other) for one in vectors for other in vectors) > 0.6  # one person, in colour or grey
 
 
 def killed_at(gallery: Path, photos: Path, after: int) -> None:

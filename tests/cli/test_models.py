@@ -1,0 +1,81 @@
+"""`vultus models` and `vultus doctor`: what is here, what is wrong, and what to do about it."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_process import Run
+from media import Walk, frames, portrait, write_video
+from rtsp import RtspServer, free_port, need_gstreamer
+
+
+def test_list_says_licence_and_state(vultus: Run) -> None:
+    rows = {row["name"]: row for row in vultus("models", "list", "--json").json}
+    assert rows["sface_2021dec"]["state"] == "ok"
+    assert rows["sface_2021dec"]["licence"] == "Apache-2.0"
+    assert rows["sface_2021dec"]["threshold"] == 0.363
+    assert rows["yunet_2023mar"]["kind"] == "detector"
+    assert "sface_2021dec" in vultus("models", "list").out
+
+
+def test_a_changed_model_is_found_refused_and_pulled_again(
+    vultus: Run, data_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: tuple[Path, Any]
+) -> None:
+    monkeypatch.setenv("VULTUS_HOME", str(tmp_path))
+    photo = samples[0] / "person_a_1.jpg"
+    missing = vultus("query", photo, code=2)
+    assert "vultus models pull" in missing.err
+    assert "no model" in vultus("models", "verify", code=2).err
+    vultus("models", "pull", "--from", data_home / "models")
+    assert {row["state"] for row in vultus("models", "verify", "--json").json} == {"ok"}
+    model = tmp_path / "models" / "sface_2021dec.onnx"
+    data = bytearray(model.read_bytes())
+    data[len(data) // 2] ^= 1
+    model.write_bytes(data)
+    assert "wrong" in vultus("models", "verify", code=1).out
+    assert "SHA-256" in vultus("people", "enrol", "A", photo, code=2).err
+    vultus("models", "pull", "sface_2021dec", "--from", data_home / "models")
+    vultus("people", "enrol", "A", photo)
+    assert (
+        "nearest" in vultus("models", "pull", "sfaec", code=2).err
+        or "sface_2021dec" in vultus("models", "pull", "sfaec", code=2).err
+    )
+
+
+def test_doctor_on_a_sound_machine_and_a_dead_camera(vultus: Run, gallery: Path) -> None:
+    good = {one["check"]: one for one in vultus("doctor", "--gallery", gallery, "--json").json}
+    assert {"processor", "engine", "build", "gallery", "sface_2021dec", "yunet_2023mar"} <= set(good)
+    assert all(one["state"] != "bad" for one in good.values())
+    dead = vultus("doctor", f"rtsp://viewer:hunter2@127.0.0.1:{free_port()}/none", "--gallery", gallery, code=1)
+    assert "bad" in dead.out
+    assert "→" in dead.out
+    assert "hunter2" not in dead.out + dead.err
+
+
+def test_doctor_on_a_camera_that_answers_and_one_with_a_wrong_password(
+    vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
+) -> None:
+    need_gstreamer()
+    walk = Walk(portrait(samples[0] / "person_a_1.jpg", 200), (20, 20), (60, 20))
+    film = write_video(tmp_path / "film.mp4", frames([walk], 50))
+    with RtspServer({"door": film}, "viewer", "right") as server:
+        assert "sends pictures" in vultus("doctor", server.url("door"), "--gallery", gallery).out
+        wrong = vultus("doctor", server.url("door", "wrongword"), "--gallery", gallery, code=1)
+    assert "password" in wrong.out
+    assert "wrongword" not in wrong.out + wrong.err
+
+
+@pytest.mark.slow
+def test_demo_names_two_people_and_six_strangers(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    told = vultus("demo", "--out", tmp_path / "demo", timeout=200)
+    table = told.out.split("Who was seen when")[1]
+    assert table.count("Emmanuel Macron") == 2
+    assert table.count("Jacinda Ardern") == 2
+    assert table.count("unknown") == 6
+    assert len(list((tmp_path / "demo").glob("seen-*.jpg"))) == 4
+    assert (
+        "Wikimedia" in (tmp_path / "demo" / "CREDITS.md").read_text()
+        or "wikimedia" in (tmp_path / "demo" / "CREDITS.md").read_text()
+    )
+    assert told.out.count("vultus") >= 3 or shutil.which("vultus") is None
