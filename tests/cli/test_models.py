@@ -1,6 +1,5 @@
 """`vultus models` and `vultus doctor`: what is here, what is wrong, and what to do about it."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,7 @@ def test_a_changed_model_is_found_refused_and_pulled_again(
     assert "SHA-256" in vultus("people", "enrol", "A", photo, code=2).err
     vultus("models", "pull", "sface_2021dec", "--from", data_home / "models")
     vultus("people", "enrol", "A", photo)
-    assert (
-        "nearest" in vultus("models", "pull", "sfaec", code=2).err
-        or "sface_2021dec" in vultus("models", "pull", "sfaec", code=2).err
-    )
+    assert "sface_2021dec" in vultus("models", "pull", "sfaec_2021dec", code=2).err
 
 
 def test_doctor_on_a_sound_machine_and_a_dead_camera(vultus: Run, gallery: Path) -> None:
@@ -74,8 +70,5 @@ def test_demo_names_two_people_and_six_strangers(vultus: Run, samples: tuple[Pat
     assert table.count("Jacinda Ardern") == 2
     assert table.count("unknown") == 6
     assert len(list((tmp_path / "demo").glob("seen-*.jpg"))) == 4
-    assert (
-        "Wikimedia" in (tmp_path / "demo" / "CREDITS.md").read_text()
-        or "wikimedia" in (tmp_path / "demo" / "CREDITS.md").read_text()
-    )
-    assert told.out.count("vultus") >= 3 or shutil.which("vultus") is None
+    assert "wikimedia" in (tmp_path / "demo" / "CREDITS.md").read_text()
+    assert all(command in told.out for command in (" index ", " watch ", " query "))
