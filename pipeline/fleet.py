@@ -14,8 +14,9 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from vultus.configs.address import redact_text
 from vultus.configs.schema import Config, Group
 from vultus.pipeline.codec import Part, PlainCodec
 from vultus.pipeline.control import (
@@ -35,7 +36,7 @@ from vultus.pipeline.control import (
 from vultus.pipeline.errors import CodecError, WorkerFailed
 from vultus.pipeline.messages import SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, WorkerMetrics
-from vultus.pipeline.process import WorkerProcess, without_passwords
+from vultus.pipeline.process import WorkerProcess
 from vultus.pipeline.transport import Loop, Router
 from vultus.pipeline.worker import WorkerSpec
 
@@ -219,7 +220,8 @@ class Fleet:
             next_workers=1 if last else plan.workers[place.group + 1],
             next_sticky=bool(STICKY.intersection(following)),
             lend_frames=not last,
-            config=plan.config,
+            # What a process works on comes as items; passwords of cameras go to those that open them and no further.
+            config=structs.replace(plan.config, sources=()),
             factory=plan.factory,
             sys_path=tuple(path for path in sys.path if path),
         )
@@ -328,7 +330,7 @@ class Fleet:
 
     def _reason(self, place: Place, process: WorkerProcess) -> str:
         if place.failed is not None:
-            return without_passwords(place.failed.reason)
+            return redact_text(place.failed.reason)
         if place.kill_reason:
             return place.kill_reason
         return f"{process.how_it_ended}; {process.last_words}" if process.last_words else process.how_it_ended

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,19 +12,16 @@ from collections.abc import Callable
 
 import msgspec
 
+from vultus.configs.address import redact_text
 from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.transport import Loop
 from vultus.pipeline.worker import WorkerSpec
 
 _KEPT_LINES = 40
 _MAX_LINE = 2000
-_PASSWORD = re.compile(r"(\w+://)[^/@\s]*@")
+_MAX_REST = 65_536
+"""Bytes kept of a line whose end has not come."""
 _log = logging.getLogger("vultus.worker")
-
-
-def without_passwords(text: str) -> str:
-    """`text` with user and password of every URL taken out."""
-    return _PASSWORD.sub(r"\1***@", text)
 
 
 class WorkerProcess:
@@ -132,9 +128,10 @@ class WorkerProcess:
             self._stop_reading()
             return False
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        self._rest = self._rest[:_MAX_LINE]
+        self._rest = self._rest[:_MAX_REST]
         for line in lines:
-            text = without_passwords(line[:_MAX_LINE].decode("utf-8", "replace"))
+            # Shortened afterwards: of an address that is cut before its `@`, nobody can tell that it holds a password.
+            text = redact_text(line.decode("utf-8", "replace"))[:_MAX_LINE]
             self._lines.append(text)
             _log.info("%s: %s", self._title, text)
         return True

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vultus.configs.schema import Config, Group
+from vultus.configs.schema import Config, Group, Source
 from vultus.configs.schema import Pipeline as Settings
 from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.messages import Item, ItemDone, Sighting, SourceState, WorkerState
@@ -186,3 +186,17 @@ def test_no_secret_in_the_process_list():
     assert len(lines) == 3
     assert not any(b"hunter2" in line for line in lines)
     assert any(b"faces[0]" in line for line in lines), "but a reader of the list sees what runs"
+
+
+def test_no_secret_in_what_a_process_says(caplog):
+    settings = Settings(restart_first=0.01)
+    config = Config(pipeline=settings, sources=(Source(address="rtsp://me:hunter2@camera/x"),))
+    with (
+        caplog.at_level("INFO", logger="vultus.worker"),
+        pytest.raises(WorkerFailed) as failure,
+        Pipeline(config, WATCH, factory="toys:build_blabbing") as pipeline,
+    ):
+        list(pipeline.run([item(0)]))
+    assert "cannot open rtsp://camera/x?user=***&pwd=***; 0 sources" in str(failure.value)
+    assert "x" * 1990 in caplog.text
+    assert "hun" not in caplog.text + str(failure.value)

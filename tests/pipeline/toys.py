@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -238,6 +239,18 @@ def build(name: str, config: Config):
 class Unopenable(Decode):
     def open(self, context) -> None:
         raise FileNotFoundError("the model yunet is not here; run `vultus models pull`")
+
+
+class Blabbing(Decode):
+    def open(self, context) -> None:
+        address = "rtsp://me:hun/ter2@camera/x?user=me&pwd=hunter2"
+        print("x" * 1990, address, file=sys.stderr)
+        raise OSError(f"cannot open {address}; {len(self.config.sources)} sources are known here")
+
+
+def build_blabbing(name: str, config: Config):
+    """A factory whose decode prints passwords."""
+    return Blabbing(config) if name == "decode" else build(name, config)
 
 
 def build_unopenable(name: str, config: Config):
