@@ -14,6 +14,7 @@ from vultus.pipeline.folder import RunFolder
 
 JOB = """
 import sys, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started the tests with it ignored
 sys.path.insert(0, {here!r})
 from test_pipeline import WATCH, item, job
 items = [item(n, kind="camera", every=0.005) for n in (0, 1)] + [item(9, kind="video", frames=10**6, label={label!r})]
