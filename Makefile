@@ -19,6 +19,8 @@ $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "vultus needs Python 3.11 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@command -v cc >/dev/null || { echo "vultus needs a C compiler (Debian, Ubuntu: apt-get install gcc libc6-dev)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || \
+	  { echo "Python.h is missing (Debian, Ubuntu: apt-get install python3-dev)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	@touch $@
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -26,26 +27,55 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
+# Letters after these stand in another order than in memory: a file name could pretend to be another one.
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
 
 def print_json(value: object) -> None:
     """One JSON value on one line, at once (a reader at the other end of a pipe waits for it)."""
-    sys.stdout.write(_JSON.encode(value).decode() + "\n")
+    # Bytes, since JSON is UTF-8 whatever the locale says.
     sys.stdout.flush()
+    sys.stdout.buffer.write(_JSON.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def shown(text: str) -> str:
+    """`text` with everything spelled out that would move the cursor: `\\n`, `\\x1b`, bytes that are no UTF-8.
+
+    Names of files come from anywhere; one with a line break must not look like two, nor one with an escape sequence
+    reach the terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_spelled(character) for character in text)
+
+
+def _spelled(character: str) -> str:
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _BIDI:
+        return character.encode("unicode_escape").decode()
+    return character
 
 
 def say(text: str, style: str | None = None) -> None:
     """A line for the person at the terminal; file names and the like in it are not markup."""
-    err.print(escape(text), style=style)
+    err.print(escape(shown(text)), style=style)
+
+
+def line(text: str, style: str | None = None) -> None:
+    """A line of the answer, on standard output."""
+    out.print(shown(text), style=style, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table on standard output; columns named with a leading `>` are aligned right."""
-    grid = Table(title=title or None, title_justify="left", header_style="bold", pad_edge=False, box=None)
+    if title:
+        line(title, "italic")  # a title inside the table would be folded to the table's width
+    grid = Table(show_header=any(columns), header_style="bold", pad_edge=False, box=None)
     for number, column in enumerate(columns):
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
         grid.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
-        grid.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(escape("" if cell is None else shown(str(cell))) for cell in row))
     out.print(grid, soft_wrap=False)
 
 
@@ -63,6 +93,11 @@ def progress(*, visible: bool = True) -> Progress:
         disable=not (visible and err.is_terminal),
         transient=True,
     )
+
+
+def counted(count: object, what: str) -> str:
+    """`1 face`, `2 faces`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def utc(seconds: float) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from PIL import Image as Pillow
 
-from vultus.cli.console import clock, out, progress, say, table
+from vultus.cli.console import clock, line, progress, say, table
 from vultus.cli.index import IndexJob
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.models import fetch_defaults
@@ -74,13 +74,15 @@ def demo(ctx: click.Context, out_dir: Path) -> None:
     out_dir.mkdir(parents=True, exist_ok=True)
     config = Config(gallery=str((out_dir / "gallery").absolute()))
 
-    say("\n2. A gallery: vultus index archive --label-from-folder")
+    say("")
+    say("2. A gallery: vultus index archive --label-from-folder")
     job = IndexJob((Source(address=str(_archive(shown))),), {}, label_from_folder=True)
     if job.run(config):
         ctx.exit(130)
     job.tell_summary(out_dir / "gallery")
 
-    say(f"\n3. A video of other photographs: vultus watch {shown.film}")
+    say("")
+    say(f"3. A video of other photographs: vultus watch {shown.film}")
     video.write(shown.film, _frames(shown), _RATE)
     sightings = _watch(config, shown.film)
     if not sightings:
@@ -99,7 +101,8 @@ def demo(ctx: click.Context, out_dir: Path) -> None:
         ),
     )
     pictures = _pictures(shown, sightings)
-    say(f"\n4. Pictures, with credits beside them: {', '.join(str(path) for path in pictures)}")
+    say("")
+    say(f"4. Pictures, with credits beside them: {', '.join(str(path) for path in pictures)}")
     _next_steps()
 
 
@@ -180,7 +183,8 @@ def _pictures(shown: Demo, sightings: list[Sighting]) -> list[Path]:
 
 def _next_steps() -> None:
     command = "vultus" if shutil.which("vultus") else sys.argv[0]
-    out.print("\nNow on your own material:", style="bold")
-    out.print(f"  {command} index ~/Pictures --label-from-folder", markup=False)
-    out.print(f"  {command} watch rtsp://CAMERA/STREAM", markup=False)
-    out.print(f"  {command} query SOMEBODY.jpg", markup=False)
+    line("")
+    line("Now on your own material:", "bold")
+    line(f"  {command} index ~/Pictures --label-from-folder")
+    line(f"  {command} watch rtsp://CAMERA/STREAM")
+    line(f"  {command} query SOMEBODY.jpg")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from vultus.cli.console import out, print_json
+from vultus.cli.console import line, print_json
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import redact, redact_text
 from vultus.configs.loader import data_folder
@@ -62,9 +62,9 @@ def doctor(
         print_json(findings)
     else:
         for one in findings:
-            out.print(f"{one.state:<5} {one.check}: {one.detail}", markup=False, style=_STYLES[one.state])
+            line(f"{one.state:<5} {one.check}: {one.detail}", _STYLES[one.state])
             if one.remedy:
-                out.print(f"      → {one.remedy}", markup=False)
+                line(f"      → {one.remedy}")
     ctx.exit(1 if any(one.state == "bad" for one in findings) else 0)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from vultus.cli.console import out, print_json, table, utc
+from vultus.cli.console import counted, line, print_json, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.index import Gallery
 
@@ -25,14 +25,17 @@ def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> 
     """How many people and faces there are, by which model, in how much space."""
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as opened:
-        numbers = opened.stats()
-    if as_json:
-        print_json(numbers)
-        return
-    rows = msgspec.structs.asdict(numbers)
-    if isinstance(rows.get("last_snapshot"), float):
+        rows = msgspec.structs.asdict(opened.stats())
+    if rows["last_snapshot"] is not None:
         rows["last_snapshot"] = utc(rows["last_snapshot"])
-    table(f"Gallery {folder}", ("", ">"), ((name.replace("_", " "), value) for name, value in rows.items()))
+    if as_json:
+        print_json(rows)
+        return
+    table(
+        f"Gallery {folder}",
+        ("", ">"),
+        ((name.replace("_", " "), "none" if value is None else value) for name, value in rows.items()),
+    )
 
 
 @gallery.command()
@@ -49,7 +52,7 @@ def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | Non
         print_json({"ok": report.ok, "faces": report.faces, "problems": report.problems, "seconds": report.seconds})
     else:
         for problem in report.problems:
-            out.print(f"WRONG  {problem}", markup=False)
-        verdict = "sound" if report.ok else f"{len(report.problems)} problems"
-        out.print(f"{folder}: {verdict}, {report.faces} faces checked in {report.seconds:.1f} s", markup=False)
+            line(f"WRONG  {problem}")
+        verdict = "sound" if report.ok else counted(len(report.problems), "problem")
+        line(f"{folder}: {verdict}, {counted(report.faces, 'face')} checked in {report.seconds:.1f} s")
     ctx.exit(0 if report.ok else 1)

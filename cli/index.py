@@ -11,7 +11,7 @@ from threading import Event, Thread
 import click
 from rich.progress import Progress
 
-from vultus.cli.console import out, print_json, progress, say
+from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.loader import data_folder
@@ -24,7 +24,7 @@ from vultus.weights import Registry
 
 
 @click.command()
-@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
     "--label-from-folder",
     is_flag=True,
@@ -111,7 +111,7 @@ class IndexJob:
                         elif isinstance(result, SourceState | WorkerState):
                             tell(result)
                         seen = self.counts["done"] + self.counts["already"] + len(self.refused)
-                        bar.update(task, completed=seen, description=f"{self.counts['faces']} faces")
+                        bar.update(task, completed=seen, description=counted(self.counts["faces"], "face"))
             finally:
                 ended.set()
                 counter.join()
@@ -134,13 +134,13 @@ class IndexJob:
         figures = self.summary()
         seconds = float(str(figures["seconds"]))
         rate = f", {self.counts['done'] / seconds:.1f} files a second" if seconds and self.counts["done"] else ""
-        out.print(
-            f"{figures['files']} files: {figures['done']} done, {figures['already']} already in the gallery, "
-            f"{figures['refused']} refused\n{figures['faces']} faces added to {folder} in {seconds:.1f} s{rate}",
-            markup=False,
+        line(
+            f"{counted(figures['files'], 'file')}: {figures['done']} done, {figures['already']} already in the gallery, "
+            f"{figures['refused']} refused"
         )
+        line(f"{counted(figures['faces'], 'face')} added to {folder} in {seconds:.1f} s{rate}")
         for reason, count in self.reasons.most_common():
-            out.print(f"  refused {count:>6}  {reason}", markup=False)
+            line(f"  refused {count:>6}  {reason}")
 
     def _items(self) -> Iterator[Item]:
         """Files that are not in the gallery as they are now, found as they are asked for."""

@@ -7,6 +7,7 @@ could be done; 130 stopped by Ctrl-C before the end.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -60,7 +61,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
     \b
     Three jobs:
       vultus index ~/Pictures --label-from-folder      put an archive into the gallery
-      vultus watch rtsp://user:password@camera/stream  see who is in front of a camera
+      vultus watch rtsp://192.0.2.7/stream             see who is in front of a camera
       vultus query somebody.jpg                        ask who that is
     """
     ctx.obj = {"debug": debug}
@@ -68,30 +69,32 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code and never raises for an error that can be told in one line."""
+    _open_what_is_closed()
     arguments = _own_arguments() if argv is None else argv
     try:
         code: Any = cli.main(args=arguments, prog_name="vultus", standalone_mode=False)
         return int(code or 0)
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit as stop:
+        # click and rich end so when the reader of our output (head, a pager) has had enough; that is its right.
+        if isinstance(stop.__context__, BrokenPipeError):
+            return 0
+        raise
     except click.UsageError as error:
         error.show()
         return 2
     except click.ClickException as error:
-        click.echo(f"vultus: {error.format_message()}", err=True)
+        _complain(error.format_message())
         return 2
     except (click.Abort, KeyboardInterrupt):
         click.echo("vultus: stopped", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader of our output (head, a pager) has had enough; that is its right.
-        sys.stderr.close()
-        return 0
     except Exception as error:  # noqa: BLE001 - the one place where an error becomes a line for a person
         if "--debug" in arguments:
             traceback.print_exc()
         else:
-            click.echo(f"vultus: {_told(error)}", err=True)
+            _complain(_told(error))
         return 2
 
 
@@ -117,6 +120,28 @@ def _own_arguments() -> list[str]:
     os.write(file_number, msgspec.json.encode(given))
     again = [sys.executable, "-m", "vultus.cli.main", _HANDED_OVER, str(file_number), *shown]
     os.execv(sys.executable, again)  # noqa: S606 - no shell wanted
+
+
+def _open_what_is_closed() -> None:
+    """Give a job that was started without standard streams (`>&-`) empty ones.
+
+    Else the next file that is opened, a database perhaps, would get the number of standard output.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+    # What the terminal's character set lacks is spelled out rather than fatal.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _complain(text: str) -> None:
+    from vultus.cli.console import shown  # not for `--help`
+
+    click.echo(f"vultus: {shown(text)}", err=True)
 
 
 def _told(error: Exception) -> str:

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import click
 
-from vultus.cli.console import print_json, say, table, utc
+from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.schema import Config
-from vultus.index import FaceRecord, Gallery, StoredFace
+from vultus.index import FaceRecord, Gallery, Identity, StoredFace, UnknownIdentity
+from vultus.index.people import clean_name
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.store import chip_jpeg
 
+# More digits make no number that a database could hold.
+_DIGITS = 18
+
 # Of several faces in an enrolment photo the largest is meant only if nobody could doubt it.
 _CLEARLY_LARGER = 2.0
+
+
+def _name(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """A name as it is stored; what is none is wrong usage."""
+    try:
+        return clean_name(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _person(gallery: Gallery, text: str) -> Identity:
+    """Who is meant by a name or, if nobody has that name, by a number."""
+    if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
+        named = [one for one in gallery.identities() if one.name == text]
+        return named[0] if named else gallery.identity(int(text))
+    return gallery.identity(clean_name(text))
 
 
 @click.group()
@@ -51,24 +72,27 @@ def list_people(gallery_dir: Path | None, config_file: Path | None, as_json: boo
 @config_option
 @json_option
 def show(name: str, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """The faces of NAME (or of a number from `people list`) and where each was seen."""
+    """The faces of NAME and where each was seen.
+
+    NAME may be a number of `people list`; should somebody be named by that number, it means that person.
+    """
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as gallery:
-        one = gallery.identity(name)
+        one = _person(gallery, name)
         faces = gallery.faces(one.id)
     if as_json:
         print_json({"identity": one.id, "name": one.name, "faces": [_face_json(face) for face in faces]})
         return
     table(
-        f"{one.name} (id {one.id}, {one.faces} faces)",
+        f"{one.name} (id {one.id}, {counted(one.faces, 'face')})",
         (">face", ">quality", ">x,y w×h", "seen in"),
         ((face.id, _number(face.quality), _place(face), face.source) for face in faces),
     )
 
 
 @people.command()
-@click.argument("name")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="IMAGE...")
+@click.argument("name", callback=_name)
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @gallery_option
 @config_option
 @json_option
@@ -81,18 +105,24 @@ def enrol(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Add the face of each IMAGE to the person NAME, who is made if the gallery does not know them.
+    """Add the face of each IMAGE to the person NAME.
+
+    A person whom the gallery does not know is made. A photo that was enrolled before is not counted twice.
 
     A photo should show that person alone; of several faces the largest is taken if it is clearly the largest, otherwise
     the photo is refused by name.
     """
     config, folder = configured(config_file, gallery_dir)
     chosen: list[tuple[Path, FoundFace]] = []
+    new: list[tuple[Path, FoundFace]] = []
     refused: list[tuple[Path, str]] = []
     with FaceFinder(config) as finder:
-        for path in images:
+        for path in dict.fromkeys(Path(os.path.abspath(image)) for image in images):
             try:
+                path.name.encode()
                 chosen.append((path, _only_face(finder.find(path))))
+            except UnicodeEncodeError:
+                refused.append((path, "its name is not UTF-8; rename it"))
             except (ValueError, OSError) as error:
                 refused.append((path, str(error)))
         fingerprint = finder.model.fingerprint
@@ -101,34 +131,41 @@ def enrol(
     identity = None
     if chosen:
         with Gallery.open(folder, model=fingerprint) as gallery:
-            records = [_stored(path, face, config) for path, face in chosen]
-            identity = gallery.enrol(name, [face.vector for _, face in chosen], records)
+            known = _already(gallery, name)
+            new = [(path, face) for path, face in chosen if (str(path), face.box) not in known]
+            records = [_stored(path, face, config) for path, face in new]
+            if new:
+                identity = gallery.enrol(name, [face.vector for _, face in new], records)
+            else:
+                identity = gallery.identity(name).id
     if as_json:
         print_json(
             {
                 "identity": identity,
                 "name": name,
                 "enrolled": [str(path) for path, _ in chosen],
-                "refused": [{"image": str(path), "reason": reason} for path, reason in refused],
+                "refused": [{"image": shown(str(path)), "reason": reason} for path, reason in refused],
             }
         )
     elif chosen:
-        say(f"{name}: {len(chosen)} face{'s' * (len(chosen) != 1)} enrolled")
+        before = len(chosen) - len(new)
+        say(f"{name}: {counted(len(new), 'face')} enrolled{f', {before} known before' if before else ''}")
     if refused:
         ctx.exit(1 if chosen else 2)
 
 
 @people.command()
 @click.argument("name")
-@click.argument("new_name")
+@click.argument("new_name", callback=_name)
 @gallery_option
 @config_option
 def rename(name: str, new_name: str, gallery_dir: Path | None, config_file: Path | None) -> None:
-    """Call NAME by NEW_NAME from now on, in every answer."""
+    """Call NAME (or a number of `people list`) by NEW_NAME from now on."""
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as gallery:
-        gallery.rename(gallery.identity(name).id, new_name)
-    say(f"{name} is now {new_name}")
+        one = _person(gallery, name)
+        gallery.rename(one.id, new_name)
+    say(f"{one.name} is now {new_name}")
 
 
 @people.command()
@@ -137,14 +174,17 @@ def rename(name: str, new_name: str, gallery_dir: Path | None, config_file: Path
 @gallery_option
 @config_option
 def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | None) -> None:
-    """Forget NAME and every face of theirs; no search that starts afterwards finds them."""
+    """Forget NAME and every face of theirs.
+
+    NAME may be a number of `people list`. No search that starts afterwards finds them. At a terminal it asks first.
+    """
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as gallery:
-        one = gallery.identity(name)
+        one = _person(gallery, name)
         if not yes and sys.stdin.isatty():
-            click.confirm(f"Delete {one.name} and {one.faces} faces for good?", abort=True, err=True)
+            click.confirm(f"Delete {shown(one.name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
         gallery.remove_identity(one.id)
-    say(f"{one.name}: deleted, with {one.faces} face{'s' * (one.faces != 1)}")
+    say(f"{one.name}: deleted, with {counted(one.faces, 'face')}")
 
 
 def _only_face(faces: list[FoundFace]) -> FoundFace:
@@ -158,9 +198,17 @@ def _only_face(faces: list[FoundFace]) -> FoundFace:
     return by_size[0]
 
 
+def _already(gallery: Gallery, name: str) -> set[tuple[str, Box | None]]:
+    """Photo and place of every face that the person has so far; none if there is no such person."""
+    try:
+        return {(face.source, face.box) for face in gallery.faces(name)}
+    except UnknownIdentity:
+        return set()
+
+
 def _stored(path: Path, face: FoundFace, config: Config) -> FaceRecord:
     return FaceRecord(
-        source=str(path.absolute()),
+        source=str(path),
         box=face.box,
         landmarks=face.landmarks,
         score=face.score,

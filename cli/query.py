@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vultus.cli.console import print_json, say, table
+from vultus.cli.console import print_json, say, shown, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.picture import Mark, save_marked
 from vultus.index import Gallery, Match
@@ -17,7 +17,9 @@ from vultus.stages.finder import FaceFinder, FoundFace
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("-k", "k", type=click.IntRange(1, 1000), default=5, show_default=True, help="Matches for each face.")
+@click.option(
+    "-k", "k", type=click.IntRange(1, 1000), metavar="K", default=5, show_default=True, help="Matches for each face."
+)
 @gallery_option
 @config_option
 @click.option(
@@ -61,7 +63,7 @@ def query(
     if as_json:
         print_json(
             {
-                "image": str(image),
+                "image": shown(str(image)),
                 "model": model,
                 "faces": [_face_json(face, matches) for face, matches in zip(faces, found, strict=True)],
             }
@@ -73,10 +75,16 @@ def query(
         _print_face(number, face, matches, threshold)
 
 
+def _meant(matches: Sequence[Match], threshold: float) -> Match | None:
+    """The match that says who it is: the best with a name, since a face that nobody has named may be of that person."""
+    near = [match for match in matches if match.similarity >= threshold]
+    return next((match for match in near if match.name is not None), near[0] if near else None)
+
+
 def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshold: float) -> None:
     x, y, w, h = (round(value) for value in face.box)
-    known = matches and matches[0].similarity >= threshold
-    verdict = (matches[0].name or "seen before, without a name") if known else "unknown"
+    best = _meant(matches, threshold)
+    verdict = "unknown" if best is None else best.name or "seen before, without a name"
     table(
         f"Face {number} at {x},{y} {w}×{h}, quality {face.quality:.2f}: {verdict}",
         (">similarity", "who", "", "seen in"),
@@ -112,7 +120,7 @@ def _face_json(face: FoundFace, matches: Sequence[Match]) -> dict[str, object]:
 
 
 def _mark(face: FoundFace, matches: Sequence[Match], threshold: float) -> Mark:
-    known = bool(matches) and matches[0].similarity >= threshold
-    if known:
-        return Mark(box=face.box, text=f"{matches[0].name or 'no name'}  {matches[0].similarity:.2f}", known=True)
-    return Mark(box=face.box, text="unknown", known=False)
+    best = _meant(matches, threshold)
+    if best is None:
+        return Mark(box=face.box, text="unknown", known=False)
+    return Mark(box=face.box, text=f"{best.name or 'no name'}  {best.similarity:.2f}", known=True)

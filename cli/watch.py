@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from vultus.cli.console import clock, out, print_json, say, utc
+from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.loader import data_folder
@@ -21,11 +21,16 @@ from vultus.weights import Registry
 
 
 @click.command()
-@click.argument("sources", nargs=-1, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @gallery_option
 @config_option
 @click.option("--for", "seconds", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stop after so long.")
-@click.option("--threshold", type=click.FloatRange(-1, 1), help="Cosine at which a face is that person.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(-1, 1),
+    metavar="COSINE",
+    help="Similarity from which on a face is that person.  [default: the model's]",
+)
 @click.option("--known-only", is_flag=True, help="Say nothing about people whom the gallery does not know.")
 @json_option
 @click.pass_context
@@ -46,7 +51,8 @@ def watch(
     are read once, every frame in order.
 
     \b
-    A password does not belong on a command line, where other users see it: put the camera into a configuration file as
+    A password does not belong on a command line, into the shell's history:
+    put the camera into a configuration file as
       address: rtsp://viewer:${CAMERA_PASSWORD}@192.0.2.7/stream
 
     With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
@@ -126,8 +132,7 @@ def _print(sighting: Sighting, *, as_json: bool) -> None:
     )
     who = sighting.name if sighting.name is not None else "unknown"
     near = "" if sighting.similarity is None else f"{sighting.similarity:5.2f}"
-    out.print(
+    line(
         f"{when:>10}  {near:>5}  {who:<24} {sighting.source} (track {sighting.track})",
-        markup=False,
-        style=None if sighting.name else "dim",
+        None if sighting.name else "dim",
     )

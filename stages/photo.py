@@ -46,6 +46,7 @@ _TURNS = {
     7: (cv2.ROTATE_90_COUNTERCLOCKWISE, True),
     8: (cv2.ROTATE_90_COUNTERCLOCKWISE, False),
 }
+_AT_ONCE = 1 << 20
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 Pixels = npt.NDArray[np.uint8]
@@ -71,13 +72,14 @@ def read(path: str, limits: Decode) -> File:
                 raise RefusedInput(
                     f"{info.st_size} bytes are more than decode.max_file_bytes ({limits.max_file_bytes}) allows"
                 )
-            data = file.read(limits.max_file_bytes + 1)
+            # Not up to the limit: Python takes the memory for what it is asked to read before it reads.
+            data = file.read(info.st_size + 1)
     except OSError as error:
         raise RefusedInput(f"cannot be read: {error.strerror or error}") from error
     if not data:
         raise RefusedInput("the file is empty")
-    if len(data) > limits.max_file_bytes:
-        raise RefusedInput(f"grew beyond decode.max_file_bytes ({limits.max_file_bytes}) while it was read")
+    if len(data) != info.st_size:
+        raise RefusedInput("changed while it was read; is it still being written?")
     return File(data=data, digest=hashlib.blake2b(data, digest_size=16).digest(), mtime_ns=info.st_mtime_ns)
 
 
@@ -179,22 +181,27 @@ def _pixels(picture: Pillow.Image) -> Pixels:
         return _from_deep_grey(picture)
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        paper = Pillow.new("RGBA", picture.size, (255, 255, 255, 255))
-        picture = Pillow.alpha_composite(paper, picture)
+        paper = Pillow.new("RGB", picture.size, (255, 255, 255))
+        paper.paste(picture, mask=picture)
+        picture = paper
     rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
     return np.asarray(cv2.cvtColor(np.asarray(rgb), cv2.COLOR_RGB2BGR), np.uint8)
 
 
 def _from_deep_grey(picture: Pillow.Image) -> Pixels:
     """Grey with more than 8 bits. Integers are taken as 16 bits; floats, which have no agreed white, by their range."""
-    values = np.asarray(picture).astype(np.float64)
+    values = np.asarray(picture)
+    low, scale = 0.0, 1 / 257
     if picture.mode == "F":
-        finite = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-        low, high = float(finite.min()), float(finite.max())
-        grey = (finite - low) * (255.0 / (high - low)) if high > low else np.zeros_like(finite)
-    else:
-        grey = values / 257.0
-    return np.asarray(cv2.cvtColor(np.clip(np.rint(grey), 0, 255).astype(np.uint8), cv2.COLOR_GRAY2BGR), np.uint8)
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        scale = 255.0 / (high - low) if high > low else 0.0
+    flat = values.reshape(-1)
+    grey = np.empty(flat.shape, np.uint8)
+    for start in range(0, len(flat), _AT_ONCE):  # double precision for all of a large picture would take gigabytes
+        part = slice(start, start + _AT_ONCE)
+        grey[part] = np.clip(np.rint((flat[part].astype(np.float64) - low) * scale), 0, 255)
+    return np.asarray(cv2.cvtColor(grey.reshape(values.shape), cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _unknown(data: bytes) -> str:

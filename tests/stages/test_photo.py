@@ -2,7 +2,10 @@
 
 import io
 import os
+import resource
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -163,6 +166,22 @@ def test_a_bomb_costs_no_memory(portrait: np.ndarray) -> None:
     assert peak_memory() - before < 50_000_000
 
 
+@pytest.mark.parametrize(("mode", "bytes_a_pixel"), [("I;16", 14), ("RGBA", 18)])
+def test_memory_for_rare_kinds_of_pixels_is_bounded(mode: str, bytes_a_pixel: int) -> None:
+    side = 4000
+    picture = Pillow.new(mode, (side, side), 7 if mode == "I;16" else (9, 8, 7, 100))
+    file = io.BytesIO()
+    picture.save(file, "TIFF")
+    del picture
+    code = f"import sys; from vultus.stages import photo; {PEAK}; d = sys.stdin.buffer.read(); a = peak()\n"
+    code += "p = photo.decode(d, photo.Decode()); print(peak() - a)"
+    done = subprocess.run([sys.executable, "-c", code], input=file.getvalue(), capture_output=True, check=True)
+    assert int(done.stdout) < bytes_a_pixel * side * side + 60_000_000
+
+
+PEAK = "import resource; peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024"
+
+
 def peak_memory() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -239,6 +258,10 @@ def test_fast_path_and_pillow_agree(portrait: np.ndarray, monkeypatch: pytest.Mo
             assert np.abs(fast.astype(int) - slow).max() <= 1
 
 
+def address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
 def test_file_bounds(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"")
@@ -248,6 +271,14 @@ def test_file_bounds(tmp_path: Path) -> None:
     with pytest.raises(RefusedInput, match="max_file_bytes"):
         photo.read(str(path), Decode(max_file_bytes=1999))
     assert photo.read(str(path), Decode(max_file_bytes=2000)).data == b"x" * 2000
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (address_space() + 200_000_000, before[1]))
+    try:
+        assert photo.read(str(path), Decode(max_file_bytes=512_000_000)).data == b"x" * 2000, "takes what the file takes"
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+    with pytest.raises(RefusedInput, match="still being written"):
+        photo.read("/proc/self/status", LIMITS)
     with pytest.raises(RefusedInput, match="No such file"):
         photo.read(str(tmp_path / "gone.jpg"), LIMITS)
     with pytest.raises(RefusedInput, match="Is a directory"):
