@@ -212,6 +212,7 @@ class Fleet:
             name=place.name,
             group=group,
             worker=place.worker,
+            incarnation=place.incarnation,
             parent=os.getpid(),
             outlet=plan.address(place.name),
             control=plan.address("control"),

@@ -62,6 +62,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     """`<group>/<worker>/<incarnation>`, its name on every socket."""
     group: Group
     worker: int
+    incarnation: int
+    """How many processes stood in its place before."""
     parent: int
     outlet: str
     control: str
@@ -113,7 +115,12 @@ class Worker:
                 max_batch=self._spec.group.max_batch,
                 max_wait=self._spec.group.max_wait_ms / 1000,
             )
-            context = Context(stopping=self._stopping, report=self._report, count=self._meter.count)
+            context = Context(
+                stopping=self._stopping,
+                report=self._report,
+                count=self._meter.count,
+                life=self._spec.incarnation,
+            )
             with Chain(self._stages(), context, runner.admit) as chain:
                 opening = False
                 self._open = True

@@ -23,6 +23,7 @@ _SAME_SCENE = 0.45
 """Correlation of two successive pictures, 16×9 in size, below which they show different scenes."""
 _FLAT = 3.0
 """Standard deviation, 0..255, below which a picture is night or fog, and its correlation with another is chance."""
+_IDS_OF_A_LIFE = 1 << 32
 _TICK, _TICKS = 0.5, 3.0
 """Seconds between messages without faces, and for how long they follow a face."""
 
@@ -30,13 +31,14 @@ _TICK, _TICKS = 0.5, 3.0
 class _Source:
     """What is remembered of one item."""
 
-    __slots__ = ("attempt", "looked", "sent", "seq", "thumb", "time", "told", "tracker")
+    __slots__ = ("attempt", "looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
 
     def __init__(self, attempt: int, tracker: Tracker) -> None:
         self.attempt = attempt
         self.tracker = tracker
         self.seq = -1
         self.time = -np.inf
+        self.shape: tuple[int, ...] = ()
         self.thumb: npt.NDArray[np.float32] | None = None
         self.sent = 0
         self.looked = self.told = -np.inf
@@ -112,9 +114,21 @@ class Track:
         """None for a message of an attempt that was given up."""
         source = self._sources.get(origin.item)
         if source is None or source.attempt < origin.attempt:
-            source = _Source(origin.attempt, Tracker(iou=self._config.iou, lost_after=self._config.lost_after))
-            self._sources[origin.item] = source
+            tracker = Tracker(
+                iou=self._config.iou, lost_after=self._config.lost_after, used=self._used(source, live=origin.live)
+            )
+            source = self._sources[origin.item] = _Source(origin.attempt, tracker)
         return source if source.attempt == origin.attempt else None
+
+    def _used(self, before: _Source | None, *, live: bool) -> int:
+        """The track number above which to begin.
+
+        A file that is begun again gives its tracks the same numbers, and replaces what it gave. A camera goes on when a
+        process dies, and who `match` or the gallery know by a number must not become somebody else.
+        """
+        if not live:
+            return 0
+        return self._context.life * _IDS_OF_A_LIFE if before is None else before.tracker.used
 
     def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
         image = message.image.array
@@ -129,6 +143,9 @@ class Track:
             self._context.count("cuts", 1)
             source.tracker.forget()
         source.thumb = thumb
+        if image.shape != source.shape:  # a camera was set to another resolution: old places mean nothing in it
+            source.tracker.forget()
+            source.shape = image.shape
         origin = message.origin
         self._advance(source, origin.time if origin.position is None else origin.position)
         paths = source.tracker.update(message.faces, source.time)

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Track:
-    """A face followed through time. `id` counts from 1 within the source."""
+    """A face followed through time. `id` is unique within the source."""
 
     __slots__ = ("best", "box", "id", "landmarks", "looks", "speed", "time")
 
@@ -63,11 +63,13 @@ class Track:
 class Tracker:
     """Tracks of one source; memory is bounded by the faces seen within the last `lost_after` seconds."""
 
-    def __init__(self, *, iou: float, lost_after: float) -> None:
+    def __init__(self, *, iou: float, lost_after: float, used: int = 0) -> None:
+        """Ids begin above `used`."""
         self._iou = iou
         self._lost_after = lost_after
         self._tracks: list[Track] = []
-        self._made = 0
+        self.used = used
+        """The highest id given."""
 
     def forget(self) -> None:
         """Every face from now on starts a track."""
@@ -94,8 +96,8 @@ class Tracker:
         ]
 
     def _start(self, face: Face, time: float) -> Track:
-        self._made += 1
-        track = Track(self._made, face, time)
+        self.used += 1
+        track = Track(self.used, face, time)
         self._tracks.append(track)
         return track
 

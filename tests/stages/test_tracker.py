@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -173,7 +174,7 @@ def test_late_and_repeated_frames_do_not_disturb(feeder: Feeder) -> None:
 
 def test_a_new_attempt_starts_anew_and_the_old_one_is_over(feeder: Feeder) -> None:
     feeder.send(face(50, 50, score=0.5))
-    assert feeder.send(face(50, 50, score=0.5), attempt=1, seq=0) == [(1, 0.5)]
+    assert feeder.send(face(50, 50, score=0.5), attempt=1, seq=0) == [(2, 0.5)], "cameras never use a number twice"
     assert feeder.send(face(50, 50, score=0.9), attempt=0) == []
     assert feeder.end(attempt=0).faces == 0, "the end of an attempt that was given up"
     assert feeder.end(attempt=1).faces == 1
@@ -187,6 +188,30 @@ def test_a_cut_ends_every_track(feeder: Feeder) -> None:
     assert feeder.send(face(50, 50, score=0.5), picture=feeder.picture // 2) == [], "darker is no cut"
     assert feeder.send(face(50, 50, score=0.5), picture=other) == [(2, 0.5)]
     assert feeder.counts["cuts"] == 1
+
+
+def test_a_file_that_is_begun_again_numbers_alike(feeder: Feeder) -> None:
+    assert feeder.send(face(50, 50, score=0.5), live=False) == [(1, 0.5)]
+    assert feeder.send(face(50, 50, score=0.5), live=False, attempt=1, seq=0) == [(1, 0.5)]
+
+
+def test_a_successor_uses_no_number_of_the_process_that_died(
+    surroundings: Any, monkeypatch: pytest.MonkeyPatch, feeder: Feeder
+) -> None:
+    used = {track for x in range(9) for track, _ in feeder.send(face(60 * x, 50, score=0.5), time=x * 9.0)}
+    surroundings.context = msgspec.structs.replace(surroundings.context, life=1)
+    after = Feeder(surroundings, monkeypatch)
+    ((track, _),) = after.send(face(50, 50, score=0.5), seq=50)
+    assert len(used) == 9
+    assert track > max(used)
+    assert after.send(face(50, 50, score=0.5), live=False, item=2) == [(1, 0.5)]
+
+
+def test_another_resolution_ends_every_track(feeder: Feeder) -> None:
+    assert feeder.send(face(50, 50, score=0.5)) == [(1, 0.5)]
+    half = feeder.picture[::2, ::2].copy()
+    assert feeder.send(face(50, 50, score=0.5), picture=half) == [(2, 0.5)], "at that place is somebody else now"
+    assert feeder.send(face(52, 50, score=0.9), picture=half) == [(2, 0.9)]
 
 
 def test_clock_set_back(feeder: Feeder) -> None:
