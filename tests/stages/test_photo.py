@@ -274,7 +274,9 @@ def test_file_bounds(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (address_space() + 200_000_000, before[1]))
     try:
-        assert photo.read(str(path), Decode(max_file_bytes=512_000_000)).data == b"x" * 2000, "takes what the file takes"
+        assert photo.read(str(path), Decode(max_file_bytes=512_000_000)).data == b"x" * 2000, (
+            "takes what the file takes"
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
     with pytest.raises(RefusedInput, match="still being written"):
