@@ -22,8 +22,11 @@ from rich.progress import (
 from rich.table import Table
 
 # Into a file or a pipe nothing is folded: a program that cuts columns out needs whole lines.
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(emoji=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 1000)
+err = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+
+# Cells of so many letters stand on one line even on a narrow terminal; the long ones give way.
+_UNFOLDED = 14
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
@@ -71,11 +74,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     if title:
         line(title, "italic")  # a title inside the table would be folded to the table's width
     grid = Table(show_header=any(columns), header_style="bold", pad_edge=False, box=None)
+    cells = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     for number, column in enumerate(columns):
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
-        grid.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=number == 0)
-    for row in rows:
-        grid.add_row(*(escape("" if cell is None else shown(str(cell))) for cell in row))
+        widest = max((len(row[number]) for row in cells), default=0)
+        grid.add_column(column.lstrip(">"), justify=justify, overflow="fold", min_width=min(widest, _UNFOLDED))
+    for row in cells:
+        grid.add_row(*map(escape, row))
     out.print(grid, soft_wrap=False)
 
 

@@ -22,7 +22,7 @@ def gallery() -> None:
 @config_option
 @json_option
 def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """How many people and faces there are, by which model, in how much space."""
+    """How many people and faces, and how much space."""
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as opened:
         rows = msgspec.structs.asdict(opened.stats())
@@ -44,7 +44,10 @@ def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> 
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Check every table, vector and checksum; exit 1 if something is wrong, with what and the remedy."""
+    """Check every table, vector and checksum.
+
+    Exit code 1 if something is wrong, with what and the remedy.
+    """
     _, folder = configured(config_file, gallery_dir)
     with Gallery.open(folder, create=False) as opened:
         report = opened.verify()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import sys
 import traceback
 from typing import Any
 
 import click
-import msgspec
 
 _HANDED_OVER = "--arguments-in"
 
@@ -76,11 +76,9 @@ def main(argv: list[str] | None = None) -> int:
         return int(code or 0)
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except SystemExit as stop:
-        # click and rich end so when the reader of our output (head, a pager) has had enough; that is its right.
-        if isinstance(stop.__context__, BrokenPipeError):
-            return 0
-        raise
+    except SystemExit:
+        # So end click and rich when the reader of our output (head, a pager) has had enough; that is its right.
+        return 0
     except click.UsageError as error:
         error.show()
         return 2
@@ -108,7 +106,8 @@ def _own_arguments() -> list[str]:
     if given[:1] == [_HANDED_OVER]:
         with open(int(given[1]), "rb") as file:
             file.seek(0)
-            return msgspec.json.decode(file.read(), type=list[str])
+            handed: list[str] = json.load(file)
+            return handed
     if not any("://" in argument for argument in given):
         return given
     from vultus.configs.address import redact  # not for `--help`
@@ -117,7 +116,7 @@ def _own_arguments() -> list[str]:
     if shown == given:
         return given
     file_number = os.memfd_create("vultus-arguments", 0)
-    os.write(file_number, msgspec.json.encode(given))
+    os.write(file_number, json.dumps(given).encode())
     again = [sys.executable, "-m", "vultus.cli.main", _HANDED_OVER, str(file_number), *shown]
     os.execv(sys.executable, again)  # noqa: S606 - no shell wanted
 
@@ -130,8 +129,8 @@ def _open_what_is_closed() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(number)
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for as long as we live
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     # What the terminal's character set lacks is spelled out rather than fatal.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

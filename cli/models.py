@@ -27,21 +27,20 @@ def models() -> None:
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """Every model of the manifest, its licence, and whether it is on this machine."""
+    """Every model, its licence, and whether it is here."""
     rows = Registry(data_folder()).status()
     if as_json:
         print_json(rows)
         return
     table(
         "",
-        ("model", "kind", "here", "licence", "commercial use", ">numbers", ">threshold", "what it is"),
+        ("model", "kind", "here", "licence", ">dim", ">threshold", "what it is"),
         (
             (
                 row.name,
                 row.kind,
                 row.state,
-                row.licence,
-                "yes" if row.commercial else "no",
+                row.licence if row.commercial else f"{row.licence}, not for commercial use",
                 row.dim,
                 row.threshold,
                 row.about,
@@ -62,7 +61,7 @@ def list_models(as_json: bool) -> None:
 )
 @json_option
 def pull(names: tuple[str, ...], from_dir: Path | None, as_json: bool) -> None:
-    """Fetch models by NAME; without a name, the two that vultus uses by default."""
+    """Fetch models by NAME, or the two default ones."""
     fetched = _fetch(names or _DEFAULTS, from_dir=from_dir, visible=not as_json)
     if as_json:
         print_json([{"name": one.name, "path": str(one.path), "fingerprint": one.fingerprint} for one in fetched])
@@ -92,7 +91,10 @@ def _fetch(names: tuple[str, ...], *, from_dir: Path | None = None, visible: boo
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare the models on this machine with the manifest's hashes; exit 1 if one is wrong, 2 if none is here."""
+    """Compare models with the manifest's hashes.
+
+    Without a NAME, those on this machine. Exit code 1 if one is wrong or missing, 2 if none is here.
+    """
     registry = Registry(data_folder())
     states = registry.verify(names or tuple(row.name for row in registry.status() if row.state != "missing"))
     if as_json:

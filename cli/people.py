@@ -13,6 +13,7 @@ from vultus.cli.options import config_option, configured, gallery_option, json_o
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, Identity, StoredFace, UnknownIdentity
 from vultus.index.people import clean_name
+from vultus.pipeline.messages import Box
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.store import chip_jpeg
 
@@ -134,10 +135,8 @@ def enrol(
             known = _already(gallery, name)
             new = [(path, face) for path, face in chosen if (str(path), face.box) not in known]
             records = [_stored(path, face, config) for path, face in new]
-            if new:
-                identity = gallery.enrol(name, [face.vector for _, face in new], records)
-            else:
-                identity = gallery.identity(name).id
+            vectors = [face.vector for _, face in new]
+            identity = gallery.enrol(name, vectors, records) if new else gallery.identity(name).id
     if as_json:
         print_json(
             {

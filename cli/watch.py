@@ -69,22 +69,26 @@ def watch(
         people = gallery.stats().identities
     if not people:
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
-    done = 0
+    done = failed = 0
     live = sum(item.live for item in items)
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=live < len(items))
-    with pipeline, stopped_by_signals(pipeline):
+    with pipeline, stopped_by_signals(pipeline) as signals:
         for result in pipeline.run(items, seconds=seconds):
             if isinstance(result, Sighting):
                 _print(result, as_json=as_json)
             elif isinstance(result, ItemDone):
-                done += result.status != "refused"
+                done += 1
                 if result.status == "refused":
+                    failed += 1
                     refused.append(f"{result.source}: {result.reason}")
                     say(f"refused: {refused[-1]}", style="yellow")
             else:
                 tell(result)
+    if signals and done < len(items) - live:
+        say("stopped before the end")
+        ctx.exit(130)
     if refused:
-        ctx.exit(1 if done or live else 2)
+        ctx.exit(1 if live or done > failed else 2)
 
 
 def _with_options(config: Config, sources: tuple[str, ...], threshold: float | None, known_only: bool) -> Config:

@@ -1,10 +1,13 @@
 """`vultus query` and `vultus people`: the names and shapes that scripts rely on, and the right people."""
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_process import Run
+from cli_process import COMMAND, Run
 from PIL import Image
 
 from vultus.weights import Registry
@@ -96,3 +99,91 @@ def test_every_command_teaches(vultus: Run) -> None:
     for command in ("index", "watch", "query", "people", "gallery", "models", "doctor", "demo"):
         assert len(vultus(command, "--help").out.splitlines()) > 6, command
     assert "No such command" in vultus("qwery", code=2).err
+
+
+def test_a_person_is_meant_by_name_or_number_and_a_name_goes_first(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path
+) -> None:
+    photo, gallery = samples[0] / "impostor_1.jpg", tmp_path / "g"
+    for name in ("2", "Bo [red]:x:"):
+        vultus("people", "enrol", name, photo, "--gallery", gallery)
+    assert vultus("people", "show", "1", "--gallery", gallery, "--json").json["name"] == "2"
+    assert vultus("people", "show", "2", "--gallery", gallery, "--json").json["identity"] == 1
+    assert "Bo [red]:x:" in vultus("people", "list", "--gallery", gallery).out
+    vultus("people", "rename", "1", "Ada", "--gallery", gallery)
+    assert "Bo [red]:x:" in vultus("people", "delete", "2", "--yes", "--gallery", gallery).err
+    assert [one["name"] for one in vultus("people", "list", "--gallery", gallery, "--json").json] == ["Ada"]
+    for nobody in ("3", "9" * 30, ""):
+        assert "vultus: " in vultus("people", "show", nobody, "--gallery", gallery, code=2).err
+
+
+def test_enrolling_the_same_photo_again_adds_nothing(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    photo, gallery = samples[0] / "impostor_1.jpg", tmp_path / "g"
+    roundabout = samples[0] / ".." / samples[0].name / photo.name
+    for _ in range(2):
+        answer = vultus("people", "enrol", "Ada", photo, roundabout, "--gallery", gallery, "--json").json
+        assert answer["enrolled"] == [str(photo)]
+    assert len(vultus("people", "show", "Ada", "--gallery", gallery, "--json").json["faces"]) == 1
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\tb", "\x1b[31m", "x" * 3000])
+def test_what_is_no_name_is_wrong_usage(vultus: Run, samples: tuple[Path, Any], tmp_path: Path, name: str) -> None:
+    answer = vultus("people", "enrol", name, samples[0] / "impostor_1.jpg", "--gallery", tmp_path / "g", code=2)
+    assert "NAME" in answer.err
+    assert "\x1b" not in answer.err
+    assert not (tmp_path / "g").exists()
+
+
+def test_names_of_files_cannot_break_the_output(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    odd = tmp_path / "photos" / "a\nb [bold]\x1b[31m:x:.jpg"
+    odd.parent.mkdir()
+    odd.write_bytes((samples[0] / "impostor_1.jpg").read_bytes())
+    (odd.parent / "c\nd.jpg").write_text("no picture")
+    indexed = vultus("index", odd.parent, "--gallery", tmp_path / "g", code=1)
+    assert r"c\nd.jpg: " in indexed.err
+    asked = vultus("query", odd, "--gallery", tmp_path / "g")
+    assert r"a\nb [bold]\x1b[31m:x:.jpg" in asked.out
+    assert len(asked.out.splitlines()) == 3
+    assert vultus("query", odd, "--gallery", tmp_path / "g", "--json").json["faces"][0]["matches"][0]["source"] == str(
+        odd
+    )
+    no_utf8 = os.fsencode(tmp_path) + b"/\xff.jpg"
+    with open(no_utf8, "wb") as file:
+        file.write(odd.read_bytes())
+    assert "not UTF-8" in vultus("people", "enrol", "A", os.fsdecode(no_utf8), "--gallery", tmp_path / "g", code=2).err
+    assert len(vultus("query", os.fsdecode(no_utf8), "--gallery", tmp_path / "g", "--json").json["faces"]) == 1
+
+
+def test_a_named_face_says_who_it_is_though_an_unnamed_one_is_nearer(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path
+) -> None:
+    vultus("people", "enrol", "Ada", samples[0] / "person_a_1.jpg", "--gallery", tmp_path / "g")
+    vultus("index", samples[0] / "person_a_2.jpg", "--gallery", tmp_path / "g")
+    lines = vultus("query", samples[0] / "person_a_2.jpg", "--gallery", tmp_path / "g").out.splitlines()
+    assert lines[0].endswith(": Ada")
+    assert "(no name)" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [("{} | head -c 10", 0), ("{} >&-", 0), ("{} >&- 2>&- <&-", 0), ("{} > /dev/full", 2)],
+)
+def test_readers_that_go_away_and_outputs_that_take_nothing(vultus: Run, gallery: Path, shell: str, code: int) -> None:
+    for command in ("people list", "people list --json", "--help"):
+        job = shlex.join([*COMMAND, *command.split(), *(("--gallery", str(gallery)) if "people" in command else ())])
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", shell.format(job)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "internal error" not in done.stderr
+
+
+def test_another_character_set_is_no_reason_to_fail(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    vultus("people", "enrol", "Zoë", samples[0] / "impostor_1.jpg", "--gallery", tmp_path / "g")
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [*COMMAND, "people", "list", "--gallery", str(tmp_path / "g")]
+    for options, wanted in (([], rb"Zo\xeb"), (["--json"], "Zoë".encode())):
+        done = subprocess.run([*command, *options], capture_output=True, timeout=60, env=plain)
+        assert done.returncode == 0, done.stderr
+        assert wanted in done.stdout
