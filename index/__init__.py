@@ -16,6 +16,7 @@ from vultus.index.errors import (
 from vultus.index.gallery import Gallery
 from vultus.index.types import (
     FaceRecord,
+    FileFaces,
     FileRecord,
     Identity,
     KnownFile,
@@ -29,6 +30,7 @@ from vultus.index.types import (
 
 __all__ = [
     "FaceRecord",
+    "FileFaces",
     "FileRecord",
     "Gallery",
     "GalleryBusy",

@@ -22,8 +22,10 @@ from vultus.index.live import LiveIndex, bound_to
 from vultus.index.store import Store
 from vultus.index.types import (
     FaceRecord,
+    FileFaces,
     FileRecord,
     FileState,
+    FileStatus,
     Identity,
     KnownFile,
     Match,
@@ -119,7 +121,7 @@ class Gallery:
         without control characters. `faces` has one record a vector.
         """
         clean = people.clean_name(name)
-        rows, records = self._checked(vectors, faces)
+        rows, records = self._checked(vectors, faces, self.dim)
         if not len(rows):
             raise ValueError(f"{clean!r} cannot be enrolled without a vector")
         with self._store.write() as connection:
@@ -133,7 +135,7 @@ class Gallery:
     ) -> list[int]:
         """Add one face to each named person, in one commit; return the people's numbers, one a name."""
         clean = [people.clean_name(name) for name in names]
-        rows, records = self._checked(vectors, faces)
+        rows, records = self._checked(vectors, faces, self.dim)
         if len(clean) != len(rows):
             raise ValueError(f"{len(clean)} names were given for {len(rows)} vectors; each needs one")
         with self._store.write() as connection:
@@ -150,7 +152,7 @@ class Gallery:
 
         Raises UnknownIdentity.
         """
-        rows, records = self._checked(vectors, faces)
+        rows, records = self._checked(vectors, faces, self.dim)
         with self._store.write() as connection:
             owner = None if identity is None else people.find(connection, identity)[0]
             bind_dim(connection, rows)
@@ -243,26 +245,31 @@ class Gallery:
         Faces that an earlier commit of the same source stored are replaced. With `label`, all of them are enrolled
         under this name, or those at the positions `labelled`. Records without a source get the file's.
         """
-        name = None if label is None else people.clean_name(label)
-        rows, records = self._checked(vectors, faces, record.source)
-        meant = set(range(len(rows)) if labelled is None else labelled)
-        if not meant <= set(range(len(rows))):
-            raise ValueError(f"the label is for the faces {sorted(meant)}, but there are only {len(rows)}, from 0")
-        with self._store.write() as connection:
-            archive.forget_faces(connection, self._store.writer, record.source)
-            number = archive.mark_file(connection, record, "done", None, len(rows))
-            if len(rows):
-                bind_dim(connection, rows)
-                owner = people.ensure(connection, [name])[name] if name and meant else None
-                owners = [owner if position in meant else None for position in range(len(rows))]
-                people.add_faces(connection, self._store.writer, rows, records, owners, number)
-        return len(rows)
+        file = FileFaces(record=record, vectors=vectors, faces=faces, label=label, labelled=labelled)
+        return self.commit_files([file])[0]
 
     def refuse_file(self, record: FileRecord, reason: str) -> None:
         """Remember that a file cannot be used, and why; faces that it had before it changed are deleted."""
+        self.commit_files([FileFaces(record=record, refused=reason)])
+
+    def commit_files(self, files: Sequence[FileFaces]) -> list[int]:
+        """Do what `commit_file` and `refuse_file` do for several files, in one transaction: for all of them or none.
+
+        Returns how many faces each has. What a commit costs is mostly the wait for the disk, which is one for all.
+        """
+        dim = self.dim
+        checked = [self._checked_file(file, dim) for file in files]
         with self._store.write() as connection:
-            archive.forget_faces(connection, self._store.writer, record.source)
-            archive.mark_file(connection, record, "refused", reason, 0)
+            for file, (rows, records, owned) in zip(files, checked, strict=True):
+                archive.forget_faces(connection, self._store.writer, file.record.source)
+                status: FileStatus = "done" if file.refused is None else "refused"
+                number = archive.mark_file(connection, file.record, status, file.refused, len(rows))
+                if len(rows):
+                    bind_dim(connection, rows)
+                    numbers = people.ensure(connection, {name for name in owned if name is not None})
+                    owners = [None if name is None else numbers[name] for name in owned]
+                    people.add_faces(connection, self._store.writer, rows, records, owners, number)
+        return [len(rows) for rows, _, _ in checked]
 
     def file_state(self, source: str, size: int, mtime_ns: int, digest: bytes | None = None) -> FileState:
         """Compare a file with what is remembered of it.
@@ -359,10 +366,23 @@ class Gallery:
         finally:
             self._store.close()
 
+    def _checked_file(
+        self, file: FileFaces, dim: int | None
+    ) -> tuple[np.ndarray, Sequence[FaceRecord], list[str | None]]:
+        """Vectors, records and the name of each face of a file."""
+        name = None if file.label is None else people.clean_name(file.label)
+        rows, records = self._checked(file.vectors, file.faces, dim, file.record.source)
+        if file.refused is not None and len(rows):
+            raise ValueError(f"{file.record.source!r} is refused, but comes with {len(rows)} faces")
+        meant = set(range(len(rows)) if file.labelled is None else file.labelled)
+        if not meant <= set(range(len(rows))):
+            raise ValueError(f"the label is for the faces {sorted(meant)}, but there are only {len(rows)}, from 0")
+        return rows, records, [name if position in meant else None for position in range(len(rows))]
+
     def _checked(
-        self, vectors: ArrayLike, faces: Sequence[FaceRecord] | None, source: str = ""
+        self, vectors: ArrayLike, faces: Sequence[FaceRecord] | None, dim: int | None, source: str = ""
     ) -> tuple[np.ndarray, Sequence[FaceRecord]]:
-        rows = normalised(vectors, self.dim)
+        rows = normalised(vectors, dim)
         if faces is None:
             return rows, [FaceRecord(source=source)] * len(rows)
         if len(faces) != len(rows):

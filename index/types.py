@@ -6,10 +6,12 @@ seconds since the epoch, UTC; positions are seconds from the start of a file. Si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import ArrayLike
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -56,6 +58,21 @@ class FileRecord(Struct, frozen=True, kw_only=True):
     """Any digest of the content, empty if none was taken."""
     label: str | None = None
     """The name that was asked for its face, whether or not one could be given it."""
+
+
+class FileFaces(Struct, frozen=True, kw_only=True, eq=False):
+    """A file and what it gave, as `Gallery.commit_files` takes it."""
+
+    record: FileRecord
+    vectors: ArrayLike = ()
+    """`(n, dim)`, n may be 0."""
+    faces: Sequence[FaceRecord] | None = None
+    """One a vector; those without a source get the file's."""
+    label: str | None = None
+    """The person whose faces they are: all of them, or those at the positions `labelled`."""
+    labelled: Sequence[int] | None = None
+    refused: str | None = None
+    """Why the file cannot be used; it gave nothing then."""
 
 
 class KnownFile(Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 import pytest
 
-from vultus.index import FaceRecord, FileRecord, Sighting, UnknownIdentity
+from vultus.index import FaceRecord, FileFaces, FileRecord, Sighting, UnknownIdentity
 
 
 def record(name="a.jpg", size=10, mtime_ns=5, digest=b""):
@@ -74,6 +74,30 @@ def test_a_failed_commit_leaves_the_former_one(gallery, vectors):
         gallery.commit_file(record(mtime_ns=6), vectors(1), [FaceRecord(box=(1, 2))])
     assert gallery.file_state("a.jpg", 10, 5) == "done"
     assert gallery.stats().faces == 2
+
+
+def test_several_files_go_in_together_or_not_at_all(gallery, vectors):
+    one, two = vectors(2)
+    a, b, c = (FileRecord(source=f"{name}.jpg", size=1, mtime_ns=1) for name in "abc")
+    gallery.commit_file(c, [one, two])
+    files = [
+        FileFaces(record=a, vectors=[one, two], label="Ada", labelled=[1]),
+        FileFaces(record=b, vectors=[one], label="Bob"),
+        FileFaces(record=c, refused="cut"),
+    ]
+    for wrong in (FileFaces(record=c, vectors=[one], refused="cut"), FileFaces(record=c, vectors=[[0.0] * len(one)])):
+        with pytest.raises(ValueError, match=r"c\.jpg|zeros"):
+            gallery.commit_files([*files[:2], wrong])
+    assert (gallery.stats().faces, gallery.stats().files) == (2, 1)
+    assert gallery.commit_files(files) == [2, 1, 0]
+    assert [(person.name, person.faces) for person in gallery.identities()] == [("Ada", 1), ("Bob", 1)]
+    assert {source: file.status for source, file in gallery.known_files().items()} == {
+        "a.jpg": "done",
+        "b.jpg": "done",
+        "c.jpg": "refused",
+    }
+    assert gallery.stats().faces == 3
+    assert gallery.commit_files([]) == []
 
 
 def test_refused_files_are_remembered(gallery, vectors):
