@@ -21,6 +21,7 @@ from vultus.stages import photo
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect
 from vultus.stages.embed import Embed
+from vultus.stages.gallery import threshold
 from vultus.stages.track import Track
 from vultus.weights import Model, Registry
 
@@ -81,12 +82,7 @@ class FaceFinder:
     @property
     def threshold(self) -> float:
         """Cosine at or above which two faces are one person: the configured one, or the model's."""
-        given = self._config.match.threshold
-        if given is not None:
-            return given
-        if self.model.threshold is None:
-            raise ValueError(f"{self.model.name} suggests no threshold; set match.threshold")
-        return self.model.threshold
+        return threshold(self._config, self.model)
 
     def read(self, path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         """A photo as `(h, w, 3)` uint8 BGR, upright. Raises RefusedInput (a ValueError) in words."""

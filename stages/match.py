@@ -11,13 +11,13 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from vultus.configs.loader import gallery_folder
 from vultus.configs.schema import Config
 from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
 from vultus.index import Sighting as Stored
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
-from vultus.weights import Registry
+from vultus.stages.attempts import Attempts
+from vultus.stages.gallery import open_gallery, threshold
 
 _log = logging.getLogger("vultus.stages")
 
@@ -64,10 +64,9 @@ class _Person:
 class _Item:
     """What is known of one item."""
 
-    __slots__ = ("attempt", "end", "people", "received")
+    __slots__ = ("end", "people", "received")
 
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
+    def __init__(self) -> None:
         self.people: OrderedDict[int, _Person] = OrderedDict()
         self.received = 0
         self.end: ItemEnd | None = None
@@ -92,14 +91,10 @@ class Match:
     def open(self, context: Context) -> None:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
-        model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
-        threshold = model.threshold if self._config.match.threshold is None else self._config.match.threshold
-        if threshold is None:
-            raise ValueError(f"{model.name} suggests no threshold; set match.threshold")
-        self._threshold = threshold
-        self._gallery = Gallery.open(gallery_folder(self._config), model=model.fingerprint)
+        self._gallery, model = open_gallery(self._config, self._data)
+        self._threshold = threshold(self._config, model)
         self._run = secrets.token_hex(8)
-        self._items: dict[int, _Item] = {}
+        self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
         """Counters: `looks`, `recognised`, `unknown`, `changed`, `not_stored` (sightings)."""
@@ -107,7 +102,7 @@ class Match:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
             elif isinstance(message, ItemEnd):
-                item = self._item(message.origin)
+                item = self._items.of(message.origin)
                 if item is not None:
                     item.end = message
                     yield from self._finish(message.origin.item, item)
@@ -120,15 +115,8 @@ class Match:
             self._gallery.close()
             self._gallery = None
 
-    def _item(self, origin: Origin) -> _Item | None:
-        """None for a message of an attempt that was given up."""
-        item = self._items.get(origin.item)
-        if item is None or item.attempt < origin.attempt:
-            item = self._items[origin.item] = _Item(origin.attempt)
-        return item if item.attempt == origin.attempt else None
-
     def _embedded(self, message: Embedded) -> Iterator[Message]:
-        item = self._item(message.origin)
+        item = self._items.of(message.origin)
         if item is None:
             return
         now = _when(message.origin)
@@ -238,11 +226,11 @@ class Match:
         for track, person in item.people.items():
             if not person.told:
                 yield from self._decide(track, person, waited=True)
-        del self._items[number]
+        self._items.drop(number)
         lost = not all(person.told for person in item.people.values())
         yield ItemDone(
             item=number,
-            attempt=item.attempt,
+            attempt=end.origin.attempt,
             source=end.origin.source,
             status="refused" if end.refused is not None else "retry" if lost else "done",
             faces=item.received,

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from vultus.configs.loader import gallery_folder
 from vultus.configs.schema import Config
-from vultus.index import FaceRecord, FileRecord, Gallery, GalleryBusy, StorageError
+from vultus.index import FaceRecord, FileFaces, FileRecord, Gallery, GalleryBusy, StorageError
 from vultus.index.people import clean_name
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin
 from vultus.pipeline.stage import Context
-from vultus.weights import Registry
+from vultus.stages.attempts import Attempts
+from vultus.stages.gallery import open_gallery
 
 _CLEARLY_LARGER = 2.0
 """Of several faces on a photo in somebody's folder, one is meant if its area is so many times that of the next."""
@@ -40,10 +40,9 @@ class _View:
 class _File:
     """What has come of one file."""
 
-    __slots__ = ("attempt", "end", "received", "tracks")
+    __slots__ = ("end", "received", "tracks")
 
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
+    def __init__(self) -> None:
         self.tracks: dict[int, list[_View]] = {}
         """A heap for each track."""
         self.received = 0
@@ -57,8 +56,9 @@ class _File:
 class Store:
     """Embedded → nothing; ItemEnd → ItemDone, once all faces of the file are durably in the gallery.
 
-    One transaction a file: it is in the gallery with all its faces or not at all, and a file that comes a second time
-    replaces what it gave before. Of each track of a video the best `views_per_track` faces are kept, of a photo all.
+    A file is in the gallery with all its faces or not at all, and one that comes a second time replaces what it gave
+    before. The files that a batch completes go in together, since one commit costs as much as another. Of each track of
+    a video the best `views_per_track` faces are kept, of a photo all.
     With a label, the lone face of a photo gets that name; of several faces the largest if it is clearly the largest
     (twice the next one's area), otherwise none. Videos are not labelled.
     """
@@ -73,17 +73,17 @@ class Store:
     def open(self, context: Context) -> None:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
-        model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
-        self._gallery = Gallery.open(gallery_folder(self._config), model=model.fingerprint)
-        self._files: dict[int, _File] = {}
+        self._gallery, _ = open_gallery(self._config, self._data)
+        self._files: Attempts[_File] = Attempts(lambda _origin, _former: _File())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
         """Counters: `faces` (stored), `views_left_out`, `label_unclear` (photos)."""
+        complete = []
         for message in batch:
             if not isinstance(message, Embedded | ItemEnd):
                 yield message
                 continue
-            file = self._file(message.origin)
+            file = self._files.of(message.origin)
             if file is None:
                 continue
             if isinstance(message, Embedded):
@@ -91,21 +91,16 @@ class Store:
             else:
                 file.end = message
             if file.end is not None and file.received >= file.end.faces:
-                del self._files[message.origin.item]
-                yield self._done(file, file.end)
+                self._files.drop(message.origin.item)
+                complete.append((file.end, self._faces(file, file.end)))
+        if complete:
+            yield from self._commit(complete)
 
     def close(self) -> None:
         """Close the gallery."""
         if self._gallery is not None:
             self._gallery.close()
             self._gallery = None
-
-    def _file(self, origin: Origin) -> _File | None:
-        """None for a message of an attempt that was given up."""
-        file = self._files.get(origin.item)
-        if file is None or file.attempt < origin.attempt:
-            file = self._files[origin.item] = _File(origin.attempt)
-        return file if file.attempt == origin.attempt else None
 
     def _keep(self, file: _File, message: Embedded) -> None:
         most = self._config.store.views_per_track
@@ -133,31 +128,38 @@ class Store:
                 heapq.heapreplace(track, view)
                 self._context.count("views_left_out", 1)
 
-    def _done(self, file: _File, end: ItemEnd) -> ItemDone:
-        assert self._gallery is not None
-        origin = end.origin
-        record = FileRecord(
-            source=origin.source, size=end.size, mtime_ns=end.mtime_ns, digest=end.digest, label=origin.label
+    def _faces(self, file: _File, end: ItemEnd) -> FileFaces:
+        """What the gallery is to keep of a file: nothing of one that was refused, however far it was read."""
+        origin, views = end.origin, file.views() if end.refused is None else []
+        named = self._named(origin, views)
+        return FileFaces(
+            record=FileRecord(
+                source=origin.source, size=end.size, mtime_ns=end.mtime_ns, digest=end.digest, label=origin.label
+            ),
+            vectors=np.stack([view.vector for view in views]) if views else np.empty((0, 1), np.float32),
+            faces=[view.record for view in views],
+            label=origin.label if named is not None else None,
+            labelled=None if named is None else [named],
+            refused=end.refused,
         )
-        views = file.views()
-        done = ItemDone(item=origin.item, attempt=origin.attempt, source=origin.source, status="done")
+
+    def _commit(self, complete: Sequence[tuple[ItemEnd, FileFaces]]) -> Iterator[ItemDone]:
+        assert self._gallery is not None
+        trouble = None
         try:
-            if end.refused is not None:
-                self._gallery.refuse_file(record, end.refused)
-                return replace(done, status="refused", reason=end.refused)
-            named = self._named(origin, views)
-            vectors = np.stack([view.vector for view in views]) if views else np.empty((0, 1), np.float32)
-            self._gallery.commit_file(
-                record,
-                vectors,
-                [view.record for view in views],
-                label=origin.label if named is not None else None,
-                labelled=None if named is None else [named],
-            )
+            self._gallery.commit_files([faces for _, faces in complete])
         except (StorageError, GalleryBusy) as error:
-            return replace(done, status="retry", reason=str(error))
-        self._context.count("faces", len(views))
-        return replace(done, faces=len(views))
+            trouble = str(error)
+        for end, faces in complete:
+            done = ItemDone(item=end.origin.item, attempt=end.origin.attempt, source=end.origin.source, status="done")
+            if trouble is not None:
+                yield replace(done, status="retry", reason=trouble)
+            elif end.refused is not None:
+                yield replace(done, status="refused", reason=end.refused)
+            else:
+                stored = len(faces.faces or ())
+                self._context.count("faces", stored)
+                yield replace(done, faces=stored)
 
     def _named(self, origin: Origin, views: Sequence[_View]) -> int | None:
         """Which of the faces the label means; none if there is no label, or no telling."""

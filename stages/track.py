@@ -14,6 +14,7 @@ from vultus.configs.schema import Config
 from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.messages import Detections, ItemEnd, Message, Origin, Tracked, TrackedFace
 from vultus.pipeline.stage import Context
+from vultus.stages.attempts import Attempts
 from vultus.stages.quality import quality
 from vultus.stages.tracker import Track as Path
 from vultus.stages.tracker import Tracker
@@ -31,10 +32,9 @@ _TICK, _TICKS = 0.5, 3.0
 class _Source:
     """What is remembered of one item."""
 
-    __slots__ = ("attempt", "looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
+    __slots__ = ("looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
 
-    def __init__(self, attempt: int, tracker: Tracker) -> None:
-        self.attempt = attempt
+    def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
         self.seq = -1
         self.time = -np.inf
@@ -64,7 +64,7 @@ class Track:
     def open(self, context: Context) -> None:
         """Start with no item known."""
         self._context = context
-        self._sources: dict[int, _Source] = {}
+        self._sources = Attempts(self._begin)
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
         """Counters: `looks`, `low_quality`, `not_better` (faces), `late`, `cuts`, `stale` (frames)."""
@@ -72,9 +72,9 @@ class Track:
             if isinstance(message, Detections):
                 yield from self._detections(message)
             elif isinstance(message, ItemEnd):
-                source = self._sources.get(message.origin.item)
-                if source is not None and source.attempt == message.origin.attempt:
-                    del self._sources[message.origin.item]
+                source = self._sources.of(message.origin)
+                if source is not None:
+                    self._sources.drop(message.origin.item)
                     message = msgspec.structs.replace(message, faces=source.sent)
                 yield message
             else:
@@ -82,10 +82,10 @@ class Track:
 
     def close(self) -> None:
         """Forget every item."""
-        self._sources = {}
+        self._sources = Attempts(self._begin)
 
     def _detections(self, message: Detections) -> Iterable[Message]:
-        source = self._source(message.origin)
+        source = self._sources.of(message.origin)
         if source is None or message.origin.seq <= source.seq:
             self._context.count("late", 1)
             return
@@ -110,25 +110,15 @@ class Track:
             return
         yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces))
 
-    def _source(self, origin: Origin) -> _Source | None:
-        """None for a message of an attempt that was given up."""
-        source = self._sources.get(origin.item)
-        if source is None or source.attempt < origin.attempt:
-            tracker = Tracker(
-                iou=self._config.iou, lost_after=self._config.lost_after, used=self._used(source, live=origin.live)
-            )
-            source = self._sources[origin.item] = _Source(origin.attempt, tracker)
-        return source if source.attempt == origin.attempt else None
+    def _begin(self, origin: Origin, former: _Source | None) -> _Source:
+        """A file that is begun again gives its tracks the same numbers, and replaces what it gave.
 
-    def _used(self, before: _Source | None, *, live: bool) -> int:
-        """The track number above which to begin.
-
-        A file that is begun again gives its tracks the same numbers, and replaces what it gave. A camera goes on when a
-        process dies, and who `match` or the gallery know by a number must not become somebody else.
+        A camera goes on when a process dies: who `match` or the gallery know by a number must not become somebody else.
         """
-        if not live:
-            return 0
-        return self._context.life * _IDS_OF_A_LIFE if before is None else before.tracker.used
+        used = 0
+        if origin.live:
+            used = self._context.life * _IDS_OF_A_LIFE if former is None else former.tracker.used
+        return _Source(Tracker(iou=self._config.iou, lost_after=self._config.lost_after, used=used))
 
     def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
         image = message.image.array

@@ -269,18 +269,41 @@ def test_a_label_goes_to_the_face_it_means(make: Any, gallery: Gallery, surround
     assert label_of(make, gallery) == []
 
 
+def full(*_: object) -> list[int]:
+    raise StorageError("the disk is full", 28)
+
+
 def test_refused_and_full(make: Any, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = make("store")
     (done,) = list(stage.process([end(0, refused="not a picture", size=3, mtime_ns=4)]))
     assert (done.status, done.reason) == ("refused", "not a picture")
     assert gallery.file_state("/a.jpg", 3, 4) == "refused"
 
-    def full(*_: object, **__: object) -> int:
-        raise StorageError("the disk is full", 28)
-
-    monkeypatch.setattr(stage._gallery, "commit_file", full)
+    monkeypatch.setattr(stage._gallery, "commit_files", full)
     (done,) = list(stage.process([embedded((1, 0.5, toward(0))), end(1)]))
     assert (done.status, done.reason) == ("retry", "the disk is full")
+
+
+def test_what_a_batch_completes_goes_in_together(make: Any, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = make("store")
+    batch: list[Message] = []
+    for item in range(1, 6):
+        given = {"item": item, "source": f"/{item}.jpg"}
+        refused = {"refused": "cut in the middle"} if item == 3 else {}
+        batch += [embedded((1, 0.5, toward(item)), **given), end(1, size=item, mtime_ns=item, **refused, **given)]
+    commits = []
+    commit = stage._gallery.commit_files
+    monkeypatch.setattr(stage._gallery, "commit_files", lambda files: commits.append(len(files)) or commit(files))
+    done = list(stage.process(batch))
+    assert commits == [5]
+    assert [(each.item, each.status, each.faces) for each in done] == [
+        (item, *(("refused", 0) if item == 3 else ("done", 1))) for item in range(1, 6)
+    ]
+    assert gallery.stats().faces == 4
+    assert gallery.file_state("/3.jpg", 3, 3) == "refused"
+    monkeypatch.setattr(stage._gallery, "commit_files", full)
+    assert [(each.item, each.status) for each in stage.process(batch)] == [(item, "retry") for item in range(1, 6)]
+    assert not stage._files
 
 
 class Watch:
@@ -395,7 +418,7 @@ def test_a_sighting_that_could_not_be_stored_is_tried_again(
 def test_a_camera_that_never_ends_keeps_little(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match, "_MOST_TRACKS", 16)
     told = [each for n in range(1, 101) for each in watch.see(n * 0.01, (n, 0.5, toward(3)))]
-    assert len(watch.stage._items[1].people) == 16
+    assert len(watch.stage._items.of(origin(live=True)).people) == 16
     assert told == [(track, None) for track in range(1, 85)], "who is forgotten is told first"
 
 

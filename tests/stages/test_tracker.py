@@ -245,7 +245,7 @@ def test_a_real_clip_with_cuts(shared: Path, yunet: YuNet, surroundings: Any) ->
         )
         faces = tuple(look(yunet, moment.pixels, 640))
         list(stage.process([Detections(origin=origin, image=Image(moment.pixels), faces=faces)]))
-        followed = stage._sources[1].tracker._tracks
+        followed = stage._sources.of(origin).tracker._tracks
         tracker_of[moment.number] = {each.id for each in followed if each.time == moment.position}
     assert 3 <= surroundings.counts["cuts"] <= 5
     scenes = [range(0, 21), range(21, 84), range(84, 213), range(213, 276)]

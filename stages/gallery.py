@@ -1,0 +1,24 @@
+"""The gallery that a job works on, and when two faces of it are one person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vultus.configs.loader import gallery_folder
+from vultus.configs.schema import Config
+from vultus.index import Gallery
+from vultus.weights import Model, Registry
+
+
+def open_gallery(config: Config, data: Path) -> tuple[Gallery, Model]:
+    """The configured gallery and the embedder that fills it; ModelMismatch if another one did."""
+    model = Registry(data).resolve(config.models.embedder, "embedder")
+    return Gallery.open(gallery_folder(config), model=model.fingerprint), model
+
+
+def threshold(config: Config, model: Model) -> float:
+    """Cosine at or above which two faces are one person: the configured one, or the model's. ValueError if neither."""
+    given = model.threshold if config.match.threshold is None else config.match.threshold
+    if given is None:
+        raise ValueError(f"{model.name} suggests no threshold; set match.threshold")
+    return given
