@@ -12,6 +12,8 @@ from vultus.index.errors import UnknownIdentity
 from vultus.index.people import box_columns, real, to_box
 from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile, Sighting
 
+_LAST = 2**63 - 1
+
 
 def forget_faces(connection: sqlite3.Connection, writer: str, source: str) -> None:
     """Delete the faces that an earlier commit of this file stored."""
@@ -39,7 +41,7 @@ def mark_file(
         (
             record.source,
             record.size,
-            record.mtime_ns,
+            _storable(record.mtime_ns),
             bytes(record.digest),
             record.label,
             status,
@@ -60,9 +62,14 @@ def state(connection: sqlite3.Connection, source: str, size: int, mtime_ns: int,
     if row is None:
         return "new"
     known_size, known_time, known_digest, status = row
-    same = digest == known_digest if digest and known_digest else mtime_ns == known_time
+    same = digest == known_digest if digest and known_digest else _storable(mtime_ns) == known_time
     found: FileStatus = status
     return found if same and size == known_size else "changed"
+
+
+def _storable(mtime_ns: int) -> int:
+    """File systems have times up to the year 2446 and beyond, SQLite integers end in 2262."""
+    return max(-_LAST - 1, min(mtime_ns, _LAST))
 
 
 def known(connection: sqlite3.Connection, below: str) -> dict[str, KnownFile]:

@@ -128,6 +128,13 @@ def test_file_state(gallery, size, mtime_ns, digest, state):
     assert gallery.file_state("a.jpg", size, mtime_ns, digest) == state
 
 
+def test_a_file_from_the_far_future(gallery, vectors):
+    year_2400 = 13_569_465_600 * 10**9
+    gallery.commit_file(FileRecord(source="x.jpg", size=1, mtime_ns=year_2400), vectors(1))
+    assert gallery.file_state("x.jpg", 1, year_2400) == "done"
+    assert gallery.file_state("x.jpg", 1, 0) == "changed"
+
+
 def test_known_files(gallery, vectors):
     gallery.commit_file(record("/a/1.jpg"), vectors(3))
     gallery.commit_file(record("/a/2.jpg"), [])
