@@ -148,7 +148,8 @@ def _checked(envelopes: msgspec.msgpack.Decoder[_Envelope], decoder: msgspec.msg
         if envelope.v != WIRE_VERSION:
             raise CodecError(f"this is wire version {envelope.v}; this program speaks version {WIRE_VERSION}")
         return decoder.decode(envelope.message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
+        # TypeError: where an array is expected, keys of a map may be anything, also what has no hash.
         raise CodecError(f"not a message: {error}") from error
 
 

@@ -170,6 +170,7 @@ def changed(parts, path, value):
         (("message", "vectors", "shape"), [1, 256], "vectors"),
         (("message", "vectors", "dtype"), "|u1", "bytes"),
         (("message", "origin", "item"), -1, "item"),
+        (("message", "chips"), {msgpack.ExtType(1, b"\0"): 1}, "not a message"),
     ],
 )
 def test_what_does_not_fit_is_refused(path, value, says):
