@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import shutil
@@ -22,9 +23,11 @@ from vultus.native import cpu_features
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.camera import probe
 from vultus.stages.photo import HEIC
+from vultus.stages.sources import Unusable, find
 from vultus.weights import Registry
 
 _LOW_DISK_GB = 5.0
+_ADDRESSES = "cameras are addressed as rtsp://HOST/PATH, http://HOST/PATH or webcam:0"
 _STYLES = {"ok": None, "note": "yellow", "bad": "bold red"}
 
 
@@ -55,7 +58,7 @@ def doctor(
     findings = [
         *_machine(),
         *_models(config),
-        _gallery(folder),
+        _gallery(config, folder),
         *(_camera(address, config) for address in addresses),
     ]
     if as_json:
@@ -97,13 +100,21 @@ def _models(config: Config) -> Iterator[Finding]:
             yield Finding(check=check.name, state="bad", detail=f"{check.state}: {check.detail}", remedy=remedy)
 
 
-def _gallery(folder: Path) -> Finding:
+def _fingerprint(config: Config) -> str | None:
+    """Of the embedder, to compare with the gallery's; none if it is not here, which is told elsewhere."""
+    try:
+        return Registry(data_folder()).resolve(config.models.embedder, "embedder").fingerprint
+    except (LookupError, ValueError, OSError):
+        return None
+
+
+def _gallery(config: Config, folder: Path) -> Finding:
     if not folder.exists():
         remedy = "vultus index PATH, or vultus people enrol NAME PHOTO, makes it"
         return Finding(check="gallery", state="note", detail=f"{folder}: not made yet", remedy=remedy)
     free = shutil.disk_usage(folder).free / 1e9
     try:
-        with Gallery.open(folder, create=False) as gallery:
+        with Gallery.open(folder, model=_fingerprint(config), create=False) as gallery:
             stats = gallery.stats()
     except (GalleryError, OSError) as error:
         return Finding(check="gallery", state="bad", detail=str(error), remedy="vultus gallery verify says more")
@@ -114,7 +125,18 @@ def _gallery(folder: Path) -> Finding:
 
 
 def _camera(address: str, config: Config) -> Finding:
+    (found,) = itertools.islice(find([address]), 1)
     name = redact(address)
+    if isinstance(found, Unusable):
+        return Finding(check=name, state="bad", detail=found.reason, remedy=_ADDRESSES)
+    if found.kind == "webcam":
+        device = Path(f"/dev/video{found.address.partition(':')[2]}")
+        if os.access(device, os.R_OK):
+            return Finding(check=name, state="ok", detail=f"{device} is there and may be read")
+        remedy = "plug it in, or add yourself to the group `video`"
+        return Finding(check=name, state="bad", detail=f"{device} is not there, or may not be read", remedy=remedy)
+    if found.kind != "camera":
+        return Finding(check=name, state="bad", detail="a file, not a camera", remedy=_ADDRESSES)
     try:
         probe(address, config)
     except (RefusedInput, ValueError, OSError) as error:

@@ -147,6 +147,8 @@ def _told(error: Exception) -> str:
     """One line for a person; errors that nobody wrote a message for say how to see more."""
     module = type(error).__module__
     text = " ".join(str(error).split())
+    if type(error).__module__ == "builtins" and isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else f"cannot write: {error.strerror}"
     if text and (module.startswith("vultus.") or isinstance(error, OSError)):
         return text
     name = type(error).__name__

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from PIL import Image
 
 from vultus.cli.console import print_json, say, shown, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
@@ -13,6 +14,17 @@ from vultus.cli.picture import Mark, save_marked
 from vultus.index import Gallery, Match
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
+
+
+def _picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
+    """A file that a picture can be written to, which is said before any work is done."""
+    if file is None:
+        return None
+    if Image.registered_extensions().get(file.suffix.lower()) not in Image.SAVE:
+        raise click.BadParameter(f"{file.name!r} does not end like a picture (.jpg, .png, .webp)")
+    if not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
+    return file
 
 
 @click.command()
@@ -26,6 +38,7 @@ from vultus.stages.finder import FaceFinder, FoundFace
     "--out",
     "out_file",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=_picture_file,
     metavar="FILE",
     help="Write the picture with boxes and names.",
 )

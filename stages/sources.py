@@ -75,7 +75,10 @@ class _Walk:
 
     def address(self, given: Source) -> Iterator[Found | Unusable]:
         scheme, separator, rest = given.address.partition(":")
-        if separator and rest.startswith("//"):
+        if not given.address:
+            # As a path it would be the current folder, which nobody means who writes `vultus index "$UNSET"`.
+            yield Unusable(source="''", reason="an empty name")
+        elif separator and rest.startswith("//"):
             yield _camera(given, scheme.lower())
         elif separator and scheme.lower() == "webcam":
             if rest.isdecimal() and len(rest) <= 3:

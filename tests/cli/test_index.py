@@ -84,6 +84,7 @@ def test_refused_files_are_named_and_the_rest_is_done(vultus: Run, archive: Path
 def test_nothing_to_do_is_said(vultus: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no photo or video" in vultus("index", tmp_path / "empty", "--gallery", tmp_path / "g", code=2).err
+    assert "empty name" in vultus("index", "", "--gallery", tmp_path / "g", code=2).err
     assert "nowhere" in vultus("index", tmp_path / "nowhere", "--gallery", tmp_path / "g", code=2).err
 
 

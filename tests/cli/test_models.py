@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli_process import Run
 from media import Walk, frames, portrait, write_video
 from rtsp import RtspServer, free_port, need_gstreamer
+
+from vultus.index import Gallery
 
 
 def test_list_says_licence_and_state(vultus: Run) -> None:
@@ -47,6 +50,16 @@ def test_doctor_on_a_sound_machine_and_a_dead_camera(vultus: Run, gallery: Path)
     assert "bad" in dead.out
     assert "→" in dead.out
     assert "hunter2" not in dead.out + dead.err
+    odd = vultus("doctor", "webcam:x:", "/etc/passwd", "ftp://camera/", "--gallery", gallery, code=1).out
+    assert odd.count("bad ") == 3
+    assert odd.count("rtsp://HOST/PATH") == 3
+    assert "webcam:x:" in odd
+
+
+def test_doctor_on_a_gallery_of_another_model(vultus: Run, tmp_path: Path) -> None:
+    with Gallery.open(tmp_path / "g", model="another") as gallery:
+        gallery.enrol("Ada", [np.ones(128)])
+    assert "another" in vultus("doctor", "--gallery", tmp_path / "g", code=1).out
 
 
 def test_doctor_on_a_camera_that_answers_and_one_with_a_wrong_password(

