@@ -199,7 +199,14 @@ class Fleet:
         place.bound = place.opened = place.drained = False
         place.failed, place.kill_reason = None, ""
         place.last_beat = time.monotonic()
-        place.process = WorkerProcess(self._loop, self._spec(place), lambda process: self._ended(place, process))
+        try:
+            place.process = WorkerProcess(self._loop, self._spec(place), lambda process: self._ended(place, process))
+        except WorkerFailed as error:
+            if not place.incarnation:
+                raise
+            # The machine is short of memory or processes just now; cameras are watched for weeks, and that passes.
+            _log.warning("%s; the next try comes in %g s", error, self._plan.config.pipeline.restart_max)
+            self._loop.after(self._plan.config.pipeline.restart_max, lambda: self._start(place))
 
     def _spec(self, place: Place) -> WorkerSpec:
         plan, group = self._plan, self._plan.groups[place.group]

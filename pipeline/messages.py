@@ -148,7 +148,7 @@ class ItemDone(Message, frozen=True, kw_only=True, tag="item_done"):
     item: Count
     attempt: Count
     source: str
-    status: Literal["done", "already", "refused", "retry"]
+    status: Literal["done", "refused", "retry"]
     faces: Count = 0
     reason: str | None = None
 

@@ -101,6 +101,8 @@ class WorkerProcess:
         self._process.wait()
         while self._reading and self._read():
             continue
+        if self._rest:  # a last line without an end, as a crashing library leaves it
+            self._take_line(self._rest)
         self._forget()
         self._ended(self)
 
@@ -130,11 +132,14 @@ class WorkerProcess:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         self._rest = self._rest[:_MAX_REST]
         for line in lines:
-            # Shortened afterwards: of an address that is cut before its `@`, nobody can tell that it holds a password.
-            text = redact_text(line.decode("utf-8", "replace"))[:_MAX_LINE]
-            self._lines.append(text)
-            _log.info("%s: %s", self._title, text)
+            self._take_line(line)
         return True
+
+    def _take_line(self, line: bytes) -> None:
+        # Shortened afterwards: of an address that is cut before its `@`, nobody can tell that it holds a password.
+        text = redact_text(line.decode("utf-8", "replace"))[:_MAX_LINE]
+        self._lines.append(text)
+        _log.info("%s: %s", self._title, text)
 
     def _stop_reading(self) -> None:
         if self._reading:

@@ -14,6 +14,8 @@ from vultus.configs.address import redact
 from vultus.configs.schema import Source
 from vultus.pipeline.messages import Item
 
+_LATEST = 2**63 - 1
+"""Times of change beyond this (the year 2262) count as this: it is what a database remembers."""
 Kind = Literal["photo", "video", "camera", "webcam"]
 
 PHOTO_ENDINGS = frozenset(
@@ -156,7 +158,7 @@ class _Walk:
             address=path,
             label=label if self._label else None,
             size=info.st_size,
-            mtime_ns=info.st_mtime_ns,
+            mtime_ns=min(info.st_mtime_ns, _LATEST),
         )
 
 
