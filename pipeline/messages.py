@@ -105,6 +105,8 @@ class Tracked(Message, frozen=True, kw_only=True, tag="tracked"):
     origin: Origin
     image: Image
     faces: tuple[TrackedFace, ...]
+    alive: tuple[Count, ...] = ()
+    """Tracks of a live source that are in the picture now; empty for files."""
 
 
 class Chips(Message, frozen=True, kw_only=True, tag="chips"):
@@ -114,6 +116,7 @@ class Chips(Message, frozen=True, kw_only=True, tag="chips"):
     faces: tuple[TrackedFace, ...]
     chips: np.ndarray
     """`(n, 112, 112, 3)` uint8 BGR, one for each face."""
+    alive: tuple[Count, ...] = ()
 
 
 class Embedded(Message, frozen=True, kw_only=True, tag="embedded"):
@@ -124,6 +127,7 @@ class Embedded(Message, frozen=True, kw_only=True, tag="embedded"):
     chips: np.ndarray
     vectors: np.ndarray
     """`(n, dim)` float32, each of length 1."""
+    alive: tuple[Count, ...] = ()
 
 
 class ItemEnd(Message, frozen=True, kw_only=True, tag="item_end"):

@@ -59,7 +59,7 @@ class Align:
         except StaleFrame:
             stale = True
         if not stale:
-            yield Chips(origin=message.origin, faces=message.faces, chips=chips)
+            yield Chips(origin=message.origin, faces=message.faces, chips=chips, alive=message.alive)
         elif message.origin.live:
             self._context.count("stale", len(message.faces))
         else:

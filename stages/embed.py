@@ -47,6 +47,7 @@ class Embed:
                     faces=message.faces,
                     chips=message.chips,
                     vectors=vectors[first : first + count],
+                    alive=message.alive,
                 )
                 first += count
             results.append(message)

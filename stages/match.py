@@ -9,10 +9,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from vultus.configs.schema import Config
 from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
+from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
@@ -26,6 +29,8 @@ _PATIENCE = 1.5
 _MOST_TRACKS = 1024
 """Tracks remembered of one item; a live one goes on for weeks."""
 _CANDIDATES = 5
+_ASK_AGAIN = 1.0
+"""Seconds between questions whether a stranger who is still before a camera has been enrolled meanwhile."""
 
 
 class _Look(Struct, frozen=True):
@@ -44,7 +49,7 @@ class _Look(Struct, frozen=True):
 class _Person:
     """What is known of one track."""
 
-    __slots__ = ("announced", "first", "last", "looks", "names", "nearest", "told")
+    __slots__ = ("announced", "clearest", "first", "last", "looks", "names", "nearest", "told", "vector")
 
     def __init__(self, when: float) -> None:
         self.first = self.last = when
@@ -53,6 +58,9 @@ class _Person:
         """Candidates at or above the threshold: name, and the look that was nearest."""
         self.nearest: _Look | None = None
         """The look that came nearest to anybody; of an empty gallery the best one."""
+        self.clearest: TrackedFace | None = None
+        self.vector: npt.NDArray[np.float32] | None = None
+        """The look of the best quality and its embedding; of live sources only."""
         self.told = False
         self.announced: int | None = None
 
@@ -64,12 +72,14 @@ class _Person:
 class _Item:
     """What is known of one item."""
 
-    __slots__ = ("end", "people", "received")
+    __slots__ = ("asked", "end", "people", "received")
 
     def __init__(self) -> None:
         self.people: OrderedDict[int, _Person] = OrderedDict()
         self.received = 0
         self.end: ItemEnd | None = None
+        self.asked = -np.inf
+        """When strangers were last compared anew."""
 
 
 class Match:
@@ -78,7 +88,8 @@ class Match:
     A track is decided when one of its looks is at least as near to a person as the threshold: that is said at once, and
     again if a later look is nearer to somebody else. It counts as unknown when none was, and it has ended, had its
     `max_looks`, or was first seen 1.5 s ago; so nobody who is enrolled is announced as unknown for a blurred first
-    look. People of the gallery without a name are nobody here.
+    look. Of strangers who stay before a camera the clearest look is compared with the gallery again every second, so that
+    they are named soon after somebody enrolled them. People of the gallery without a name are nobody here.
     """
 
     name: ClassVar[str] = "match"
@@ -121,7 +132,7 @@ class Match:
             return
         now = _when(message.origin)
         self._look(item, message, now)
-        looked = {face.track for face in message.faces}
+        looked = {face.track for face in message.faces} | self._look_again(item, message, now)
         for track, person in item.people.items():
             if track in looked or not person.told:
                 waited = not message.origin.still and not self._patient(person, now)
@@ -147,13 +158,43 @@ class Match:
             nearest = _Look(message.origin, face, matches[0].similarity if matches else None)
             if person.nearest is None or nearest.rank > person.nearest.rank:
                 person.nearest = nearest
-            for match in matches:
-                if match.identity is None or match.name is None or match.similarity < self._threshold:
-                    continue
-                look = _Look(message.origin, face, match.similarity)
-                known = person.names.get(match.identity)
-                if known is None or look.rank > known[1].rank:
-                    person.names[match.identity] = (match.name, look)
+            self._consider(person, message.origin, face, matches)
+        if not message.origin.live:
+            return
+        for face, vector in zip(message.faces, message.vectors, strict=True):
+            person = item.people[face.track]
+            if person.clearest is None or face.quality > person.clearest.quality:
+                person.clearest, person.vector = face, np.array(vector)
+
+    def _look_again(self, item: _Item, message: Embedded, now: float) -> set[int]:
+        """Compare strangers who are still there anew; returns their tracks."""
+        if not message.alive or now - item.asked < _ASK_AGAIN:
+            return set()
+        item.asked = now
+        strangers = {}
+        for track in message.alive:
+            person = item.people.get(track)
+            if person is not None and person.told and person.announced is None and person.vector is not None:
+                strangers[track] = person
+        if not strangers:
+            return set()
+        assert self._gallery is not None
+        vectors = np.stack([person.vector for person in strangers.values() if person.vector is not None])
+        found = self._gallery.search(vectors, _CANDIDATES, where=Where(labelled=True))
+        for person, matches in zip(strangers.values(), found, strict=True):
+            assert person.clearest is not None
+            self._consider(person, message.origin, person.clearest, matches)
+        return set(strangers)
+
+    def _consider(self, person: _Person, origin: Origin, face: TrackedFace, matches: Sequence[Near]) -> None:
+        """Take over who is near enough to be the person."""
+        for match in matches:
+            if match.identity is None or match.name is None or match.similarity < self._threshold:
+                continue
+            look = _Look(origin, face, match.similarity)
+            known = person.names.get(match.identity)
+            if known is None or look.rank > known[1].rank:
+                person.names[match.identity] = (match.name, look)
 
     def _patient(self, person: _Person, now: float) -> bool:
         """Whether there is still hope that an undecided track will be recognised."""

@@ -26,13 +26,13 @@ _FLAT = 3.0
 """Standard deviation, 0..255, below which a picture is night or fog, and its correlation with another is chance."""
 _IDS_OF_A_LIFE = 1 << 32
 _TICK, _TICKS = 0.5, 3.0
-"""Seconds between messages without faces, and for how long they follow a face."""
+"""Seconds between messages without faces, and for how long they follow a face that is gone."""
 
 
 class _Source:
     """What is remembered of one item."""
 
-    __slots__ = ("looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
+    __slots__ = ("alive", "looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -41,6 +41,7 @@ class _Source:
         self.shape: tuple[int, ...] = ()
         self.thumb: npt.NDArray[np.float32] | None = None
         self.sent = 0
+        self.alive: tuple[int, ...] = ()
         self.looked = self.told = -np.inf
         """When a face was sent on last, and when anything was."""
 
@@ -52,8 +53,8 @@ class Track:
     video or stream, the first face of at least `min_quality` passes at once, later ones only if they are better than
     all before by the share `improve`, and `max_looks` at most.
 
-    After a face was sent on, a `Tracked` without faces follows every half second for some seconds: whoever decides
-    about the track learns from it that time passed and nothing came.
+    While somebody is before a camera, and for some seconds after a face was sent on, a `Tracked` without faces comes every
+    half second: whoever decides about the track learns from it that time passed, and who is still there.
     """
 
     name: ClassVar[str] = "track"
@@ -104,11 +105,11 @@ class Track:
             source.sent += len(faces)
             source.looked = source.told = source.time
             self._context.count("looks", len(faces))
-        elif source.told - source.looked < _TICKS and source.time - source.told >= _TICK:
+        elif (source.alive or source.told - source.looked < _TICKS) and source.time - source.told >= _TICK:
             source.told = source.time
         else:
             return
-        yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces))
+        yield Tracked(origin=message.origin, image=message.image, faces=tuple(faces), alive=source.alive)
 
     def _begin(self, origin: Origin, former: _Source | None) -> _Source:
         """A file that is begun again gives its tracks the same numbers, and replaces what it gave.
@@ -139,6 +140,7 @@ class Track:
         origin = message.origin
         self._advance(source, origin.time if origin.position is None else origin.position)
         paths = source.tracker.update(message.faces, source.time)
+        source.alive = tuple(path.id for path in paths) if origin.live else ()
         return [
             TrackedFace(face=face, track=path.id, quality=grade)
             for face, path, grade in zip(message.faces, paths, grades, strict=True)

@@ -157,6 +157,23 @@ def test_a_password_on_the_command_line_does_not_stay_in_the_process_list(galler
     assert "hunter2" not in "".join(watch.said)
 
 
+def test_a_stranger_who_stands_still_is_named_once_enrolled(
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path
+) -> None:
+    need_gstreamer()
+    still = Walk(portrait(samples[0] / "person_b_2.jpg", 300), (200, 40), (200, 40))
+    film = write_video(tmp_path / "still.mp4", frames([still], 100))
+    vultus("people", "enrol", "Rishi Sunak", samples[0] / "impostor_2.jpg", "--gallery", tmp_path / "g")
+    with RtspServer({"desk": film}) as server, watching(server.url("desk"), "--gallery", tmp_path / "g") as watch:
+        watch.until(lambda: watch.names() == {None}, 40)
+        vultus("people", "enrol", "Jacinda Ardern", samples[0] / "person_b_1.jpg", "--gallery", tmp_path / "g")
+        watch.until(lambda: "Jacinda Ardern" in watch.names(), 5)
+        watch.end()
+    stranger, known = watch.seen[0], watch.seen[-1]
+    assert known["track"] == stranger["track"]
+    assert known["time"] > stranger["time"]
+
+
 def test_for_so_many_seconds(vultus: Run, gallery: Path, film: Path) -> None:
     need_gstreamer()
     with RtspServer({"hall": film}) as server:
