@@ -1,4 +1,4 @@
-"""The embedding engine: faces in, vectors out, in C.
+"""The embedding engine, in C: faces in, vectors out; and other networks: pictures in, arrays out.
 
 >>> import numpy as np
 >>> from vultus.native import Engine
@@ -8,6 +8,6 @@
 True
 """
 
-from vultus.native._engine import Engine, ModelFormatError, build_info, cpu_features
+from vultus.native._engine import Engine, ModelFormatError, Network, build_info, cpu_features
 
-__all__ = ["Engine", "ModelFormatError", "build_info", "cpu_features"]
+__all__ = ["Engine", "ModelFormatError", "Network", "build_info", "cpu_features"]

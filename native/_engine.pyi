@@ -112,6 +112,67 @@ class Engine:
             The same as `embed`.
         """
 
+class NetworkMemory(TypedDict):
+    """Bytes that a network holds: its file, the packed weights of all `sizes` that are planned, at most `most_sizes`, and
+    the working memory that each thread has, which is that of the largest size so far."""
+
+    file: int
+    weights: int
+    per_thread: int
+    sizes: int
+    most_sizes: int
+
+class Network:
+    """A network of any input size and several outputs, such as a detector.
+
+    Each size that it is asked for is planned once, in a few milliseconds; plans of the last four sizes are kept. One
+    network may be used by any number of threads at once; the GIL is free while it computes. An image is computed by one
+    thread, several images at once by at most `threads`. It does not survive `os.fork()`.
+
+    Args:
+        path: an ONNX graph with one input n x 3 x height x width; height and width given, or both open.
+        threads, isa: as for `Engine`.
+
+    Raises:
+        The same as `Engine`.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
+    ) -> None: ...
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """Height and width of an image in pixels; None if the network takes any."""
+    @property
+    def isa(self) -> str:
+        """What "auto" became."""
+    @property
+    def threads(self) -> int:
+        """What 0 became."""
+    @property
+    def memory(self) -> NetworkMemory:
+        """Bytes that it holds now."""
+    @property
+    def normalisation(self) -> Normalisation:
+        """What `run` does to uint8 pixels, as the model declares it."""
+    def outputs(self, size: tuple[int, int] | None = None) -> dict[str, tuple[int, ...]]:
+        """Shape of each output for one image of `size` (height, width), None: its own; in the file's order."""
+    def layers(self, size: tuple[int, int] | None = None) -> tuple[str, ...]:
+        """A line for each layer, after fusion, at `size`."""
+    def run(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Outputs by name, each (n, ...) float32.
+
+        Args:
+            x: (n, 3, height, width) float32, what the network is to be fed; or (n, height, width, 3) uint8, BGR,
+                0..255, which is normalised and put in order as the model declares. C-contiguous.
+
+        Raises:
+            TypeError: not a numpy array, or another dtype.
+            ValueError: another shape, a size that the network does not take, or not C-contiguous.
+            ModelFormatError: the graph contradicts itself at this size, or exceeds a limit; says at which byte.
+            RuntimeError: the network was opened before a fork, by the parent.
+        """
+
 def cpu_features() -> CpuFeatures:
     """What this processor, with its operating system, offers and what this build can use of it."""
 

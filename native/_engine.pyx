@@ -89,6 +89,23 @@ def build_info():
     return {"version": c.vultus_version().decode()}
 
 
+cdef bytes _opening(path, threads, isa, c.vultus_options *options):
+    """Checks what an engine or a network is opened with; fills the options and returns the path."""
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise TypeError(f"threads must be an int, not {type(threads).__name__}")
+    if not 0 <= threads <= 256:
+        raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
+    if not isinstance(isa, str):
+        raise TypeError(f"isa must be a str, not {type(isa).__name__}")
+    encoded = os.fsencode(os.fspath(path))
+    if b"\0" in encoded:
+        raise ValueError("the path holds a NUL byte")
+    c.vultus_options_default(options)
+    options.threads = threads
+    options.isa = _isa_number(isa)
+    return encoded
+
+
 cdef class Engine:
     """A face embedding network, opened and ready. See `_engine.pyi` for the whole description."""
 
@@ -102,20 +119,9 @@ cdef class Engine:
         cdef c.vultus_engine **engine = &self._engine
         cdef const char *name
         cdef int status
-        if not isinstance(threads, int) or isinstance(threads, bool):
-            raise TypeError(f"threads must be an int, not {type(threads).__name__}")
-        if not 0 <= threads <= 256:
-            raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
-        if not isinstance(isa, str):
-            raise TypeError(f"isa must be a str, not {type(isa).__name__}")
+        encoded = _opening(path, threads, isa, &options)
         self._path = os.fspath(path)
-        encoded = os.fsencode(self._path)
-        if b"\0" in encoded:
-            raise ValueError("the path holds a NUL byte")
         name = encoded
-        c.vultus_options_default(&options)
-        options.threads = threads
-        options.isa = _isa_number(isa)
         with nogil:
             status = c.vultus_open(engine, name, &options, &error)
         check(status, &error, self._path)
@@ -212,6 +218,164 @@ cdef class Engine:
             status = c.vultus_embed_chips(self._engine, source, n, flags, target, &error)
         check(status, &error, self._path)
         return y
+
+
+cdef class Network:
+    """A network of any input size and several outputs, such as a detector. See `_engine.pyi`."""
+
+    cdef c.vultus_network *_network
+    cdef c.vultus_network_info _info
+    cdef object _path
+
+    def __cinit__(self, path, threads=0, isa="auto"):
+        cdef c.vultus_options options
+        cdef c.vultus_error error
+        cdef c.vultus_network **network = &self._network
+        cdef const char *name
+        cdef int status
+        encoded = _opening(path, threads, isa, &options)
+        self._path = os.fspath(path)
+        name = encoded
+        with nogil:
+            status = c.vultus_network_open(network, name, &options, &error)
+        check(status, &error, self._path)
+        c.vultus_network_get_info(self._network, &self._info)
+
+    def __dealloc__(self):
+        cdef c.vultus_network **network = &self._network
+        if self._network != NULL:
+            with nogil:
+                c.vultus_network_close(network)
+
+    def __repr__(self):
+        size = "any size" if self.input_size is None else f"{self._info.height} x {self._info.width}"
+        return (
+            f"<vultus.native.Network {self._path!r}: {size} -> {self._info.outputs} outputs, {self.isa}, "
+            f"{self._info.threads} threads>"
+        )
+
+    @property
+    def input_size(self):
+        return (self._info.height, self._info.width) if self._info.height else None
+
+    @property
+    def isa(self):
+        return c.vultus_isa_name(self._info.isa).decode()
+
+    @property
+    def threads(self):
+        return self._info.threads
+
+    @property
+    def memory(self):
+        cdef c.vultus_network_info info
+        cdef c.vultus_network *network = self._network
+        with nogil:
+            c.vultus_network_get_info(network, &info)
+        return {
+            "file": info.file_bytes,
+            "weights": info.weight_bytes,
+            "per_thread": info.thread_bytes,
+            "sizes": info.sizes,
+            "most_sizes": c.VULTUS_NETWORK_SIZES,
+        }
+
+    @property
+    def normalisation(self):
+        return {
+            "mean": (self._info.mean[0], self._info.mean[1], self._info.mean[2]),
+            "std": (self._info.std[0], self._info.std[1], self._info.std[2]),
+            "colour": "bgr" if self._info.bgr else "rgb",
+        }
+
+    def outputs(self, size=None):
+        """Names and shapes for one image."""
+        cdef c.vultus_output output
+        cdef c.vultus_error error
+        cdef uint32_t height, width, i
+        cdef int status
+        height, width = self._size(size)
+        shapes = {}
+        for i in range(self._info.outputs):
+            with nogil:
+                status = c.vultus_network_output(self._network, height, width, i, &output, &error)
+            check(status, &error, self._path)
+            shapes[output.name.decode("utf-8", "replace")] = tuple(output.dims[j] for j in range(output.rank))
+        return shapes
+
+    def layers(self, size=None):
+        """A line for each layer."""
+        cdef char text[256]
+        cdef c.vultus_error error
+        cdef uint32_t height, width
+        cdef int status
+        height, width = self._size(size)
+        lines = []
+        while True:
+            check(
+                c.vultus_network_layer(self._network, height, width, len(lines), text, sizeof(text), &error),
+                &error,
+                self._path,
+            )
+            if not text[0]:
+                return tuple(lines)
+            lines.append((<bytes>text).decode())
+
+    def run(self, x):
+        cdef const float[:, :, :, ::1] planes
+        cdef const uint8_t[:, :, :, ::1] pixels
+        cdef float *places[64]
+        cdef float[::1] place
+        cdef c.vultus_error error
+        cdef const float *from_planes = NULL
+        cdef const uint8_t *from_pixels = NULL
+        cdef uint32_t height, width
+        cdef size_t n
+        cdef int status
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x must be a numpy array, not {type(x).__name__}")
+        whole = x.dtype == np.float32
+        if not whole and x.dtype != np.uint8:
+            raise TypeError(f"x has the dtype {x.dtype}; it must be float32 or uint8")
+        if x.ndim != 4 or x.shape[1 if whole else 3] != 3:
+            wanted = "(n, 3, height, width) as float32" if whole else "(n, height, width, 3) as uint8"
+            raise ValueError(f"x has the shape {x.shape}; it must be {wanted}")
+        if not x.flags.c_contiguous:
+            raise ValueError("x is not C-contiguous; pass numpy.ascontiguousarray(x)")
+        n = x.shape[0]
+        height, width = self._size(x.shape[2:] if whole else x.shape[1:3])
+        for i in range(64): # as many as the engine has at most; NULL is an output that nobody wants
+            places[i] = NULL
+        answers = {}
+        for i, (name, shape) in enumerate(self.outputs((height, width)).items()):
+            answers[name] = np.empty((n, *shape), np.float32)
+            if n:
+                place = answers[name].reshape(-1)
+                places[i] = &place[0]
+        if not n:
+            return answers
+        if whole:
+            planes = x
+            from_planes = &planes[0, 0, 0, 0]
+        else:
+            pixels = x
+            from_pixels = &pixels[0, 0, 0, 0]
+        with nogil:
+            if from_planes != NULL:
+                status = c.vultus_network_run(self._network, from_planes, n, height, width, places, &error)
+            else:
+                status = c.vultus_network_run_pixels(self._network, from_pixels, n, height, width, places, &error)
+        check(status, &error, self._path)
+        return answers
+
+    def _size(self, size):
+        own = self.input_size
+        if size is None and own is None:
+            raise ValueError("the network has no size of its own; say which: (height, width)")
+        height, width = own if size is None else size
+        if not (0 < height <= 8192 and 0 < width <= 8192):
+            raise ValueError(f"an input of {height} x {width} pixels is outside 1..8192")
+        return height, width
 
 
 cdef int _check_array(name, array, dtype, shape) except -1:

@@ -72,6 +72,42 @@ cdef extern from "vultus/vultus.h" nogil:
                            vultus_error *error)
     void vultus_get_info(const vultus_engine *engine, vultus_info *info)
     const char *vultus_layer(const vultus_engine *engine, size_t i)
+    const uint32_t VULTUS_NETWORK_SIZES
+
+    ctypedef struct vultus_network:
+        pass
+
+    ctypedef struct vultus_network_info:
+        uint32_t height
+        uint32_t width
+        uint32_t outputs
+        uint32_t threads
+        uint32_t isa
+        uint32_t bgr
+        uint32_t sizes
+        uint64_t file_bytes
+        uint64_t weight_bytes
+        uint64_t thread_bytes
+        double mean[3]
+        double std[3]
+
+    ctypedef struct vultus_output:
+        const char *name
+        uint32_t rank
+        uint32_t dims[4]
+
+    int vultus_network_open(vultus_network **network, const char *path, const vultus_options *options,
+                            vultus_error *error)
+    void vultus_network_close(vultus_network **network)
+    int vultus_network_output(vultus_network *network, uint32_t height, uint32_t width, uint32_t i,
+                              vultus_output *output, vultus_error *error)
+    int vultus_network_run(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
+                           float **outputs, vultus_error *error)
+    int vultus_network_run_pixels(vultus_network *network, const uint8_t *pixels, size_t n, uint32_t height,
+                                  uint32_t width, float **outputs, vultus_error *error)
+    int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t width, size_t i, char *text,
+                             size_t size, vultus_error *error)
+    void vultus_network_get_info(vultus_network *network, vultus_network_info *info)
     uint32_t vultus_cpu_features()
     int vultus_isa_usable(uint32_t isa)
     const char *vultus_isa_name(uint32_t isa)

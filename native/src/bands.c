@@ -36,7 +36,7 @@ static uint64_t weight_bytes(const vt_plan *plan, int layer)
 {
     const vt_layer *l = &plan->layers[layer];
 
-    return l->kind == VT_KIND_DEPTHWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
+    return l->kind == VT_KIND_DEPTHWISE || l->kind >= VT_KIND_ELTWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
 }
 
 /* Whether the map between layer i and the next one has to stay whole, or is better left so. */
@@ -59,9 +59,22 @@ static bool cut_after(const vt_plan *plan, int i)
 static uint32_t rows_needed(const vt_layer *layer, const vt_map *in, uint32_t end)
 {
     const vt_geometry *g = &layer->g;
+
+    if (layer->kind == VT_KIND_RESIZE)
+        return (end + g->sy - 1) / g->sy;
     const uint64_t reach = end ? (uint64_t)(end - 1) * g->sy + (uint64_t)(g->kh - 1) * g->dy + 1 : 0;
 
     return reach <= g->top ? 0 : reach - g->top < in->h ? (uint32_t)(reach - g->top) : in->h;
+}
+
+/* The first input row that output row `row` reads. */
+static uint64_t first_needed(const vt_layer *layer, uint32_t row)
+{
+    const uint64_t start = (uint64_t)row * layer->g.sy;
+
+    if (layer->kind == VT_KIND_RESIZE)
+        return row / layer->g.sy;
+    return start > layer->g.top ? start - layer->g.top : 0;
 }
 
 void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, const uint32_t *done, uint32_t *upto)
@@ -92,8 +105,7 @@ static uint64_t simulate(vt_plan *plan, const vt_group *group, uint32_t *done, u
         for (int i = group->last; i > group->first; i--) {
             const vt_layer *layer = &plan->layers[i];
             vt_map *in = &plan->maps[layer->in];
-            const uint64_t start = (uint64_t)done[i] * layer->g.sy;
-            const uint64_t oldest = start > layer->g.top ? start - layer->g.top : 0;
+            const uint64_t oldest = first_needed(layer, done[i]);
 
             if (upto[i - 1] > oldest && upto[i - 1] - oldest > in->rows)
                 in->rows = (uint32_t)(upto[i - 1] - oldest);

@@ -22,5 +22,7 @@ void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
 #define VT_KERNEL_DW3X3(symbol, isa, mr, nr) TAKE(dw3x3, symbol, isa) NAME(2 * VT_NR_COUNT, symbol, isa)
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) TAKE(dwkxk, symbol, isa) NAME(2 * VT_NR_COUNT + 1, symbol, isa)
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) TAKE(eltwise, symbol, isa) NAME(2 * VT_NR_COUNT + 2, symbol, isa)
+#define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) TAKE(max_pool, symbol, isa) NAME(2 * VT_NR_COUNT + 3, symbol, isa)
+#define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) TAKE(sigmoid, symbol, isa) NAME(2 * VT_NR_COUNT + 4, symbol, isa)
 #include "kernels/kernels.inc"
 }

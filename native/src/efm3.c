@@ -234,7 +234,8 @@ static int take_network(reader *r, const header *h)
     }
     if (!status)
         status = take_conv(r, &at, h->dim, 1, 1, 0, false, false);
-    r->graph->output = at;
+    if (!status)
+        status = vt_graph_output(r->graph, "vector", 6, at, HEADER_AT, r->error);
     return status;
 }
 

@@ -6,6 +6,7 @@
 
 #include "cpu.h"
 #include "load.h"
+#include "options.h"
 #include "pool.h"
 #include "run.h"
 
@@ -38,8 +39,12 @@ void vultus_options_default(vultus_options *options)
     memset(options, 0, sizeof *options);
 }
 
-static int check_options(const vultus_options *options, vultus_isa *isa, unsigned *threads, vultus_error *error)
+int vt_options_check(const vultus_options *given, vultus_isa *isa, unsigned *threads, vultus_error *error)
 {
+    vultus_options defaults;
+    const vultus_options *options = given ? given : &defaults;
+
+    vultus_options_default(&defaults);
     for (size_t i = 0; i < sizeof options->reserved; i++)
         if (options->reserved[i])
             return vt_fail(error, VULTUS_ERROR_ARGUMENT, "a reserved byte of the options is not zero");
@@ -85,20 +90,16 @@ static int take_memory(vultus_engine *engine, vultus_error *error)
 
 static int open_file(vultus_engine **out, const vt_file *file, const vultus_options *options, vultus_error *error)
 {
-    vultus_options chosen;
     vultus_engine *engine;
     vt_graph graph = {0};
     vultus_isa isa;
     int status;
 
-    vultus_options_default(&chosen);
-    if (options)
-        chosen = *options;
     engine = calloc(1, sizeof *engine);
     if (!engine)
         return vt_fail_memory(error, sizeof *engine);
     engine->owner = getpid();
-    status = check_options(&chosen, &isa, &engine->threads, error);
+    status = vt_options_check(options, &isa, &engine->threads, error);
     if (!status)
         status = vt_load(file, &graph, error);
     if (!status)

@@ -91,7 +91,9 @@ static void fuse_act(fusion *f, vt_node *node)
     vt_node *before = &f->graph->nodes[node->in];
 
     if (f->uses[node->in] != 1 || before->act != VT_ACT_NONE || before->op == VT_OP_INPUT ||
-        before->op == VT_OP_FLATTEN || before->op == VT_OP_ACT)
+        before->op == VT_OP_FLATTEN || before->op == VT_OP_ACT || before->op == VT_OP_MAX_POOL)
+        return;
+    if ((node->act == VT_ACT_SIGMOID) != (before->op == VT_OP_ROWS))
         return;
     before->act = node->act;
     before->slope = node->slope;
@@ -108,7 +110,8 @@ static void fuse_add(fusion *f, vt_node *node)
     const int first = node->in > node->in2 ? node->in2 : node->in;
     vt_node *before = &f->graph->nodes[last];
 
-    if (first == last || f->uses[last] != 1 || before->op != VT_OP_CONV || !bare(before))
+    if (first == last || f->uses[last] != 1 || !bare(before) ||
+        (before->op != VT_OP_CONV && before->op != VT_OP_RESIZE))
         return;
     before->residual = first;
     fold(f, node, last);
@@ -160,7 +163,8 @@ static int prepare(fusion *f, vultus_error *error)
                 return vt_fail_memory(error, node->shape.c * sizeof *node->shift);
         }
     }
-    f->uses[graph->output]++;
+    for (int i = 0; i < graph->n_outputs; i++)
+        f->uses[graph->outputs[i].node]++;
     return VULTUS_OK;
 }
 
@@ -186,7 +190,8 @@ int vt_graph_fuse(vt_graph *graph, vultus_error *error)
                  graph->nodes[node->in].shape.w == 1)
             fold(&f, node, node->in);
     }
-    graph->output = resolve(graph, graph->output);
+    for (int i = 0; i < graph->n_outputs; i++)
+        graph->outputs[i].node = resolve(graph, graph->outputs[i].node);
     free(f.uses);
     return status;
 }

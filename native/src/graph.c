@@ -6,7 +6,6 @@
 
 int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, uint64_t offset, vultus_error *error)
 {
-    memset(graph, 0, sizeof *graph);
     if (h == 0 || w == 0 || h > VT_MAX_SIDE || w > VT_MAX_SIDE)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an input of %u x %u pixels is outside 1..%d", h, w,
                           VT_MAX_SIDE);
@@ -15,11 +14,9 @@ int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, u
         return vt_fail_memory(error, 16 * sizeof *graph->nodes);
     graph->capacity = 16;
     graph->count = 1;
-    graph->nodes[0] = (vt_node){.op = VT_OP_INPUT, .shape = {3, h, w, false}, .in = -1, .in2 = -1, .residual = -1};
-    for (int c = 0; c < 3; c++) {
-        graph->std[c] = 1;
+    graph->nodes[0] = (vt_node){.op = VT_OP_INPUT, .shape = {.c = 3, .h = h, .w = w}, .in = -1, .in2 = -1, .residual = -1};
+    for (int c = 0; c < 3; c++)
         graph->in_scale[c] = 1;
-    }
     strncpy(graph->format, format, sizeof graph->format - 1);
     return VULTUS_OK;
 }
@@ -32,6 +29,8 @@ void vt_graph_free(vt_graph *graph)
         free(graph->nodes[i].shift);
         free(graph->nodes[i].slope);
     }
+    for (int i = 0; i < graph->n_outputs; i++)
+        free(graph->outputs[i].name);
     free(graph->nodes);
     memset(graph, 0, sizeof *graph);
 }
@@ -70,8 +69,8 @@ static int check_shape(const vt_shape *s, uint64_t offset, vultus_error *error)
     return VULTUS_OK;
 }
 
-/* Length of a side after a convolution; 0 if the kernel does not fit. All operands are within VT_MAX_*. */
-static uint32_t conv_side(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel, uint32_t stride,
+/* Length of a side that a window goes over; 0 if the kernel does not fit. All operands are within VT_MAX_*. */
+static uint32_t window_side(uint32_t in, uint32_t before, uint32_t after, uint32_t kernel, uint32_t stride,
                           uint32_t dilation)
 {
     const uint32_t padded = in + before + after, reach = (kernel - 1) * dilation + 1;
@@ -79,36 +78,47 @@ static uint32_t conv_side(uint32_t in, uint32_t before, uint32_t after, uint32_t
     return padded < reach ? 0 : (padded - reach) / stride + 1;
 }
 
-int vt_graph_conv(vt_graph *graph, int in, uint32_t c_out, const vt_geometry *g, uint64_t offset, int *out,
-                  vultus_error *error)
+/* Of a window that goes over a map: convolution or pooling. Shapes the node. */
+static int slide(vt_node *node, const char *what, const vt_shape *s, const vt_geometry *g, uint64_t offset,
+                 vultus_error *error)
 {
-    const vt_shape s = graph->nodes[in].shape;
     const uint32_t positive[] = {g->kh, g->kw, g->sy, g->sx, g->dy, g->dx};
     const uint32_t pads[] = {g->top, g->left, g->bottom, g->right};
-    vt_node node = node_of(VT_OP_CONV, in, s);
-    uint64_t count;
-    int status;
 
     for (size_t i = 0; i < sizeof positive / sizeof *positive; i++)
         if (positive[i] == 0 || positive[i] > VT_MAX_KERNEL)
             return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset,
-                              "a convolution with kernel, stride or dilation %u, which is outside 1..%d", positive[i],
+                              "a %s with kernel, stride or dilation %u, which is outside 1..%d", what, positive[i],
                               VT_MAX_KERNEL);
     for (size_t i = 0; i < sizeof pads / sizeof *pads; i++)
         if (pads[i] > VT_MAX_KERNEL)
-            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution with padding %u, which exceeds %d",
-                              pads[i], VT_MAX_KERNEL);
-    if (s.flat)
-        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution of a flat vector");
+            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a %s with padding %u, which exceeds %d", what, pads[i],
+                              VT_MAX_KERNEL);
+    if (s->flat)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a %s of a flat vector", what);
+    node->g = *g;
+    node->shape.h = window_side(s->h, g->top, g->bottom, g->kh, g->sy, g->dy);
+    node->shape.w = window_side(s->w, g->left, g->right, g->kw, g->sx, g->dx);
+    if (node->shape.h == 0 || node->shape.w == 0)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a %u x %u kernel does not fit on a map of %u x %u", g->kh,
+                          g->kw, s->h, s->w);
+    return VULTUS_OK;
+}
+
+int vt_graph_conv(vt_graph *graph, int in, uint32_t c_out, const vt_geometry *g, uint64_t offset, int *out,
+                  vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    vt_node node = node_of(VT_OP_CONV, in, s);
+    uint64_t count;
+    int status = slide(&node, "convolution", &s, g, offset, error);
+
+    if (status)
+        return status;
     if (c_out == 0 || g->groups == 0 || s.c % g->groups || c_out % g->groups)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "%u input and %u output channels do not divide into %u groups",
                           s.c, c_out, g->groups);
     node.shape.c = c_out;
-    node.shape.h = conv_side(s.h, g->top, g->bottom, g->kh, g->sy, g->dy);
-    node.shape.w = conv_side(s.w, g->left, g->right, g->kw, g->sx, g->dx);
-    if (node.shape.h == 0 || node.shape.w == 0)
-        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a %u x %u kernel does not fit on a map of %u x %u", g->kh,
-                          g->kw, s.h, s.w);
     status = check_shape(&node.shape, offset, error);
     if (status)
         return status;
@@ -116,14 +126,64 @@ int vt_graph_conv(vt_graph *graph, int in, uint32_t c_out, const vt_geometry *g,
     if (count > VT_MAX_ELEMENTS)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a convolution of %llu weights exceeds the limit of %u",
                           (unsigned long long)count, VT_MAX_ELEMENTS);
-    node.g = *g;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_max_pool(vt_graph *graph, int in, const vt_geometry *g, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    vt_node node = node_of(VT_OP_MAX_POOL, in, s);
+    const int status = slide(&node, "pooling", &s, g, offset, error);
+
+    if (status)
+        return status;
+    /* Then there is a pixel under the window everywhere. */
+    if (g->top >= g->kh || g->bottom >= g->kh || g->left >= g->kw || g->right >= g->kw || g->dy != 1 || g->dx != 1)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a pooling with a dilation, or padded by its kernel or more");
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_resize(vt_graph *graph, int in, uint32_t times_y, uint32_t times_x, uint64_t offset, int *out,
+                    vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    vt_node node = node_of(VT_OP_RESIZE, in, s);
+    int status;
+
+    if (times_y == 0 || times_x == 0 || times_y > VT_MAX_KERNEL || times_x > VT_MAX_KERNEL)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a map made %u x %u times as large, which is outside 1..%d",
+                          times_y, times_x, VT_MAX_KERNEL);
+    node.g = (vt_geometry){1, 1, times_y, times_x, 1, 1, 0, 0, 0, 0, 1};
+    node.shape.h *= times_y;
+    node.shape.w *= times_x;
+    status = check_shape(&node.shape, offset, error);
+    return status ? status : append(graph, &node, offset, out, error);
+}
+
+int vt_graph_rows(vt_graph *graph, int in, uint32_t columns, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_shape s = graph->nodes[in].shape;
+    const uint32_t all = s.c * s.h * s.w; /* within VT_MAX_ELEMENTS */
+    vt_node node = node_of(VT_OP_ROWS, in, (vt_shape){.c = columns, .h = 1, .rows = true});
+
+    if (columns == 0 || all % columns)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "%u numbers do not make rows of %u", all, columns);
+    node.shape.w = all / columns;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_sigmoid(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+{
+    vt_node node = node_of(VT_OP_ACT, in, graph->nodes[in].shape);
+
+    node.act = VT_ACT_SIGMOID;
     return append(graph, &node, offset, out, error);
 }
 
 int vt_graph_fc(vt_graph *graph, int in, uint32_t n_out, uint64_t offset, int *out, vultus_error *error)
 {
     const vt_shape s = graph->nodes[in].shape;
-    vt_node node = node_of(VT_OP_FC, in, (vt_shape){n_out, 1, 1, true});
+    vt_node node = node_of(VT_OP_FC, in, (vt_shape){.c = n_out, .h = 1, .w = 1, .flat = true});
 
     if (!s.flat)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a fully connected layer of a map that was not flattened");
@@ -176,12 +236,33 @@ int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_
 {
     const vt_shape s = graph->nodes[in].shape;
     const uint64_t n = (uint64_t)s.c * s.h * s.w;
-    const vt_node node = node_of(VT_OP_FLATTEN, in, (vt_shape){(uint32_t)n, 1, 1, true});
+    const vt_node node = node_of(VT_OP_FLATTEN, in, (vt_shape){.c = (uint32_t)n, .h = 1, .w = 1, .flat = true});
 
     if (n > VT_MAX_CHANNELS)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a vector of %llu numbers exceeds the limit of %u",
                           (unsigned long long)n, VT_MAX_CHANNELS);
     return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_output(vt_graph *graph, const void *name, size_t size, int node, uint64_t offset, vultus_error *error)
+{
+    vt_output *output = &graph->outputs[graph->n_outputs];
+
+    if (graph->n_outputs == VT_MAX_OUTPUTS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "more than %d outputs", VT_MAX_OUTPUTS);
+    if (size == 0 || size > VT_MAX_NAME || memchr(name, 0, size))
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an output's name is not 1 to %d bytes other than 0",
+                          VT_MAX_NAME);
+    for (int i = 0; i < graph->n_outputs; i++)
+        if (strlen(graph->outputs[i].name) == size && memcmp(graph->outputs[i].name, name, size) == 0)
+            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "two outputs of the name '%s'", graph->outputs[i].name);
+    output->name = calloc(size + 1, 1);
+    if (!output->name)
+        return vt_fail_memory(error, size + 1);
+    memcpy(output->name, name, size);
+    output->node = node;
+    graph->n_outputs++;
+    return VULTUS_OK;
 }
 
 size_t vt_weight_count(const vt_graph *graph, const vt_node *node)

@@ -19,6 +19,8 @@
 #define VT_MAX_CHANNELS (1u << 20) /* also of a flat vector */
 #define VT_MAX_ELEMENTS (1u << 26) /* of one map */
 #define VT_MAX_KERNEL 64           /* also of strides, dilations and paddings */
+#define VT_MAX_OUTPUTS 64
+#define VT_MAX_NAME 255            /* bytes of an output's name */
 
 typedef enum vt_op {
     VT_OP_INPUT,   /* the chip */
@@ -28,17 +30,22 @@ typedef enum vt_op {
     VT_OP_ACT,     /* an activation alone */
     VT_OP_FLATTEN, /* c x h x w to a vector in that order */
     VT_OP_FC,      /* weight [n_out][n_in], bias */
+    VT_OP_MAX_POOL,
+    VT_OP_RESIZE,  /* every pixel g.sy x g.sx times */
+    VT_OP_ROWS,    /* the pixels of a map one after the other, cut into rows of another length */
 } vt_op;
 
 typedef enum vt_act {
     VT_ACT_NONE,
     VT_ACT_PRELU, /* x < 0 ? slope * x : x */
     VT_ACT_CLIP,  /* min(max(x, lo), hi); ReLU is lo = 0, hi = infinity */
+    VT_ACT_SIGMOID, /* of nodes ACT and ROWS only: no kernel's epilogue has it */
 } vt_act;
 
 typedef struct vt_shape {
     uint32_t c, h, w;
     bool flat; /* a vector of c numbers; h = w = 1 */
+    bool rows; /* w rows of c numbers without anything between; h = 1 */
 } vt_shape;
 
 typedef struct vt_geometry {
@@ -55,7 +62,7 @@ typedef struct vt_node {
     int in, in2;         /* nodes; -1 if there is none */
     int residual;        /* node added before the activation, -1 if none; set by fusion */
     bool folded;         /* computes nothing any more: its readers read `in` */
-    vt_geometry g;       /* CONV */
+    vt_geometry g;       /* CONV, MAX_POOL, RESIZE */
     float *weight;       /* CONV, FC */
     double *scale;       /* AFFINE: [c] */
     double *shift;       /* AFFINE, and bias of CONV and FC: [c]; double until it is packed */
@@ -64,10 +71,21 @@ typedef struct vt_node {
     float lo, hi;        /* CLIP */
 } vt_node;
 
+typedef struct vt_output {
+    char *name; /* owned */
+    int node;
+} vt_output;
+
 typedef struct vt_graph {
     vt_node *nodes;
     int count, capacity;
-    int output;          /* node */
+    vt_output outputs[VT_MAX_OUTPUTS];
+    int n_outputs;
+    /* Set before loading. An embedder has one output, a vector, and its input's size is in the file; other networks may
+     * have several outputs of any shape, and are computed at height x width where the file leaves the size open. */
+    bool network;
+    uint32_t height, width;
+    bool sized;          /* the file says the input's size */
     /* vultus_embed_chips() feeds (pixel - mean) / std; in_scale and in_shift are the graph's own first arithmetic. */
     double mean[3], std[3];
     double in_scale[3], in_shift[3];
@@ -88,7 +106,16 @@ int vt_graph_affine(vt_graph *graph, int in, uint64_t offset, int *out, vultus_e
 int vt_graph_prelu(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_clip(vt_graph *graph, int in, float lo, float hi, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_sigmoid(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_max_pool(vt_graph *graph, int in, const vt_geometry *g, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_resize(vt_graph *graph, int in, uint32_t times_y, uint32_t times_x, uint64_t offset, int *out,
+                    vultus_error *error);
+/* columns has to divide the numbers of the map. */
+int vt_graph_rows(vt_graph *graph, int in, uint32_t columns, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+
+/* Declares a node as an output; the name is copied. */
+int vt_graph_output(vt_graph *graph, const void *name, size_t size, int node, uint64_t offset, vultus_error *error);
 
 /* The weights of a CONV or FC node: how many. */
 size_t vt_weight_count(const vt_graph *graph, const vt_node *node);

@@ -4,6 +4,7 @@
 
 #include "graph.h"
 
+#define VT_PROBE_SIDE 320 /* at which a network of any size is looked at when it is opened */
 #define VT_MAX_FILE ((uint64_t)1 << 31)
 
 typedef struct vt_file {
@@ -15,7 +16,8 @@ typedef struct vt_file {
 int vt_file_read(const char *path, vt_file *file, vultus_error *error);
 void vt_file_free(vt_file *file);
 
-/* Tells the format by the first bytes and fills a graph, which the caller frees also on failure. */
+/* Tells the format by the first bytes and fills a graph, which the caller frees also on failure; before, it is zero but
+ * for `network`, `height` and `width`. */
 int vt_load(const vt_file *file, vt_graph *graph, vultus_error *error);
 int vt_load_efm3(const vt_file *file, vt_graph *graph, vultus_error *error);
 int vt_load_onnx(const vt_file *file, vt_graph *graph, vultus_error *error);

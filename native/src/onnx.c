@@ -2,6 +2,7 @@
  * in their order, to onnx_ops.c. What is read: opset imports, metadata_props, and of the graph its nodes, initialisers,
  * inputs and outputs. */
 #include <ctype.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,12 +181,30 @@ static int read_initializers(model *m)
     return got;
 }
 
+/* The size that is wanted where the file leaves it open; else the file's, which must be the wanted one if there is one. */
+static int network_size(model *m, const vt_field *f, vt_text name, uint64_t *dims)
+{
+    vt_graph *graph = m->out;
+
+    graph->sized = dims[2] && dims[3];
+    if (!dims[2] != !dims[3])
+        return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f->offset,
+                          "the input '%.*s' has one fixed side and an open one", VT_TEXT_ARGS(name));
+    if (graph->sized && graph->height && (graph->height != dims[2] || graph->width != dims[3]))
+        return vt_fail(m->error, VULTUS_ERROR_ARGUMENT,
+                       "the network's input is %" PRIu64 " x %" PRIu64 " pixels and cannot be %u x %u", dims[2], dims[3],
+                       graph->height, graph->width);
+    if (!graph->sized) {
+        dims[2] = graph->height ? graph->height : VT_PROBE_SIDE;
+        dims[3] = graph->width ? graph->width : VT_PROBE_SIDE;
+    }
+    return VULTUS_OK;
+}
+
 static int open_input(model *m, const vt_field *f, vt_text name, vt_wire info)
 {
     uint64_t type, dims[VT_ONNX_MAX_RANK] = {0};
     uint32_t rank;
-    double mean[3], std[3];
-    const bool bgr = m->out->bgr;
     int status = read_value_type(info, &type, &rank, dims);
 
     if (status < 0)
@@ -199,15 +218,15 @@ static int open_input(model *m, const vt_field *f, vt_text name, vt_wire info)
     if (dims[0] > 1)
         return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f->offset,
                           "the input '%.*s' has a fixed batch that is not 1", VT_TEXT_ARGS(name));
+    if (m->out->network) {
+        status = network_size(m, f, name, dims);
+        if (status)
+            return status;
+    }
     if (dims[2] == 0 || dims[3] == 0 || dims[2] > VT_MAX_SIDE || dims[3] > VT_MAX_SIDE)
         return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f->offset,
                           "the input '%.*s' has no fixed height and width within 1..%d", VT_TEXT_ARGS(name), VT_MAX_SIDE);
-    memcpy(mean, m->out->mean, sizeof mean);
-    memcpy(std, m->out->std, sizeof std);
     status = vt_graph_init(m->out, "ONNX", (uint32_t)dims[2], (uint32_t)dims[3], f->offset, m->error);
-    memcpy(m->out->mean, mean, sizeof mean);
-    memcpy(m->out->std, std, sizeof std);
-    m->out->bgr = bgr;
     return status ? status : vt_values_add(&m->values, name, &(vt_value){.node = 0}, f->offset, m->error);
 }
 
@@ -303,14 +322,20 @@ static int read_outputs(model *m)
         if ((status = vt_wire_expect(&wire, &f, VT_WIRE_BYTES)) ||
             (status = value_name(vt_wire_of(&wire, f.data, f.size), &name)))
             return status;
-        if (++count > 1)
+        if (++count > 1 && !m->out->network)
             return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset, "a second output, '%.*s'; an embedder has one",
                               VT_TEXT_ARGS(name));
         value = vt_values_find(&m->values, name);
         if (!value || value->node <= 0)
             return vt_fail_at(m->error, VULTUS_ERROR_FORMAT, f.offset, "the output '%.*s' is not computed by the graph",
                               VT_TEXT_ARGS(name));
-        m->out->output = value->node;
+        if (value->transposed)
+            return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset,
+                              "the output '%.*s' is a transposed map; the engine wants it reshaped to rows",
+                              VT_TEXT_ARGS(name));
+        status = vt_graph_output(m->out, name.data, name.size, value->node, f.offset, m->error);
+        if (status)
+            return status;
     }
     if (got == 0 && !count)
         return vt_fail_at(m->error, VULTUS_ERROR_FORMAT, (uint64_t)(m->graph.at - m->graph.base), "a graph without an output");

@@ -268,7 +268,7 @@ static int find_input(const vt_onnx_node *node, uint32_t i, const vt_value **val
     return VULTUS_OK;
 }
 
-int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out)
+int vt_input_computed(const vt_onnx_node *node, uint32_t i, const vt_value **out)
 {
     const vt_value *value;
     const int status = find_input(node, i, &value);
@@ -282,6 +282,19 @@ int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out)
         return vt_fail_at(node->error, VULTUS_ERROR_UNSUPPORTED, node->offset,
                           "%.*s '%.*s' reads a constant where the engine wants a computed value; fold constants first",
                           VT_TEXT_ARGS(node->type), VT_TEXT_ARGS(node->name));
+    *out = value;
+    return VULTUS_OK;
+}
+
+int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out)
+{
+    const vt_value *value = NULL;
+    const int status = vt_input_computed(node, i, &value);
+
+    if (status)
+        return status;
+    if (value->transposed || node->graph->nodes[value->node].shape.rows)
+        return vt_unsupported(node, "reads a map that was transposed or reshaped");
     *out = value->node;
     return VULTUS_OK;
 }

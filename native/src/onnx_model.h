@@ -26,6 +26,7 @@ typedef struct vt_constant {
 typedef struct vt_value {
     vt_text name;
     int node; /* -1 for a constant */
+    bool transposed; /* the node's map as n x height x width x channels */
     vt_constant constant;
 } vt_value;
 
@@ -56,7 +57,9 @@ int vt_constant_ints(const vt_constant *constant, int64_t *out); /* INT64 */
 int vt_values_add(vt_values *values, vt_text name, const vt_value *value, uint64_t offset, vultus_error *error);
 const vt_value *vt_values_find(const vt_values *values, vt_text name);
 
-/* Input i as a node of the graph; it must be one. */
+/* Input i as something computed. */
+int vt_input_computed(const vt_onnx_node *node, uint32_t i, const vt_value **out);
+/* The same, which must be a map or a vector as it is: not transposed, not cut into rows. */
 int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out);
 /* Input i as a constant of this type; *out is NULL if it was left out. */
 int vt_input_constant(const vt_onnx_node *node, uint32_t i, uint32_t type, const vt_constant **out);
@@ -67,6 +70,22 @@ int vt_attribute_float(const vt_onnx_node *node, const char *name, float *value,
 int vt_attribute_ints(const vt_onnx_node *node, const char *name, uint32_t n, int64_t *values);
 int vt_attribute_text(const vt_onnx_node *node, const char *name, vt_text *value);
 int vt_attribute_tensor(const vt_onnx_node *node, const char *name, vt_constant *value, bool *found);
+
+/* For the operators: errors about the node, the name of its result. */
+int vt_bad(const vt_onnx_node *node, const char *what);
+int vt_unsupported(const vt_onnx_node *node, const char *what);
+int vt_name_output(const vt_onnx_node *node, int index);
+
+/* Strides, padding and dilation of Conv and MaxPool. kernel: height and width as far as they are known; the attribute
+ * kernel_shape replaces them. */
+int vt_onnx_window(const vt_onnx_node *node, int64_t kernel[2], vt_geometry *g);
+
+/* Operators on maps and rows that detectors need (onnx_maps.c). */
+int vt_op_max_pool(vt_onnx_node *node);
+int vt_op_resize(vt_onnx_node *node);
+int vt_op_rows(vt_onnx_node *node, const vt_value *from, const int64_t *dims, size_t rank); /* Reshape */
+int vt_op_sigmoid(vt_onnx_node *node);
+int vt_op_transpose(vt_onnx_node *node);
 
 /* Translates the node; onnx_ops.c. */
 int vt_onnx_translate(vt_onnx_node *node);

@@ -11,19 +11,19 @@
 #include "load.h"
 #include "onnx_model.h"
 
-static int bad(const vt_onnx_node *n, const char *what)
+int vt_bad(const vt_onnx_node *n, const char *what)
 {
     return vt_fail_at(n->error, VULTUS_ERROR_FORMAT, n->offset, "%.*s '%.*s' %s", VT_TEXT_ARGS(n->type),
                       VT_TEXT_ARGS(n->name), what);
 }
 
-static int unsupported(const vt_onnx_node *n, const char *what)
+int vt_unsupported(const vt_onnx_node *n, const char *what)
 {
     return vt_fail_at(n->error, VULTUS_ERROR_UNSUPPORTED, n->offset, "%.*s '%.*s' %s, which the engine does not compute",
                       VT_TEXT_ARGS(n->type), VT_TEXT_ARGS(n->name), what);
 }
 
-static int name_output(const vt_onnx_node *n, int node)
+int vt_name_output(const vt_onnx_node *n, int node)
 {
     return vt_values_add(n->values, n->output, &(vt_value){.node = node}, n->offset, n->error);
 }
@@ -32,7 +32,7 @@ static int name_output(const vt_onnx_node *n, int node)
 static int take_floats(const vt_onnx_node *n, const vt_constant *constant, size_t count, float **out)
 {
     if (!constant)
-        return bad(n, "lacks an input");
+        return vt_bad(n, "lacks an input");
     if (constant->count != count)
         return vt_fail_at(n->error, VULTUS_ERROR_FORMAT, constant->offset,
                           "a constant of %.*s has %zu numbers instead of %zu", VT_TEXT_ARGS(n->type), constant->count,
@@ -64,7 +64,7 @@ static int append_affine(const vt_onnx_node *n, int in, vt_node **out)
     node->shift = malloc(node->shape.c * sizeof(double));
     if (!node->scale || !node->shift)
         return vt_fail_memory(n->error, node->shape.c * sizeof(double));
-    return name_output(n, index);
+    return vt_name_output(n, index);
 }
 
 /* A constant that has one number, or one for each channel of the node. */
@@ -81,51 +81,63 @@ static int channel_constant(const vt_onnx_node *n, const vt_constant *k, int nod
         fits = fits || (allow_bare && k->rank == 1);
     }
     return fits ? take_floats(n, k, k->count, out)
-                : unsupported(n, "has a constant that is neither one number nor one for each channel");
+                : vt_unsupported(n, "has a constant that is neither one number nor one for each channel");
+}
+
+int vt_onnx_window(const vt_onnx_node *n, int64_t kernel[2], vt_geometry *g)
+{
+    int64_t strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {0, 0, 0, 0};
+    vt_text auto_pad = {NULL, 0};
+    uint32_t v[10];
+    int status;
+
+    if ((status = vt_attribute_ints(n, "kernel_shape", 2, kernel)) ||
+        (status = vt_attribute_ints(n, "strides", 2, strides)) || (status = vt_attribute_ints(n, "pads", 4, pads)) ||
+        (status = vt_attribute_ints(n, "dilations", 2, dilations)) ||
+        (status = vt_attribute_text(n, "auto_pad", &auto_pad)))
+        return status;
+    if (auto_pad.size && !vt_text_is(auto_pad, "NOTSET") && !vt_text_is(auto_pad, "VALID"))
+        return vt_unsupported(n, "has auto_pad SAME");
+    const int64_t wide[10] = {kernel[0],    kernel[1], strides[0], strides[1], dilations[0],
+                              dilations[1], pads[0],   pads[1],    pads[2],    pads[3]};
+    for (int i = 0; i < 10; i++) {
+        if (wide[i] < 0 || wide[i] > VT_MAX_KERNEL)
+            return vt_bad(n, "has a kernel, stride, dilation or padding outside 0..64");
+        v[i] = (uint32_t)wide[i];
+    }
+    *g = (vt_geometry){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], 1};
+    return VULTUS_OK;
 }
 
 static int op_conv(vt_onnx_node *n)
 {
-    int64_t group = 1, kernel[2], strides[2] = {1, 1}, dilations[2] = {1, 1}, pads[4] = {0, 0, 0, 0};
-    vt_text auto_pad = {NULL, 0};
     const vt_constant *weight, *bias;
-    uint32_t v[10];
+    int64_t group = 1, kernel[2];
     int in, index, status;
     float *floats = NULL;
+    vt_geometry g;
     vt_node *node;
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
         (status = vt_input_constant(n, 2, VT_ONNX_FLOAT, &bias)))
         return status;
     if (!weight || weight->rank != 4)
-        return unsupported(n, "is not two-dimensional");
+        return vt_unsupported(n, "is not two-dimensional");
     kernel[0] = (int64_t)weight->dims[2];
     kernel[1] = (int64_t)weight->dims[3];
-    if ((status = vt_attribute_int(n, "group", &group)) || (status = vt_attribute_ints(n, "kernel_shape", 2, kernel)) ||
-        (status = vt_attribute_ints(n, "strides", 2, strides)) || (status = vt_attribute_ints(n, "pads", 4, pads)) ||
-        (status = vt_attribute_ints(n, "dilations", 2, dilations)) ||
-        (status = vt_attribute_text(n, "auto_pad", &auto_pad)))
+    if ((status = vt_attribute_int(n, "group", &group)) || (status = vt_onnx_window(n, kernel, &g)))
         return status;
-    if (auto_pad.size && !vt_text_is(auto_pad, "NOTSET") && !vt_text_is(auto_pad, "VALID"))
-        return unsupported(n, "has auto_pad SAME");
     if (kernel[0] != (int64_t)weight->dims[2] || kernel[1] != (int64_t)weight->dims[3])
-        return bad(n, "has a kernel_shape that is not its weight's");
-    const int64_t wide[10] = {kernel[0],    kernel[1], strides[0], strides[1], dilations[0],
-                              dilations[1], pads[0],   pads[1],    pads[2],    pads[3]};
-    for (int i = 0; i < 10; i++) {
-        if (wide[i] < 0 || wide[i] > VT_MAX_KERNEL)
-            return bad(n, "has a kernel, stride, dilation or padding outside 0..64");
-        v[i] = (uint32_t)wide[i];
-    }
+        return vt_bad(n, "has a kernel_shape that is not its weight's");
     if (group < 1 || group > VT_MAX_CHANNELS || weight->dims[0] > VT_MAX_CHANNELS)
-        return bad(n, "has an impossible number of groups or channels");
-    const vt_geometry g = {v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9], (uint32_t)group};
+        return vt_bad(n, "has an impossible number of groups or channels");
+    g.groups = (uint32_t)group;
     status = vt_graph_conv(n->graph, in, (uint32_t)weight->dims[0], &g, n->offset, &index, n->error);
     if (status)
         return status;
     node = &n->graph->nodes[index];
     if (weight->dims[1] != n->graph->nodes[in].shape.c / g.groups)
-        return bad(n, "has a weight for another number of input channels");
+        return vt_bad(n, "has a weight for another number of input channels");
     status = take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
     if (!status && bias) {
         status = take_floats(n, bias, node->shape.c, &floats);
@@ -136,7 +148,7 @@ static int op_conv(vt_onnx_node *n)
             node->shift[c] = (double)floats[c];
         free(floats);
     }
-    return status ? status : name_output(n, index);
+    return status ? status : vt_name_output(n, index);
 }
 
 static int op_batch_norm(vt_onnx_node *n)
@@ -151,7 +163,7 @@ static int op_batch_norm(vt_onnx_node *n)
         (status = vt_attribute_int(n, "spatial", &spatial)))
         return status;
     if (training || !spatial)
-        return unsupported(n, "is in training mode or not spatial");
+        return vt_unsupported(n, "is in training mode or not spatial");
     for (uint32_t i = 0; i < 4 && !status; i++)
         status = take_input(n, i + 1, n->graph->nodes[in].shape.c, &v[i]);
     if (!status)
@@ -173,7 +185,7 @@ static int with_constant(vt_onnx_node *n, int in, const vt_constant *k, bool con
     int status;
 
     if (by && constant_first)
-        return unsupported(n, "divides a constant");
+        return vt_unsupported(n, "divides a constant");
     status = channel_constant(n, k, in, false, &floats);
     if (!status)
         status = append_affine(n, in, &node);
@@ -183,7 +195,7 @@ static int with_constant(vt_onnx_node *n, int in, const vt_constant *k, bool con
         node->scale[c] = times ? value : by ? 1 / value : minus && constant_first ? -1 : 1;
         node->shift[c] = times || by ? 0 : minus && !constant_first ? -value : value;
         if (!isfinite(node->scale[c]))
-            status = bad(n, "divides by zero");
+            status = vt_bad(n, "divides by zero");
     }
     free(floats);
     return status;
@@ -195,19 +207,22 @@ static int op_arithmetic(vt_onnx_node *n)
     int index, status;
 
     if (n->n_inputs != 2)
-        return bad(n, "has not two inputs");
+        return vt_bad(n, "has not two inputs");
     for (int i = 0; i < 2; i++) {
         v[i] = vt_values_find(n->values, n->inputs[i]);
         if (!v[i])
             return vt_input_node(n, (uint32_t)i, &index); /* fails, and says so */
     }
     if (v[0]->node < 0 && v[1]->node < 0)
-        return unsupported(n, "works on two constants");
+        return vt_unsupported(n, "works on two constants");
+    for (int i = 0; i < 2; i++)
+        if (v[i]->node >= 0 && (status = vt_input_node(n, (uint32_t)i, &index)))
+            return status;
     if (v[0]->node >= 0 && v[1]->node >= 0) {
         if (!vt_text_is(n->type, "Add"))
-            return unsupported(n, "works on two computed values");
+            return vt_unsupported(n, "works on two computed values");
         status = vt_graph_add(n->graph, v[0]->node, v[1]->node, n->offset, &index, n->error);
-        return status ? status : name_output(n, index);
+        return status ? status : vt_name_output(n, index);
     }
     const int first = v[0]->node < 0;
     const vt_constant *k;
@@ -229,7 +244,7 @@ static int append_prelu(vt_onnx_node *n, int in, const float *slope, size_t coun
         return vt_fail_memory(n->error, node->shape.c * sizeof *node->slope);
     for (uint32_t c = 0; c < node->shape.c; c++)
         node->slope[c] = slope[count == 1 ? 0 : c];
-    return name_output(n, index);
+    return vt_name_output(n, index);
 }
 
 static int op_prelu(vt_onnx_node *n)
@@ -241,7 +256,7 @@ static int op_prelu(vt_onnx_node *n)
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &k)))
         return status;
     if (!k)
-        return bad(n, "lacks its slope");
+        return vt_bad(n, "lacks its slope");
     status = channel_constant(n, k, in, true, &slope);
     if (!status)
         status = append_prelu(n, in, slope, k->count);
@@ -256,7 +271,7 @@ static int op_leaky_relu(vt_onnx_node *n)
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "alpha", &alpha, NULL)))
         return status;
-    return isfinite(alpha) ? append_prelu(n, in, &alpha, 1) : bad(n, "has an alpha that is not a finite number");
+    return isfinite(alpha) ? append_prelu(n, in, &alpha, 1) : vt_bad(n, "has an alpha that is not a finite number");
 }
 
 static int append_clip(vt_onnx_node *n, int in, float lo, float hi)
@@ -264,7 +279,7 @@ static int append_clip(vt_onnx_node *n, int in, float lo, float hi)
     int index;
     const int status = vt_graph_clip(n->graph, in, lo, hi, n->offset, &index, n->error);
 
-    return status ? status : name_output(n, index);
+    return status ? status : vt_name_output(n, index);
 }
 
 static int op_relu(vt_onnx_node *n)
@@ -288,7 +303,7 @@ static int op_clip(vt_onnx_node *n)
 
         status = vt_input_constant(n, i + 1, VT_ONNX_FLOAT, &k);
         if (!status && k && k->count != 1)
-            status = bad(n, "has a bound that is not one number");
+            status = vt_bad(n, "has a bound that is not one number");
         if (!status && k)
             status = vt_constant_floats(k, &bound[i]);
         if (status)
@@ -306,7 +321,7 @@ static int op_constant(vt_onnx_node *n)
     if (status)
         return status;
     return found ? vt_values_add(n->values, n->output, &value, n->offset, n->error)
-                 : unsupported(n, "holds something else than a tensor");
+                 : vt_unsupported(n, "holds something else than a tensor");
 }
 
 static int op_pass(vt_onnx_node *n)
@@ -321,9 +336,9 @@ static int op_pass(vt_onnx_node *n)
         if (status)
             return status;
         if (training && (training->raw.size != 1 || training->raw.data[0]))
-            return unsupported(n, "is in training mode");
+            return vt_unsupported(n, "is in training mode");
     }
-    return name_output(n, in);
+    return vt_name_output(n, in);
 }
 
 static int flatten(vt_onnx_node *n, int in)
@@ -332,7 +347,7 @@ static int flatten(vt_onnx_node *n, int in)
 
     if (!n->graph->nodes[in].shape.flat)
         status = vt_graph_flatten(n->graph, in, n->offset, &index, n->error);
-    return status ? status : name_output(n, index);
+    return status ? status : vt_name_output(n, index);
 }
 
 static int op_flatten(vt_onnx_node *n)
@@ -342,26 +357,33 @@ static int op_flatten(vt_onnx_node *n)
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_int(n, "axis", &axis)))
         return status;
-    return axis == 1 ? flatten(n, in) : unsupported(n, "flattens from another axis than 1");
+    return axis == 1 ? flatten(n, in) : vt_unsupported(n, "flattens from another axis than 1");
 }
 
 static int op_reshape(vt_onnx_node *n)
 {
     const vt_constant *target;
-    int64_t dims[2];
+    const vt_value *from;
+    int64_t dims[VT_ONNX_MAX_RANK];
     int in, status;
 
-    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_INT64, &target)))
+    if ((status = vt_input_computed(n, 0, &from)) || (status = vt_input_constant(n, 1, VT_ONNX_INT64, &target)))
+        return status;
+    if (from->transposed && target && target->count <= VT_ONNX_MAX_RANK) {
+        status = vt_constant_ints(target, dims);
+        return status ? status : vt_op_rows(n, from, dims, target->count);
+    }
+    if ((status = vt_input_node(n, 0, &in)))
         return status;
     const vt_shape s = n->graph->nodes[in].shape;
     const int64_t all = (int64_t)s.c * s.h * s.w;
 
     if (!target || target->count != 2)
-        return unsupported(n, "makes something else than a vector of each face");
+        return vt_unsupported(n, "makes something else than a vector of each face");
     if ((status = vt_constant_ints(target, dims)))
         return status;
     if ((dims[1] != all && dims[1] != -1) || dims[0] < -1 || dims[0] > 1 || (dims[0] == -1 && dims[1] == -1))
-        return unsupported(n, "makes something else than a vector of each face");
+        return vt_unsupported(n, "makes something else than a vector of each face");
     return flatten(n, in);
 }
 
@@ -382,9 +404,9 @@ static int append_fc(vt_onnx_node *n, int in, const vt_constant *weight, bool ro
     int status;
 
     if (!weight || weight->rank != 2 || weight->dims[rows_are_inputs ? 1 : 0] > VT_MAX_CHANNELS)
-        return bad(n, "has no matrix of weights");
+        return vt_bad(n, "has no matrix of weights");
     if (weight->dims[rows_are_inputs ? 0 : 1] != k)
-        return bad(n, "has a matrix for a vector of another length");
+        return vt_bad(n, "has a matrix for a vector of another length");
     status = vt_graph_fc(n->graph, in, (uint32_t)weight->dims[rows_are_inputs ? 1 : 0], n->offset, index, n->error);
     if (!status)
         status = take_floats(n, weight, weight->count, &floats);
@@ -415,7 +437,7 @@ static int op_gemm(vt_onnx_node *n)
         (status = vt_attribute_float(n, "beta", &beta, NULL)))
         return status;
     if (trans_a)
-        return unsupported(n, "transposes its input");
+        return vt_unsupported(n, "transposes its input");
     status = append_fc(n, in, weight, !trans_b, alpha, &index);
     if (!status && bias) {
         status = channel_constant(n, bias, index, false, &floats);
@@ -423,7 +445,7 @@ static int op_gemm(vt_onnx_node *n)
             n->graph->nodes[index].shift[c] = (double)beta * (double)floats[bias->count == 1 ? 0 : c];
         free(floats);
     }
-    return status ? status : name_output(n, index);
+    return status ? status : vt_name_output(n, index);
 }
 
 static int op_matmul(vt_onnx_node *n)
@@ -434,7 +456,7 @@ static int op_matmul(vt_onnx_node *n)
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
         (status = append_fc(n, in, weight, true, 1, &index)))
         return status;
-    return name_output(n, index);
+    return vt_name_output(n, index);
 }
 
 static const struct {
@@ -447,15 +469,17 @@ static const struct {
     {"Dropout", op_pass},     {"Flatten", op_flatten},
     {"Gemm", op_gemm},        {"Identity", op_pass},
     {"LeakyRelu", op_leaky_relu}, {"MatMul", op_matmul},
-    {"Mul", op_arithmetic},   {"PRelu", op_prelu},
-    {"Relu", op_relu},        {"Reshape", op_reshape},
-    {"Sub", op_arithmetic},
+    {"MaxPool", vt_op_max_pool},  {"Mul", op_arithmetic},
+    {"PRelu", op_prelu},      {"Relu", op_relu},
+    {"Reshape", op_reshape},  {"Resize", vt_op_resize},
+    {"Sigmoid", vt_op_sigmoid}, {"Sub", op_arithmetic},
+    {"Transpose", vt_op_transpose},
 };
 
 int vt_onnx_translate(vt_onnx_node *n)
 {
     const size_t count = sizeof operators / sizeof *operators;
-    char known[192] = "";
+    char known[224] = "";
 
     for (size_t i = 0; i < count; i++)
         if (n->domain.size == 0 && vt_text_is(n->type, operators[i].type))

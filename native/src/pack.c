@@ -143,7 +143,7 @@ int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node
         status = take(plan, count, &layer->weights, error);
         if (!status)
             memcpy(layer->weights, node->weight, count * sizeof(float));
-    } else if (!status && layer->kind != VT_KIND_ELTWISE) {
+    } else if (!status && layer->kind < VT_KIND_ELTWISE) {
         status = pack_matrix(plan, layer, node, vt_weight_count(graph, node) / node->shape.c, error);
     }
     free(node->weight);

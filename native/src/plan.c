@@ -20,7 +20,8 @@ typedef struct builder {
 
 static void mark_reached(const builder *b)
 {
-    b->reached[b->graph->output] = true;
+    for (int i = 0; i < b->graph->n_outputs; i++)
+        b->reached[b->graph->outputs[i].node] = true;
     for (int i = b->graph->count - 1; i > 0; i--) {
         const vt_node *node = &b->graph->nodes[i];
 
@@ -45,7 +46,9 @@ static int add_map(builder *b, int node, int producer)
     vt_map *map = &b->plan->maps[b->plan->n_maps];
 
     *map = (vt_map){.c = s.c, .h = s.h, .w = s.w, .cp = up(s.c, 8), .rows = s.h, .slots = 1, .producer = producer,
-                    .last_reader = producer};
+                    .last_reader = producer, .tight = s.rows, .flat = s.flat, .compact = s.rows};
+    if (s.rows)
+        map->cp = s.c;
     b->map[node] = b->plan->n_maps++;
     return b->map[node];
 }
@@ -55,7 +58,7 @@ static vt_kind conv_kind(const builder *b, const vt_node *node)
     const vt_geometry *g = &node->g;
     const uint32_t c_in = b->graph->nodes[node->in].shape.c;
 
-    if (g->groups == c_in && node->shape.c == c_in && g->groups > 1)
+    if (g->groups == c_in && node->shape.c == c_in)
         return VT_KIND_DEPTHWISE;
     if (g->groups > 1)
         return VT_KIND_GROUPED;
@@ -64,6 +67,24 @@ static vt_kind conv_kind(const builder *b, const vt_node *node)
     if (g->kh == 1 && g->kw == 1 && !g->top && !g->left && !g->bottom && !g->right)
         return VT_KIND_POINTWISE;
     return VT_KIND_DENSE;
+}
+
+static vt_kind kind_of(const builder *b, const vt_node *node)
+{
+    switch (node->op) {
+    case VT_OP_CONV:
+        return conv_kind(b, node);
+    case VT_OP_FC:
+        return VT_KIND_FC;
+    case VT_OP_MAX_POOL:
+        return VT_KIND_MAX_POOL;
+    case VT_OP_RESIZE:
+        return VT_KIND_RESIZE;
+    case VT_OP_ROWS:
+        return VT_KIND_ROWS;
+    default:
+        return node->act == VT_ACT_SIGMOID ? VT_KIND_SIGMOID : VT_KIND_ELTWISE;
+    }
 }
 
 /* The chip is kept as padded planes if nothing but one ordinary convolution reads it. */
@@ -119,11 +140,11 @@ static int shape_layer(const builder *b, const vt_node *node, vt_layer *layer)
     const vt_map *out = &b->plan->maps[layer->out];
     const vt_geometry *g = &layer->g;
 
-    layer->g = node->op == VT_OP_CONV ? node->g : unit;
+    layer->g = node->op == VT_OP_CONV || node->op == VT_OP_MAX_POOL || node->op == VT_OP_RESIZE ? node->g : unit;
     layer->act = node->act;
     layer->lo = node->lo;
     layer->hi = node->hi;
-    layer->kind = node->op == VT_OP_CONV ? conv_kind(b, node) : node->op == VT_OP_FC ? VT_KIND_FC : VT_KIND_ELTWISE;
+    layer->kind = kind_of(b, node);
     layer->k = (size_t)in->c * g->kh * g->kw;
     layer->macs = (uint64_t)layer->k / g->groups * out->c * out->h * out->w;
     if (layer->kind == VT_KIND_POINTWISE && in->h * in->w == 1)
@@ -133,7 +154,7 @@ static int shape_layer(const builder *b, const vt_node *node, vt_layer *layer)
         layer->k = (size_t)in->h * in->w * in->cp;
         layer->macs = (uint64_t)in->c * in->h * in->w * out->c;
     }
-    if (layer->kind == VT_KIND_ELTWISE)
+    if (layer->kind >= VT_KIND_ELTWISE)
         layer->macs = 0;
     if (layer->kind == VT_KIND_DEPTHWISE) {
         const bool special = g->kh == 3 && g->kw == 3 && g->dy == 1 && g->dx == 1 && g->sx <= 2 && g->left <= 1;
@@ -154,6 +175,14 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
         return plan->kernels.names[2 * VT_NR_COUNT + (layer->depthwise == plan->kernels.dw3x3 ? 0 : 1)];
     case VT_KIND_ELTWISE:
         return plan->kernels.names[2 * VT_NR_COUNT + 2];
+    case VT_KIND_RESIZE:
+        return plan->kernels.names[2 * VT_NR_COUNT + 2];
+    case VT_KIND_MAX_POOL:
+        return plan->kernels.names[2 * VT_NR_COUNT + 3];
+    case VT_KIND_SIGMOID:
+        return plan->kernels.names[2 * VT_NR_COUNT + 4];
+    case VT_KIND_ROWS:
+        return layer->act == VT_ACT_SIGMOID ? plan->kernels.names[2 * VT_NR_COUNT + 4] : "copy";
     case VT_KIND_GROUPED:
         return "plain C";
     default:
@@ -164,8 +193,8 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
 static void describe(const vt_plan *plan, vt_layer *layer)
 {
     static const char *const kinds[] = {"planar conv", "pointwise", "fully connected", "conv",
-                                        "depthwise",   "grouped conv", "elementwise"};
-    static const char *const acts[] = {"", " +prelu", " +clip"};
+                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "sigmoid"};
+    static const char *const acts[] = {"", " +prelu", " +clip", " +sigmoid"};
     const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
 
     snprintf(layer->text, sizeof layer->text,
@@ -222,11 +251,14 @@ static bool batched(const vt_plan *plan, const vt_layer *layer)
 }
 
 /* The last layers that see a face as one pixel, and how many faces they take at a time. */
-static void find_tail(vt_plan *plan)
+static void find_tail(vt_plan *plan, bool network)
 {
     size_t bytes = 0;
 
     plan->tail = plan->n_layers;
+    plan->batch = 1;
+    if (network)
+        return;
     while (plan->tail > 0 && batched(plan, &plan->layers[plan->tail - 1])) {
         const vt_layer *layer = &plan->layers[--plan->tail];
 
@@ -259,10 +291,10 @@ static int pack_all(const builder *b)
 static int build(builder *b)
 {
     vt_plan *plan = b->plan;
-    const vt_shape out = b->graph->nodes[b->graph->output].shape;
+    const vt_shape out = b->graph->nodes[b->graph->outputs[0].node].shape;
     int status = VULTUS_OK;
 
-    if (out.h != 1 || out.w != 1)
+    if (!b->graph->network && (out.h != 1 || out.w != 1 || out.rows))
         return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED, "the output is a map of %u x %u x %u, not a vector", out.c, out.h,
                        out.w);
     mark_reached(b);
@@ -274,11 +306,17 @@ static int build(builder *b)
             status = add_layer(b, i);
     if (status)
         return status;
-    plan->output = b->map[b->graph->output];
-    if (plan->n_layers == 0 || plan->output == VT_NO_MAP)
-        return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED, "the output is the input, flattened or as it is");
+    for (plan->n_outputs = 0; plan->n_outputs < b->graph->n_outputs; plan->n_outputs++) {
+        const int map = b->map[b->graph->outputs[plan->n_outputs].node];
+
+        if (plan->n_layers == 0 || map == VT_NO_MAP || map == 0)
+            return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED, "an output is the input, or a flattened map");
+        plan->outputs[plan->n_outputs] = map;
+        read_map(b, map, plan->n_layers); /* kept to the end, whole */
+    }
+    plan->output = plan->outputs[0];
     choose_strides(plan);
-    find_tail(plan);
+    find_tail(plan, b->graph->network);
     status = vt_plan_bands(plan, b->error);
     return status ? status : pack_all(b);
 }

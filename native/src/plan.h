@@ -27,6 +27,7 @@ typedef struct vt_map {
     int last_reader;    /* layer */
     int readers;
     bool tight;         /* ld = cp, because a fully connected layer reads the whole map as one row */
+    bool flat, compact; /* a vector; rows: cp = ld = c, whatever c is */
 } vt_map;
 
 typedef enum vt_kind {
@@ -37,6 +38,10 @@ typedef enum vt_kind {
     VT_KIND_DEPTHWISE,
     VT_KIND_GROUPED,   /* any other number of groups, in plain C */
     VT_KIND_ELTWISE,   /* scale, shift, addition, activation */
+    VT_KIND_MAX_POOL,
+    VT_KIND_RESIZE,    /* nearest, with addition and activation */
+    VT_KIND_ROWS,      /* pixels without what pads them; with or without a sigmoid */
+    VT_KIND_SIGMOID,
 } vt_kind;
 
 typedef struct vt_layer {
@@ -73,7 +78,9 @@ typedef struct vt_plan {
     vt_group *groups;      /* of the layers before the tail */
     int n_groups;
     uint32_t batch;        /* faces that go through the tail together, at most */
-    int output;            /* map */
+    int outputs[VT_MAX_OUTPUTS]; /* maps */
+    int n_outputs;
+    int output;            /* the first */
     bool planar_input;     /* map 0 is padded planes instead of pixels */
     uint32_t pad_top, pad_left, padded_h, padded_w; /* of planar input */
     double in_scale[3], in_shift[3];

@@ -221,6 +221,65 @@ static void run_eltwise(const step *s, size_t row)
                              row_of(s, s->layer->out, row), out->ld, &e);
 }
 
+static void run_max_pool(const step *s, size_t row)
+{
+    const vt_layer *l = s->layer;
+    const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
+    vt_dw_row r = {.w_in = in->w, .ld_in = in->ld, .out = row_of(s, l->out, row), .w_out = out->w, .ldo = out->ld,
+                   .cp = out->cp, .kh = l->g.kh, .kw = l->g.kw, .stride = l->g.sx, .dilation = 1, .left = l->g.left};
+
+    for (size_t ky = 0; ky < l->g.kh; ky++) {
+        const size_t padded = row * l->g.sy + ky, y = padded < l->g.top ? 0 : padded - l->g.top;
+
+        r.rows[ky] = row_of(s, l->in, y < in->h ? y : in->h - 1);
+    }
+    s->plan->kernels.max_pool(&r);
+}
+
+/* The n-th of the pixels that come from one is written for all of them in one call. */
+static void run_resize(const step *s, size_t row)
+{
+    const vt_layer *l = s->layer;
+    const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
+    const vt_epilogue e = epilogue_of(s, row);
+    const float *from = row_of(s, l->in, row / l->g.sy);
+    float *to = row_of(s, l->out, row);
+
+    for (size_t n = 0; n < l->g.sx; n++) {
+        vt_epilogue part = e;
+
+        part.residual = e.residual ? e.residual + n * e.ldr : NULL;
+        part.ldr = e.ldr * l->g.sx;
+        s->plan->kernels.eltwise(in->w, out->cp, from, in->ld, NULL, to + n * out->ld, out->ld * l->g.sx, &part);
+    }
+}
+
+/* The whole map at once: the rows that it is cut into are not its own. */
+static void run_to_rows(const step *s)
+{
+    const vt_layer *l = s->layer;
+    const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
+    const float *from = row_of(s, l->in, 0);
+    float *const start = row_of(s, l->out, 0), *to = start;
+
+    for (size_t pixels = (size_t)in->h * in->w; pixels; pixels--, from += in->ld)
+        for (size_t c = 0; c < in->c; c++)
+            *to++ = from[c];
+    if (l->act == VT_ACT_SIGMOID)
+        s->plan->kernels.sigmoid((size_t)out->w * out->c, start, start);
+}
+
+/* Padding channels become 0.5, which nobody reads but with a weight of 0. */
+static void run_sigmoid(const step *s, size_t row)
+{
+    const vt_map *in = &s->plan->maps[s->layer->in], *out = &s->plan->maps[s->layer->out];
+    const float *from = row_of(s, s->layer->in, row);
+    float *to = row_of(s, s->layer->out, row);
+
+    for (size_t x = 0; x < out->w; x++)
+        s->plan->kernels.sigmoid(out->cp, from + x * in->ld, to + x * out->ld);
+}
+
 /* Layers of 1x1 maps: the faces of a batch are the pixels. Slots from s->slot on. */
 static void run_faces(const step *s, size_t faces)
 {
@@ -261,6 +320,18 @@ static void run_rows(const step *s, size_t row, size_t end)
             break;
         case VT_KIND_GROUPED:
             run_grouped(s, row);
+            break;
+        case VT_KIND_MAX_POOL:
+            run_max_pool(s, row);
+            break;
+        case VT_KIND_RESIZE:
+            run_resize(s, row);
+            break;
+        case VT_KIND_ROWS:
+            run_to_rows(s);
+            break;
+        case VT_KIND_SIGMOID:
+            run_sigmoid(s, row);
             break;
         default:
             run_eltwise(s, row);
@@ -320,4 +391,38 @@ void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, 
     }
     for (; s.slot < count; s.slot++)
         store(plan, row_of(&s, plan->output, 0), faces, first + s.slot);
+}
+
+/* A map as planes, rows and vectors as they are. */
+static void store_output(const step *s, int map, float *to)
+{
+    const vt_map *m = &s->plan->maps[map];
+
+    if (m->compact) {
+        memcpy(to, row_of(s, map, 0), (size_t)m->w * m->c * sizeof *to);
+        return;
+    }
+    for (size_t c = 0; c < m->c; c++)
+        for (size_t y = 0; y < m->h; y++) {
+            const float *from = row_of(s, map, y) + c;
+
+            for (size_t x = 0; x < m->w; x++)
+                *to++ = from[x * m->ld];
+        }
+}
+
+void vt_run_network(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces,
+                    float *const *outputs, size_t index)
+{
+    step s = {plan, NULL, context->arena, zeros, 0};
+
+    vt_fill_input(plan, row_of(&s, 0, 0), faces, index);
+    for (int i = 0; i < plan->n_groups; i++)
+        run_group(&s, context, &plan->groups[i]);
+    for (int i = 0; i < plan->n_outputs; i++) {
+        const vt_map *m = &plan->maps[plan->outputs[i]];
+
+        if (outputs[i])
+            store_output(&s, plan->outputs[i], outputs[i] + index * m->c * m->h * m->w);
+    }
 }

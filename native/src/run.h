@@ -26,6 +26,11 @@ void vt_context_free(vt_context *context);
 void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces, size_t first,
             size_t count);
 
+/* Image `index` of faces->planes or pixels, by a plan of one image at a time. outputs[i]: numbers of every image for the
+ * plan's i-th output, or NULL where it is not wanted. */
+void vt_run_network(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces,
+                    float *const *outputs, size_t index);
+
 /* The chip of one face into map 0 (input.c). */
 void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face);
 

@@ -1,6 +1,7 @@
 /* vultus.h - the whole public interface of the vultus engine.
  *
- * The engine runs one face embedding network: chips of faces in, vectors out. It reads EFM3 files and ONNX graphs,
+ * An engine runs a face embedding network: chips of faces in, vectors out. A network (vultus_network) is any other of
+ * ours, such as a detector: pictures of any size in, several arrays out. The library reads EFM3 files and ONNX graphs,
  * needs nothing but libc, libm and pthreads, and does not use the environment, the locale or global state.
  *
  *     vultus_engine *engine;
@@ -135,6 +136,71 @@ VULTUS_API void vultus_get_info(const vultus_engine *engine, vultus_info *info);
 /* A line about layer i, for people: what it computes, its sizes and its kernel. Owned by the engine. NULL if there is
  * no such layer. Thread-safe. */
 VULTUS_API const char *vultus_layer(const vultus_engine *engine, size_t i);
+
+/* How many input sizes a network is ready for at a time; the one not used for longest makes room. */
+#define VULTUS_NETWORK_SIZES 4
+
+typedef struct vultus_network vultus_network; /* opaque */
+
+typedef struct vultus_network_info {
+    uint32_t height;       /* of the input, pixels; 0 if the file leaves it open */
+    uint32_t width;        /* likewise, together with height */
+    uint32_t outputs;      /* valid indices of vultus_network_output() are below this */
+    uint32_t threads;      /* what 0 became */
+    uint32_t isa;          /* what VULTUS_ISA_AUTO became */
+    uint32_t bgr;          /* as in vultus_info, like mean and std */
+    uint32_t sizes;        /* that are planned now, at most VULTUS_NETWORK_SIZES */
+    uint32_t reserved_word;
+    uint64_t file_bytes;   /* kept to plan other sizes */
+    uint64_t weight_bytes; /* packed weights of all sizes that are planned now */
+    uint64_t thread_bytes; /* working memory of each thread: that of the largest size so far */
+    double mean[3];
+    double std[3];
+    uint8_t reserved[64];
+} vultus_network_info;
+
+/* One image's value of an output; of n images they follow one another. */
+typedef struct vultus_output {
+    const char *name; /* UTF-8 as far as the file's is; owned by the network */
+    uint32_t rank;
+    uint32_t dims[4]; /* rank of them: channels, height, width of a map; rows, columns; or the length of a vector */
+} vultus_output;
+
+/* Opens an ONNX graph with one input n x 3 x height x width, whose height and width are both given or both open, and any
+ * outputs. It is planned once: at its own size, or at 320 x 320. Otherwise like vultus_open(). */
+VULTUS_API int vultus_network_open(vultus_network **network, const char *path, const vultus_options *options,
+                                   vultus_error *error);
+
+/* The same for a model that is in memory; data is copied. */
+VULTUS_API int vultus_network_open_memory(vultus_network **network, const void *data, size_t size,
+                                          const vultus_options *options, vultus_error *error);
+
+/* Like vultus_close(). */
+VULTUS_API void vultus_network_close(vultus_network **network);
+
+/* Name and shape of output i for images of the size, which is planned if it is not. Thread-safe. */
+VULTUS_API int vultus_network_output(vultus_network *network, uint32_t height, uint32_t width, uint32_t i,
+                                     vultus_output *output, vultus_error *error);
+
+/* Computes the outputs of n images of one size. Thread-safe; an image is computed by one thread, together they are on at
+ * most `threads` processors. Blocks until done. The first call for a size plans it (a few milliseconds, memory for its
+ * weights and, if it is the largest so far, for every thread's work); while it is planned nothing is allocated. When all
+ * planned sizes are in use by other calls, a call for another size waits for one of them.
+ * x: n x 3 x height x width floats, as for vultus_embed().
+ * outputs: info.outputs pointers, each to n times the numbers of that output, or NULL for one that is not wanted. */
+VULTUS_API int vultus_network_run(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
+                                  float *const *outputs, vultus_error *error);
+
+/* The same from pixels: n x height x width x 3 bytes, blue, green, red, as for vultus_embed_chips(). */
+VULTUS_API int vultus_network_run_pixels(vultus_network *network, const uint8_t *pixels, size_t n, uint32_t height,
+                                         uint32_t width, float *const *outputs, vultus_error *error);
+
+/* The text of vultus_layer() for a size, cut to size - 1 bytes; empty if there is no layer i. Thread-safe. */
+VULTUS_API int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t width, size_t i, char *text,
+                                    size_t size, vultus_error *error);
+
+/* Fills *info. Cannot fail; thread-safe. */
+VULTUS_API void vultus_network_get_info(vultus_network *network, vultus_network_info *info);
 
 /* What processor and operating system offer (VULTUS_CPU_ bits). Thread-safe. */
 VULTUS_API uint32_t vultus_cpu_features(void);

@@ -63,6 +63,13 @@ typedef struct vt_dw_row {
 
 typedef void vt_dw_fn(const vt_dw_row *row);
 
+/* Maxima instead of sums: of kh rows and kw columns, dilation 1; w and e are not read. A row outside the map is given as
+ * one inside the window, which the maximum does not notice. */
+typedef void vt_pool_fn(const vt_dw_row *row);
+
+/* out[i] = 1 / (1 + exp(-x[i])) for i < n, to 2e-7; out may be x. Neither needs an alignment. */
+typedef void vt_sigmoid_fn(size_t n, const float *x, float *out);
+
 /* out = act(x * scale + shift + residual) for n pixels; scale and e->bias (the shift) are [cp], scale may be NULL. */
 typedef void vt_eltwise_fn(size_t n, size_t cp, const float *x, size_t ldx, const float *scale, float *out, size_t ldo,
                            const vt_epilogue *e);
@@ -79,7 +86,9 @@ typedef struct vt_kernels {
     vt_dw_fn *dw3x3;   /* kh = kw = 3, dilation 1, stride 1 or 2, left 0 or 1 */
     vt_dw_fn *dwkxk;   /* any */
     vt_eltwise_fn *eltwise;
-    const char *names[2 * VT_NR_COUNT + 3]; /* in the order of the members */
+    vt_pool_fn *max_pool;
+    vt_sigmoid_fn *sigmoid;
+    const char *names[2 * VT_NR_COUNT + 5]; /* in the order of the members */
 } vt_kernels;
 
 /* Fills the table for an instruction set that is built and runs here: plain C first, then raised. */
@@ -91,6 +100,8 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_DW3X3(symbol, isa, mr, nr) vt_dw_fn symbol;
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) vt_dw_fn symbol;
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
+#define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) vt_pool_fn symbol;
+#define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_sigmoid_fn symbol;
 #include "kernels.inc"
 
 #endif
