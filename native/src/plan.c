@@ -230,13 +230,13 @@ static int add_layer(builder *b, int i)
 
 /* Pixels an odd number of cache lines apart: else the pixels of a map with 128, 256, ... channels all compete for the
  * same few sets of the first-level cache. */
-static void choose_strides(vt_plan *plan)
+static void choose_strides(vt_plan *plan, bool network)
 {
     for (int i = 0; i < plan->n_maps; i++) {
         vt_map *map = &plan->maps[i];
 
         map->ld = map->cp;
-        if (!map->tight && map->h * map->w > 1 && map->ld % 32 == 0)
+        if (!map->tight && map->h * map->w > 1 && map->ld % (network ? 128 : 32) == 0)
             map->ld += 16;
     }
 }
@@ -315,7 +315,7 @@ static int build(builder *b)
         read_map(b, map, plan->n_layers); /* kept to the end, whole */
     }
     plan->output = plan->outputs[0];
-    choose_strides(plan);
+    choose_strides(plan, b->graph->network);
     find_tail(plan, b->graph->network);
     status = vt_plan_bands(plan, b->error);
     return status ? status : pack_all(b);

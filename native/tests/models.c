@@ -251,7 +251,10 @@ static void put_value_info(bytes *graph, uint32_t field, const char *name, const
     for (size_t i = 0; i < rank; i++) {
         bytes dim = {0};
 
-        put_int(&dim, 1, dims[i]);
+        if (dims[i])
+            put_int(&dim, 1, dims[i]);
+        else
+            put_text(&dim, 2, "any");
         put_message(&shape, 1, &dim);
     }
     put_int(&of, 1, 1);
@@ -271,15 +274,14 @@ static void put_metadata(bytes *model, const char *key, const char *value)
     put_message(model, 14, &entry);
 }
 
-static void put_reshape_target(bytes *graph, const char *name)
+static void put_reshape_target(bytes *graph, const char *name, const int64_t *target, size_t rank)
 {
-    const int64_t target[2] = {-1, 6};
     bytes t = {0}, value = attribute("value"), n = node("Constant", name);
 
-    put_int(&t, 1, 2);
+    put_int(&t, 1, rank);
     put_int(&t, 2, 7);
-    put_int(&t, 7, (uint64_t)target[0]);
-    put_int(&t, 7, (uint64_t)target[1]);
+    for (size_t i = 0; i < rank; i++)
+        put_int(&t, 7, (uint64_t)target[i]);
     put_message(&value, 5, &t);
     put_message(&n, 5, &value);
     put_message(graph, 1, &n);
@@ -328,7 +330,7 @@ bytes write_onnx(void)
     put_batch_norm(&g, "bnf", "fc", 6);
     put_constant(&g, "wm", (const uint32_t[]){6, 6}, 2, -1, 1);
     put_node(&g, "MatMul", "mm", "bnf", "wm", NULL);
-    put_reshape_target(&g, "target");
+    put_reshape_target(&g, "target", (const int64_t[]){-1, 6}, 2);
     put_node(&g, "Reshape", "out", "mm", "target", NULL);
     put_value_info(&g, 12, "out", (const uint32_t[]){1, 6}, 2);
 
@@ -339,5 +341,81 @@ bytes write_onnx(void)
     put_metadata(&model, "vultus.mean", "127.5, 127.5 ,127.5");
     put_metadata(&model, "vultus.std", "128");
     put_metadata(&model, "vultus.colour", "bgr");
+    return model;
+}
+
+/* Twice as large. */
+static void put_resize(bytes *graph, const char *output, const char *input)
+{
+    bytes t = {0}, scales = {0};
+    bytes n = node("Resize", output), mode = attribute("coordinate_transformation_mode"), nearest = attribute("nearest_mode");
+
+    put_int(&t, 1, 4);
+    put_int(&t, 2, 1);
+    put_text(&t, 8, "scales");
+    for (int i = 0; i < 4; i++)
+        put_float(&scales, i < 2 ? 1 : 2);
+    put_field(&t, 9, scales.data, scales.size);
+    bytes_free(&scales);
+    put_message(graph, 5, &t);
+    put_inputs(&n, input, "", "scales");
+    put_text(&mode, 4, "asymmetric");
+    put_message(&n, 5, &mode);
+    put_text(&nearest, 4, "floor");
+    put_message(&n, 5, &nearest);
+    put_message(graph, 1, &n);
+}
+
+static void put_rows(bytes *graph, const char *output, const char *input, const char *target)
+{
+    char name[40];
+    bytes n;
+
+    snprintf(name, sizeof name, "%s_transposed", output);
+    n = node("Transpose", name);
+    put_inputs(&n, input, NULL, NULL);
+    put_ints(&n, "perm", 4, (const uint64_t[]){0, 2, 3, 1});
+    put_message(graph, 1, &n);
+    put_node(graph, "Reshape", output, name, target, NULL);
+}
+
+bytes write_detector(void)
+{
+    bytes g = {0}, model = {0}, opset = {0}, pool = node("MaxPool", "pooled");
+
+    put_value_info(&g, 11, "input", (const uint32_t[]){1, 3, 0, 0}, 4);
+    put_constant(&g, "w1", (const uint32_t[]){10, 3, 3, 3}, 4, -0.2f, 0.2f);
+    put_conv(&g, "conv1", "input", "w1", NULL, 2, 1, 1);
+    put_node(&g, "Relu", "act1", "conv1", NULL, NULL);
+    put_constant(&g, "w2", (const uint32_t[]){10, 1, 3, 3}, 4, -1, 1);
+    put_conv(&g, "conv2", "act1", "w2", NULL, 1, 1, 10);
+    put_inputs(&pool, "conv2", NULL, NULL);
+    put_ints(&pool, "kernel_shape", 2, (const uint64_t[]){2, 2});
+    put_ints(&pool, "strides", 2, (const uint64_t[]){2, 2});
+    put_message(&g, 1, &pool);
+    put_constant(&g, "w3", (const uint32_t[]){10, 10, 1, 1}, 4, -0.5f, 0.5f);
+    put_conv(&g, "conv3", "pooled", "w3", NULL, 1, 0, 1);
+    put_resize(&g, "large", "conv3");
+    put_node(&g, "Add", "sum", "conv1", "large", NULL);
+    put_constant(&g, "w4", (const uint32_t[]){1, 10, 1, 1}, 4, -0.5f, 0.5f);
+    put_conv(&g, "conv4", "sum", "w4", NULL, 1, 0, 1);
+    put_reshape_target(&g, "by1", (const int64_t[]){0, -1, 1}, 3);
+    put_rows(&g, "rows1", "conv4", "by1");
+    put_node(&g, "Sigmoid", "score", "rows1", NULL, NULL);
+    put_constant(&g, "w5", (const uint32_t[]){6, 10, 3, 3}, 4, -0.5f, 0.5f);
+    put_conv(&g, "conv5", "pooled", "w5", NULL, 1, 1, 1);
+    put_reshape_target(&g, "by3", (const int64_t[]){1, -1, 3}, 3);
+    put_rows(&g, "box", "conv5", "by3");
+    put_node(&g, "Sigmoid", "map", "conv3", NULL, NULL);
+    put_value_info(&g, 12, "score", (const uint32_t[]){1, 0, 1}, 3);
+    put_value_info(&g, 12, "box", (const uint32_t[]){1, 0, 3}, 3);
+    put_value_info(&g, 12, "map", (const uint32_t[]){1, 10, 0, 0}, 4);
+
+    put_int(&model, 1, 8);
+    put_int(&opset, 2, 17);
+    put_message(&model, 8, &opset);
+    put_message(&model, 7, &g);
+    put_metadata(&model, "vultus.mean", "127.5");
+    put_metadata(&model, "vultus.std", "128");
     return model;
 }

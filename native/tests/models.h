@@ -18,4 +18,7 @@ bytes write_efm3(void);
 /* An embedder of 3 x 12 x 12 to 6 numbers that has every operator that the engine knows. */
 bytes write_onnx(void);
 
+/* A detector of any input size, whose sides are multiples of 4: pooling, resizing; a map and rows as outputs. */
+bytes write_detector(void);
+
 #endif

@@ -20,9 +20,11 @@ typedef union kernel_fn {
     vt_planar_fn *planar;
     vt_dw_fn *dw;
     vt_eltwise_fn *eltwise;
+    vt_pool_fn *max_pool;
+    vt_sigmoid_fn *sigmoid;
 } kernel_fn;
 
-typedef enum family { GEMM, PLANAR, DW3X3, DWKXK, ELTWISE } family;
+typedef enum family { GEMM, PLANAR, DW3X3, DWKXK, ELTWISE, MAX_POOL, SIGMOID } family;
 
 typedef struct kernel {
     const char *name;
@@ -37,6 +39,8 @@ typedef struct kernel {
 #define VT_KERNEL_DW3X3(symbol, isa, mr, nr) {#symbol, DW3X3, isa, mr, nr, {.dw = symbol}},
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) {#symbol, DWKXK, isa, mr, nr, {.dw = symbol}},
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) {#symbol, ELTWISE, isa, mr, nr, {.eltwise = symbol}},
+#define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) {#symbol, MAX_POOL, isa, mr, nr, {.max_pool = symbol}},
+#define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) {#symbol, SIGMOID, isa, mr, nr, {.sigmoid = symbol}},
 static const kernel kernels[] = {
 #include "kernels/kernels.inc"
 };
@@ -285,6 +289,81 @@ static void check_eltwise(const kernel *k)
     free(want);
 }
 
+static void check_max_pool(const kernel *k)
+{
+    vt_dw_row r = {.cp = 8 * between(1, 6), .kh = between(1, 5), .kw = between(1, 5), .stride = between(1, 4), .dilation = 1};
+    array rows[VT_DW_MAX_ROWS], out;
+    size_t right;
+    double *want;
+
+    r.left = below((uint32_t)r.kw);
+    right = below((uint32_t)r.kw);
+    r.w_in = between(r.kw, 40);
+    r.w_out = (r.w_in + r.left + right - r.kw) / r.stride + 1;
+    r.ld_in = r.cp + 8 * below(3);
+    r.ldo = r.cp + 8 * below(3);
+    for (size_t i = 0; i < r.kh; i++) {
+        rows[i] = input((r.w_in - 1) * r.ld_in + r.cp);
+        r.rows[i] = rows[i].data;
+    }
+    out = output(r.w_out * r.ldo, false);
+    r.out = out.data;
+    want = doubles(r.w_out * r.cp);
+    for (size_t x = 0; x < r.w_out; x++)
+        for (size_t c = 0; c < r.cp; c++) {
+            double most = -1e9;
+
+            for (size_t ky = 0; ky < r.kh; ky++)
+                for (size_t kx = 0; kx < r.kw; kx++) {
+                    const long column = (long)(x * r.stride + kx) - (long)r.left;
+
+                    if (column >= 0 && column < (long)r.w_in)
+                        most = fmax(most, (double)r.rows[ky][(size_t)column * r.ld_in + c]);
+                }
+            want[x * r.cp + c] = most;
+        }
+    k->fn.max_pool(&r);
+    compare(k, &out, want, r.w_out, r.cp, r.ldo);
+    for (size_t i = 0; i < r.kh; i++)
+        drop(rows[i]);
+    drop(out);
+    free(want);
+}
+
+/* Also far from zero, in place, and of no number. */
+static void check_sigmoid(const kernel *k)
+{
+    const size_t n = between(1, 50), shift = below(8);
+    const float range = below(2) ? 5 : 200;
+    array x = input(n + shift), out = output(n + shift, false);
+    double *want = doubles(n);
+
+    for (size_t i = 0; i < n; i++) {
+        x.data[shift + i] *= range;
+        want[i] = 1 / (1 + exp(-(double)x.data[shift + i]));
+    }
+    if (below(2))
+        memcpy(out.data + shift, x.data + shift, n * sizeof(float));
+    k->fn.sigmoid(n, is_canary(out.data + shift) ? x.data + shift : out.data + shift, out.data + shift);
+    for (size_t i = 0; i < shift; i++)
+        if (!is_canary(out.data + i))
+            fail(k, "wrote before its output", i);
+    memmove(out.data, out.data + shift, n * sizeof(float));
+    for (size_t i = 0; i < n; i++)
+        if (!(fabs((double)out.data[i] - want[i]) <= 2e-7))
+            fail(k, "differs from the reference", i);
+    for (size_t i = 0; i < CANARY; i++)
+        if (!is_canary(out.data + out.n + i))
+            fail(k, "wrote after its output", i);
+    x.data[0] = NAN;
+    k->fn.sigmoid(1, x.data, x.data);
+    if (!isnan(x.data[0]))
+        fail(k, "hides a NaN", 0);
+    drop(x);
+    drop(out);
+    free(want);
+}
+
 static void check(const kernel *k)
 {
     for (int i = 0; i < ROUNDS; i++) {
@@ -292,6 +371,10 @@ static void check(const kernel *k)
             check_matrix(k);
         else if (k->family == ELTWISE)
             check_eltwise(k);
+        else if (k->family == MAX_POOL)
+            check_max_pool(k);
+        else if (k->family == SIGMOID)
+            check_sigmoid(k);
         else
             check_depthwise(k);
     }
@@ -322,6 +405,10 @@ static void run_once(const kernel *k, size_t m, size_t depth, size_t cp, const a
         k->fn.planar(m, depth, a->data, 2, offsets, w->data, out->data, k->nr, e);
     else if (k->family == ELTWISE)
         k->fn.eltwise(m, cp, a->data, cp, NULL, out->data, cp, e);
+    else if (k->family == MAX_POOL)
+        k->fn.max_pool(&r);
+    else if (k->family == SIGMOID)
+        k->fn.sigmoid(m * cp, a->data, out->data);
     else
         k->fn.dw(&r);
 }
@@ -334,7 +421,7 @@ static void bench(const kernel *k)
     array a = input(3 * m * cp), w = input(depth * 24 + 9 * cp), out = output(m * cp, false);
     finish f = random_finish(m, cp);
     size_t offsets[27];
-    const double macs = matrix ? (double)(m * depth * k->nr) : k->family == ELTWISE ? (double)(m * cp) : (double)(9 * m * cp);
+    const double macs = matrix ? (double)(m * depth * k->nr) : k->family == ELTWISE || k->family == SIGMOID ? (double)(m * cp) : (double)(9 * m * cp);
     double best = 1e9;
 
     for (size_t i = 0; i < 27; i++)

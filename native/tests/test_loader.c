@@ -38,11 +38,49 @@ static void use(vultus_engine *engine)
     free(vector);
 }
 
+/* Computes the outputs of an image if that is a matter of milliseconds. */
+static void use_network(vultus_network *network)
+{
+    float *outputs[64] = {NULL};
+    vultus_error error = {0};
+    vultus_network_info info;
+    uint32_t side = 8;
+    uint8_t *pixels;
+    int status = VULTUS_OK;
+
+    vultus_network_get_info(network, &info);
+    if (info.height)
+        return;
+    pixels = calloc((size_t)side * side, 3);
+    for (uint32_t i = 0; i < info.outputs && pixels && !status; i++) {
+        vultus_output output = {.rank = 0};
+        size_t numbers = 1;
+
+        status = vultus_network_output(network, side, side, i, &output, &error);
+        for (uint32_t j = 0; j < output.rank; j++)
+            numbers *= output.dims[j];
+        outputs[i] = malloc(numbers * sizeof(float));
+        if (!outputs[i])
+            exit(2);
+    }
+    vultus_network_get_info(network, &info);
+    if (!status && info.thread_bytes < (8 << 20))
+        status = vultus_network_run_pixels(network, pixels, 1, side, side, outputs, &error);
+    if (status && !error.text[0])
+        fail("a size that cannot be is refused in words", side, &error);
+    for (uint32_t i = 0; i < info.outputs; i++)
+        free(outputs[i]);
+    free(pixels);
+}
+
+static bool as_network; /* attempt() opens networks, not engines */
+
 /* The bytes go into a block of exactly their size, so that one read too many is seen. */
 static int attempt(const uint8_t *data, size_t size, vultus_error *error)
 {
     const vultus_options options = {.threads = 1};
     uint8_t *copy = malloc(size ? size : 1);
+    vultus_network *network = NULL;
     vultus_engine *engine = NULL;
     int status;
 
@@ -50,16 +88,21 @@ static int attempt(const uint8_t *data, size_t size, vultus_error *error)
         exit(2);
     memcpy(copy, data, size);
     memset(error, 0, sizeof *error);
-    status = vultus_open_memory(&engine, copy, size, &options, error);
+    status = as_network ? vultus_network_open_memory(&network, copy, size, &options, error)
+                        : vultus_open_memory(&engine, copy, size, &options, error);
     free(copy);
     if (status == VULTUS_OK) {
         opened++;
-        use(engine);
+        if (as_network)
+            use_network(network);
+        else
+            use(engine);
+        vultus_network_close(&network);
         vultus_close(&engine);
         return status;
     }
     refused++;
-    if (engine || error->status != status || !error->text[0])
+    if (engine || network || error->status != status || !error->text[0])
         fail("a refusal says why", size, error);
     if (status != VULTUS_ERROR_FORMAT && status != VULTUS_ERROR_UNSUPPORTED)
         fail("a bad file is a format error", size, error);
@@ -166,11 +209,12 @@ static void text_of_errors(const bytes *efm3)
 
 int main(int argc, char **argv)
 {
-    bytes efm3, onnx;
+    bytes efm3, onnx, detector;
 
     seed_from(argc, argv);
     efm3 = write_efm3();
     onnx = write_onnx();
+    detector = write_detector();
     expect_valid("EFM3", &efm3);
     expect_valid("ONNX", &onnx);
     text_of_errors(&efm3);
@@ -182,8 +226,14 @@ int main(int argc, char **argv)
     noise("EFM3\3\0\0\0\1", 9, 2000);
     noise("\x08\x08\x3a\x7f", 4, 2000);
     noise("", 0, 500);
+    as_network = true;
+    expect_valid("detector", &detector);
+    truncations(&detector, false);
+    mutations(&detector, detector.size, 3000);
+    noise("\x08\x08\x3a\x7f", 4, 500);
     printf("%u files opened, %u refused\n", opened, refused);
     bytes_free(&efm3);
     bytes_free(&onnx);
+    bytes_free(&detector);
     return 0;
 }
