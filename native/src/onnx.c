@@ -326,12 +326,12 @@ static int read_outputs(model *m)
             return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset, "a second output, '%.*s'; an embedder has one",
                               VT_TEXT_ARGS(name));
         value = vt_values_find(&m->values, name);
-        if (!value || value->node <= 0)
-            return vt_fail_at(m->error, VULTUS_ERROR_FORMAT, f.offset, "the output '%.*s' is not computed by the graph",
-                              VT_TEXT_ARGS(name));
-        if (value->transposed)
+        if (value && value->transposed)
             return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset,
                               "the output '%.*s' is a transposed map; the engine wants it reshaped to rows",
+                              VT_TEXT_ARGS(name));
+        if (!value || value->node <= 0)
+            return vt_fail_at(m->error, VULTUS_ERROR_FORMAT, f.offset, "the output '%.*s' is not computed by the graph",
                               VT_TEXT_ARGS(name));
         status = vt_graph_output(m->out, name.data, name.size, value->node, f.offset, m->error);
         if (status)

@@ -310,7 +310,7 @@ static int build(builder *b)
         const int map = b->map[b->graph->outputs[plan->n_outputs].node];
 
         if (plan->n_layers == 0 || map == VT_NO_MAP || map == 0)
-            return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED, "an output is the input, or a flattened map");
+            return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED, "the output is the input, flattened or as it is");
         plan->outputs[plan->n_outputs] = map;
         read_map(b, map, plan->n_layers); /* kept to the end, whole */
     }
