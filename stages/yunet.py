@@ -1,4 +1,4 @@
-"""The YuNet detector: network on ONNX Runtime, decoding of its heads, non-maximum suppression.
+"""The YuNet detector: network on the C engine, decoding of its heads, non-maximum suppression.
 
 W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 20 (2023). At each
 cell (column c, row r) of the strides s = 8, 16, 32 the network gives two scores, a box and five landmarks:
@@ -14,11 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
+from vultus.native import Network
 from vultus.pipeline.messages import Face
 
 _STRIDES = (8, 16, 32)
+_HEADS = ("cls", "obj", "bbox", "kps")
 _MOST = 5000
 """Candidates that go into non-maximum suppression at most; OpenCV's FaceDetectorYN has the same bound."""
 
@@ -26,26 +27,19 @@ Floats = npt.NDArray[np.float32]
 
 
 class YuNet:
-    """A loaded detector; `detect` may be called from one thread at a time."""
+    """A loaded detector; `detect` may be called from any number of threads."""
 
     def __init__(self, path: Path, *, threads: int, score: float, nms_iou: float) -> None:
-        """Load the model at `path` (`threads` 0: one for each processor).
+        """Load the model at `path`; calls of `detect` compute on at most `threads` processors (0: all), each on one.
 
-        Raises ValueError if the file is no YuNet.
+        Raises ValueError if the file is no YuNet, or is a graph that the engine does not compute.
         """
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Each picture size would leave a memory plan behind; and threads that spin take the cores of the other stages.
-        options.enable_mem_pattern = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._outputs = [f"{head}_{stride}" for stride in _STRIDES for head in ("cls", "obj", "bbox", "kps")]
-        missing = set(self._outputs) - {output.name for output in self._session.get_outputs()}
+        self._network = Network(path, threads=threads)
+        missing = {f"{head}_{stride}" for stride in _STRIDES for head in _HEADS} - set(
+            self._network.outputs(self._network.input_size or (32, 32))
+        )
         if missing:
             raise ValueError(f"{path}: not a YuNet detector, it has no output {min(missing)}")
-        self._input = self._session.get_inputs()[0].name
         self._score = score
         self._nms_iou = nms_iou
 
@@ -54,8 +48,7 @@ class YuNet:
         height, width = image.shape[:2]
         rows, columns = -(-height // 32) * 32, -(-width // 32) * 32
         padded = cv2.copyMakeBorder(image, 0, rows - height, 0, columns - width, cv2.BORDER_CONSTANT)
-        blob = cv2.dnn.blobFromImage(padded)
-        outputs = dict(zip(self._outputs, self._session.run(self._outputs, {self._input: blob}), strict=True))
+        outputs = self._network.run(np.asarray(padded, np.uint8)[None])
         found = [_decode(outputs, stride, columns // stride, self._score) for stride in _STRIDES]
         scores, boxes, points = (np.concatenate(part) for part in zip(*found, strict=True))
         keep = suppress(boxes, scores, self._nms_iou)
