@@ -10,7 +10,6 @@
 
 #include "plan.h"
 
-#define CACHE_BYTES ((uint64_t)288 << 10) /* what rings may take of a second-level cache of 512 KB or more */
 #define SMALL_BYTES ((uint64_t)64 << 10)  /* a map that stays in the cache whole */
 
 #define GROUP_MAX 16                      /* layers; bounds the time that is spent here */
@@ -126,12 +125,12 @@ static bool choose_band(vt_plan *plan, vt_group *group, uint32_t *done, uint32_t
     if (group->first == group->last)
         return true;
     group->band = 1;
-    if (simulate(plan, group, done, upto) > CACHE_BYTES)
+    if (simulate(plan, group, done, upto) > plan->ring_bytes)
         return false;
     /* 1, 2, 3, 4, 6, 8, 12, ... pieces; with as many as rows, the band is 1 and fits */
     for (uint32_t pieces = 1;; pieces += pieces < 3 ? 1 : pieces & (pieces - 1) ? pieces / 3 : pieces / 2) {
         group->band = pieces < height ? (height + pieces - 1) / pieces : 1;
-        if (simulate(plan, group, done, upto) <= CACHE_BYTES)
+        if (simulate(plan, group, done, upto) <= plan->ring_bytes)
             return true;
     }
 }

@@ -7,6 +7,10 @@
 
 #define FACES_SMALL 4  /* of a batch through a tail with few weights: small shares spread evenly over threads */
 #define FACES_LARGE 12 /* two tiles of faces for each reading of weights that do not stay in the cache */
+/* Of a second-level cache of 512 KB or more. A detector's wide rows need more for a group to be worth while, and its
+ * weights, which share the cache, are few. */
+#define RING_BYTES ((uint64_t)288 << 10)
+#define RING_BYTES_NETWORK ((uint64_t)416 << 10)
 #define LARGE_TAIL_BYTES ((size_t)4 << 20)
 
 /* What the builder knows of the graph beside the plan. */
@@ -315,6 +319,7 @@ static int build(builder *b)
         read_map(b, map, plan->n_layers); /* kept to the end, whole */
     }
     plan->output = plan->outputs[0];
+    plan->ring_bytes = b->graph->network ? RING_BYTES_NETWORK : RING_BYTES;
     choose_strides(plan, b->graph->network);
     find_tail(plan, b->graph->network);
     status = vt_plan_bands(plan, b->error);

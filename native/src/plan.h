@@ -88,6 +88,7 @@ typedef struct vt_plan {
     size_t scratch;        /* floats from the arena's start: gathered rows of DENSE */
     size_t scratch_floats;
     size_t arena_floats;
+    uint64_t ring_bytes;   /* what the rings of a group may take of the second-level cache */
     size_t zero_floats;    /* the longest row of zeros that a depthwise layer asks for */
     size_t weight_bytes;
 } vt_plan;

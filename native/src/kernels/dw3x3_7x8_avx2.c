@@ -10,6 +10,8 @@ VT_INLINE void tile(const vt_dw_row *r, size_t x, const size_t outs, const size_
 {
     const size_t columns = (outs - 1) * stride + 3;
     const size_t first = x * stride + (off_left ? 1 : 0) - r->left; /* column of the map that is loaded first */
+    const bool bounded = vt_bounded(&r->e);
+    const __m256 lo = vt_low_avx2(&r->e), hi = vt_high_avx2(&r->e);
 
     for (size_t c = 0; c < r->cp; c += 8) {
         __m256 sums[OUTS];
@@ -38,6 +40,12 @@ VT_INLINE void tile(const vt_dw_row *r, size_t x, const size_t outs, const size_
                 if (i >= 2 && (i - 2) % stride == 0)
                     sums[(i - 2) / stride] = _mm256_fmadd_ps(v, w2, sums[(i - 2) / stride]);
             }
+        }
+        if (bounded) {
+            VT_UNROLL
+            for (size_t t = 0; t < outs; t++)
+                _mm256_store_ps(r->out + (x + t) * r->ldo + c, _mm256_min_ps(hi, _mm256_max_ps(lo, sums[t])));
+            continue;
         }
         VT_UNROLL
         for (size_t t = 0; t < outs; t++)

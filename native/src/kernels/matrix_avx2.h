@@ -34,6 +34,16 @@ VT_INLINE void vt_tile_avx2(const size_t mr, const size_t nv, size_t k, const fl
         }
         w += 8 * nv;
     }
+    if (vt_bounded(e)) {
+        const __m256 lo = vt_low_avx2(e), hi = vt_high_avx2(e);
+
+        VT_UNROLL
+        for (size_t i = 0; i < mr; i++)
+            VT_UNROLL
+            for (size_t j = 0; j < nv; j++)
+                _mm256_store_ps(out + i * ldo + 8 * j, _mm256_min_ps(hi, _mm256_max_ps(lo, sums[i][j])));
+        return;
+    }
     VT_UNROLL
     for (size_t i = 0; i < mr; i++)
         VT_UNROLL
