@@ -81,7 +81,7 @@ def _machine() -> Iterator[Finding]:
     else:
         remedy = "use a processor with AVX2 and FMA (any since 2015), or let the virtual machine pass them through"
         yield Finding(check="engine", state="note", detail="plain C only, several times slower", remedy=remedy)
-    packages = ("vultus", "numpy", "faiss-cpu", "av", "onnxruntime", "opencv-python-headless", "pyzmq")
+    packages = ("vultus", "numpy", "faiss-cpu", "av", "opencv-python-headless", "pyzmq")
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
     yield Finding(check="build", state="ok", detail=f"Python {platform.python_version()}, {versions}")
     if HEIC:
