@@ -48,7 +48,7 @@ def watch(
 
     SOURCE is an RTSP or HTTP URL, a video file, a folder of videos and photos, or `webcam:0`; without one, the sources
     of the configuration. Cameras are watched until Ctrl-C (or --for), and tried again for ever when they go away; files
-    are read once, every frame in order.
+    are read once, every third frame in order (decode.video_step of the configuration).
 
     \b
     A password does not belong on a command line, into the shell's history:
