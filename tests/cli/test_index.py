@@ -55,6 +55,7 @@ def test_a_second_run_finds_everything_done(vultus: Run, archive: Path, tmp_path
     assert (again["files"], again["done"], again["already"], again["refused"], again["faces"]) == (5, 0, 5, 0, 0)
 
 
+@pytest.mark.slow
 def test_a_changed_photo_replaces_what_it_gave_before(vultus: Run, archive: Path, tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes((archive / "various" / "t1.jpg").read_bytes())
@@ -110,6 +111,7 @@ def test_kill_and_run_again_equals_an_undisturbed_run(
         np.testing.assert_allclose(other[key][1], vector, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_in_order_and_the_same_command_goes_on(
     vultus: Run, samples: tuple[Path, Any], tmp_path: Path
 ) -> None:

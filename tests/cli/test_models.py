@@ -21,6 +21,7 @@ def test_list_says_licence_and_state(vultus: Run) -> None:
     assert "sface_2021dec" in vultus("models", "list").out
 
 
+@pytest.mark.slow
 def test_a_changed_model_is_found_refused_and_pulled_again(
     vultus: Run, data_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, samples: tuple[Path, Any]
 ) -> None:
@@ -62,6 +63,7 @@ def test_doctor_on_a_gallery_of_another_model(vultus: Run, tmp_path: Path) -> No
     assert "another" in vultus("doctor", "--gallery", tmp_path / "g", code=1).out
 
 
+@pytest.mark.slow
 def test_doctor_on_a_camera_that_answers_and_one_with_a_wrong_password(
     vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
 ) -> None:

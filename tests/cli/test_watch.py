@@ -144,6 +144,7 @@ def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Pat
     assert "hunter2" not in "".join(watch.said)
 
 
+@pytest.mark.slow
 def test_a_password_on_the_command_line_does_not_stay_in_the_process_list(gallery: Path) -> None:
     address = f"rtsp://viewer:hunter2@127.0.0.1:{free_port()}/none"
     with watching(address, "--gallery", gallery) as watch:
@@ -174,6 +175,7 @@ def test_a_stranger_who_stands_still_is_named_once_enrolled(
     assert known["time"] > stranger["time"]
 
 
+@pytest.mark.slow
 def test_for_so_many_seconds(vultus: Run, gallery: Path, film: Path) -> None:
     need_gstreamer()
     with RtspServer({"hall": film}) as server:
@@ -192,6 +194,7 @@ def test_a_video_file_to_its_end(vultus: Run, gallery: Path, film: Path) -> None
     assert vultus("gallery", "stats", "--gallery", gallery, "--json").json["sightings"] >= len(seen)
 
 
+@pytest.mark.slow
 def test_known_only_says_nothing_of_strangers(vultus: Run, samples: tuple[Path, Any], gallery: Path) -> None:
     group = samples[0] / "t1.jpg"
     assert len(vultus("watch", group, "--gallery", gallery, "--json").lines) == 6
