@@ -101,7 +101,8 @@ class IndexJob:
         with progress(visible=visible) as bar:
             task = bar.add_task("files", total=None)
             counter = Thread(target=self._count, args=(bar, task, ended), daemon=True)
-            counter.start()
+            if not bar.disable:  # else nobody would see the end that a second walk finds
+                counter.start()
             try:
                 pipeline = Pipeline(config, config.pipeline.index, live_sources=0, has_files=True)
                 with pipeline, stopped_by_signals(pipeline) as signals:
@@ -114,7 +115,8 @@ class IndexJob:
                         bar.update(task, completed=seen, description=counted(self.counts["faces"], "face"))
             finally:
                 ended.set()
-                counter.join()
+                if not bar.disable:
+                    counter.join()
         return bool(signals)
 
     def summary(self) -> dict[str, object]:
@@ -152,16 +154,13 @@ class IndexJob:
                 self._refuse(found.source, "a camera is for `vultus watch`; an archive is files")
             else:
                 known = self._known.get(found.source)
-                if known is None or not _same(known, found):
+                if known is None or not _same(known, found) or (known.status == "refused" and self._retry):
                     number += 1
                     yield found.item(number)
                 elif known.status == "done":
                     self.counts["already"] += 1
-                elif not self._retry:
-                    self._refuse(found.source, known.reason or "refused by an earlier run")
                 else:
-                    number += 1
-                    yield found.item(number)
+                    self._refuse(found.source, known.reason or "refused by an earlier run")
 
     def _ended(self, result: ItemDone) -> None:
         if result.status == "refused":
