@@ -8,6 +8,13 @@
 True
 """
 
-from vultus.native._engine import Engine, ModelFormatError, Network, build_info, cpu_features
+from vultus.native._engine import (
+    Engine,
+    ModelFormatError,
+    Network,
+    UnsupportedModelError,
+    build_info,
+    cpu_features,
+)
 
-__all__ = ["Engine", "ModelFormatError", "Network", "build_info", "cpu_features"]
+__all__ = ["Engine", "ModelFormatError", "Network", "UnsupportedModelError", "build_info", "cpu_features"]

@@ -29,7 +29,7 @@ class Normalisation(TypedDict):
     colour: Literal["rgb", "bgr"]
 
 class ModelFormatError(ValueError):
-    """A model file that cannot be used: cut, contradictory, beyond a limit, or with an operator of another engine.
+    """A model file that cannot be used: cut, contradictory, beyond a limit, or (a subclass) not for this engine.
 
     The message says what is wrong; `offset` is the byte of the file that it is about, None where no byte is to blame.
     """
@@ -37,7 +37,29 @@ class ModelFormatError(ValueError):
     offset: int | None
     def __init__(self, message: str, offset: int | None = None) -> None: ...
 
-class Engine:
+class UnsupportedModelError(ModelFormatError):
+    """A model file in which nothing is wrong as far as it was read, but which asks for what the engine does not compute.
+
+    The message names the operator, attribute or shape.
+    """
+
+class _Opened:
+    """What an engine and a network have in common."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
+    ) -> None: ...
+    @property
+    def isa(self) -> str:
+        """What "auto" became."""
+    @property
+    def threads(self) -> int:
+        """What 0 became."""
+    @property
+    def normalisation(self) -> Normalisation:
+        """What the model declares is to be done to uint8 pixels, and `embed_chips` or `run` does."""
+
+class Engine(_Opened):
     """A face embedding network, opened and ready.
 
     One engine may be used by any number of threads at once; all of them together compute on at most `threads`
@@ -51,13 +73,11 @@ class Engine:
 
     Raises:
         FileNotFoundError, PermissionError, OSError: the file cannot be read.
-        ModelFormatError: it can, but is no model that the engine computes; says why and at which byte.
+        UnsupportedModelError: it can, but holds something that the engine does not compute, which is named.
+        ModelFormatError: it can, but is damaged or beyond a limit; says why and at which byte.
         ValueError: an unknown instruction set, or one that this processor or build lacks.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
-    ) -> None: ...
     @property
     def dim(self) -> int:
         """Numbers of one vector."""
@@ -68,20 +88,11 @@ class Engine:
     def layers(self) -> tuple[str, ...]:
         """A line for each layer, after fusion: what it computes, its sizes, its kernel."""
     @property
-    def isa(self) -> str:
-        """What "auto" became."""
-    @property
-    def threads(self) -> int:
-        """What 0 became."""
-    @property
     def format(self) -> str:
         """Of the file: "EFM3" or "ONNX"."""
     @property
     def memory(self) -> Memory:
         """Bytes of packed weights, and of the working memory that each thread has."""
-    @property
-    def normalisation(self) -> Normalisation:
-        """What `embed_chips` does to pixels, as the model declares it."""
     def embed(self, x: NDArray[np.float32], *, normalize: bool = True) -> NDArray[np.float32]:
         """Vectors of faces that are normalised already.
 
@@ -122,7 +133,7 @@ class NetworkMemory(TypedDict):
     sizes: int
     most_sizes: int
 
-class Network:
+class Network(_Opened):
     """A network of any input size and several outputs, such as a detector.
 
     Each size that it is asked for is planned once, in a few milliseconds; plans of the last four sizes are kept. One
@@ -137,24 +148,12 @@ class Network:
         The same as `Engine`.
     """
 
-    def __init__(
-        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
-    ) -> None: ...
     @property
     def input_size(self) -> tuple[int, int] | None:
         """Height and width of an image in pixels; None if the network takes any."""
     @property
-    def isa(self) -> str:
-        """What "auto" became."""
-    @property
-    def threads(self) -> int:
-        """What 0 became."""
-    @property
     def memory(self) -> NetworkMemory:
         """Bytes that it holds now."""
-    @property
-    def normalisation(self) -> Normalisation:
-        """What `run` does to uint8 pixels, as the model declares it."""
     def outputs(self, size: tuple[int, int] | None = None) -> dict[str, tuple[int, ...]]:
         """Shape of each output for one image of `size` (height, width), None: its own; in the file's order."""
     def layers(self, size: tuple[int, int] | None = None) -> tuple[str, ...]:

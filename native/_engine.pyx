@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 
 class ModelFormatError(ValueError):
-    """A model file that cannot be used: cut, contradictory, beyond a limit, or with an operator of another engine.
+    """A model file that cannot be used: cut, contradictory, beyond a limit, or (a subclass) not for this engine.
 
     The message says what is wrong; `offset` is the byte of the file that it is about, None where no byte is to blame.
     """
@@ -23,11 +23,17 @@ class ModelFormatError(ValueError):
         return type(self), (self.args[0], self.offset)
 
 
+class UnsupportedModelError(ModelFormatError):
+    """A model file with an operator, attribute or shape that the engine does not compute; see `_engine.pyi`."""
+
+
 cdef object _exception(int status, const c.vultus_error *error, path):
     text = error.text.decode("ascii", "replace")
     offset = None if error.offset == c.VULTUS_NO_OFFSET else error.offset
-    if status == c.VULTUS_ERROR_FORMAT or status == c.VULTUS_ERROR_UNSUPPORTED:
+    if status == c.VULTUS_ERROR_FORMAT:
         return ModelFormatError(f"{path}: {text}", offset)
+    if status == c.VULTUS_ERROR_UNSUPPORTED:
+        return UnsupportedModelError(f"{path}: {text}", offset)
     if status == c.VULTUS_ERROR_IO:
         return OSError(error.sys_errno, os.strerror(error.sys_errno), path)
     if status == c.VULTUS_ERROR_MEMORY:
@@ -89,43 +95,72 @@ def build_info():
     return {"version": c.vultus_version().decode()}
 
 
-cdef bytes _opening(path, threads, isa, c.vultus_options *options):
-    """Checks what an engine or a network is opened with; fills the options and returns the path."""
-    if not isinstance(threads, int) or isinstance(threads, bool):
-        raise TypeError(f"threads must be an int, not {type(threads).__name__}")
-    if not 0 <= threads <= 256:
-        raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
-    if not isinstance(isa, str):
-        raise TypeError(f"isa must be a str, not {type(isa).__name__}")
-    encoded = os.fsencode(os.fspath(path))
-    if b"\0" in encoded:
-        raise ValueError("the path holds a NUL byte")
-    c.vultus_options_default(options)
-    options.threads = threads
-    options.isa = _isa_number(isa)
-    return encoded
+cdef class _Opened:
+    """What an engine and a network have in common: how they are opened, and what they say about that.
+
+    Its `__cinit__` runs before that of the subclass, with the same arguments.
+    """
+
+    cdef c.vultus_options _options
+    cdef object _path
+    cdef bytes _encoded
+    cdef dict _normalisation
+
+    def __cinit__(self, path, threads=0, isa="auto"):
+        if not isinstance(threads, int) or isinstance(threads, bool):
+            raise TypeError(f"threads must be an int, not {type(threads).__name__}")
+        if not 0 <= threads <= 256:
+            raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
+        if not isinstance(isa, str):
+            raise TypeError(f"isa must be a str, not {type(isa).__name__}")
+        self._path = os.fspath(path)
+        self._encoded = os.fsencode(self._path)
+        if b"\0" in self._encoded:
+            raise ValueError("the path holds a NUL byte")
+        c.vultus_options_default(&self._options)
+        self._options.threads = threads
+        self._options.isa = _isa_number(isa)
+
+    cdef int _says(self, uint32_t threads, uint32_t isa, const double *mean, const double *std, bint bgr) except -1:
+        """What the options became, and what pixels become."""
+        self._options.threads = threads
+        self._options.isa = isa
+        self._normalisation = {
+            "mean": (mean[0], mean[1], mean[2]),
+            "std": (std[0], std[1], std[2]),
+            "colour": "bgr" if bgr else "rgb",
+        }
+        return 0
+
+    @property
+    def isa(self):
+        return c.vultus_isa_name(self._options.isa).decode()
+
+    @property
+    def threads(self):
+        return self._options.threads
+
+    @property
+    def normalisation(self):
+        return dict(self._normalisation)
 
 
-cdef class Engine:
+cdef class Engine(_Opened):
     """A face embedding network, opened and ready. See `_engine.pyi` for the whole description."""
 
     cdef c.vultus_engine *_engine
     cdef c.vultus_info _info
-    cdef object _path
 
-    def __cinit__(self, path, threads=0, isa="auto"):
-        cdef c.vultus_options options
+    def __cinit__(self, *args, **kwargs):
         cdef c.vultus_error error
         cdef c.vultus_engine **engine = &self._engine
-        cdef const char *name
+        cdef const char *name = self._encoded
         cdef int status
-        encoded = _opening(path, threads, isa, &options)
-        self._path = os.fspath(path)
-        name = encoded
         with nogil:
-            status = c.vultus_open(engine, name, &options, &error)
+            status = c.vultus_open(engine, name, &self._options, &error)
         check(status, &error, self._path)
         c.vultus_get_info(self._engine, &self._info)
+        self._says(self._info.threads, self._info.isa, self._info.mean, self._info.std, self._info.bgr)
 
     def __dealloc__(self):
         cdef c.vultus_engine **engine = &self._engine
@@ -152,28 +187,12 @@ cdef class Engine:
         return tuple(c.vultus_layer(self._engine, i).decode() for i in range(self._info.layers))
 
     @property
-    def isa(self):
-        return c.vultus_isa_name(self._info.isa).decode()
-
-    @property
-    def threads(self):
-        return self._info.threads
-
-    @property
     def format(self):
         return self._info.format.decode()
 
     @property
     def memory(self):
         return {"weights": self._info.weight_bytes, "per_thread": self._info.thread_bytes}
-
-    @property
-    def normalisation(self):
-        return {
-            "mean": (self._info.mean[0], self._info.mean[1], self._info.mean[2]),
-            "std": (self._info.std[0], self._info.std[1], self._info.std[2]),
-            "colour": "bgr" if self._info.bgr else "rgb",
-        }
 
     def embed(self, x, *, normalize=True):
         cdef const float[:, :, :, ::1] faces
@@ -220,26 +239,22 @@ cdef class Engine:
         return y
 
 
-cdef class Network:
+cdef class Network(_Opened):
     """A network of any input size and several outputs, such as a detector. See `_engine.pyi`."""
 
     cdef c.vultus_network *_network
     cdef c.vultus_network_info _info
-    cdef object _path
 
-    def __cinit__(self, path, threads=0, isa="auto"):
-        cdef c.vultus_options options
+    def __cinit__(self, *args, **kwargs):
         cdef c.vultus_error error
         cdef c.vultus_network **network = &self._network
-        cdef const char *name
+        cdef const char *name = self._encoded
         cdef int status
-        encoded = _opening(path, threads, isa, &options)
-        self._path = os.fspath(path)
-        name = encoded
         with nogil:
-            status = c.vultus_network_open(network, name, &options, &error)
+            status = c.vultus_network_open(network, name, &self._options, &error)
         check(status, &error, self._path)
         c.vultus_network_get_info(self._network, &self._info)
+        self._says(self._info.threads, self._info.isa, self._info.mean, self._info.std, self._info.bgr)
 
     def __dealloc__(self):
         cdef c.vultus_network **network = &self._network
@@ -259,14 +274,6 @@ cdef class Network:
         return (self._info.height, self._info.width) if self._info.height else None
 
     @property
-    def isa(self):
-        return c.vultus_isa_name(self._info.isa).decode()
-
-    @property
-    def threads(self):
-        return self._info.threads
-
-    @property
     def memory(self):
         cdef c.vultus_network_info info
         cdef c.vultus_network *network = self._network
@@ -278,14 +285,6 @@ cdef class Network:
             "per_thread": info.thread_bytes,
             "sizes": info.sizes,
             "most_sizes": c.VULTUS_NETWORK_SIZES,
-        }
-
-    @property
-    def normalisation(self):
-        return {
-            "mean": (self._info.mean[0], self._info.mean[1], self._info.mean[2]),
-            "std": (self._info.std[0], self._info.std[1], self._info.std[2]),
-            "colour": "bgr" if self._info.bgr else "rgb",
         }
 
     def outputs(self, size=None):

@@ -65,7 +65,7 @@ void vt_file_free(vt_file *file)
 int vt_load(const vt_file *file, vt_graph *graph, vultus_error *error)
 {
     if (file->size >= 4 && memcmp(file->data, "EFM3", 4) == 0)
-        return graph->network ? vt_fail_at(error, VULTUS_ERROR_UNSUPPORTED, 0, "an EFM3 file is an embedder: open an engine")
+        return graph->network ? vt_fail_at(error, VULTUS_ERROR_FORMAT, 0, "an EFM3 file is an embedder: open an engine")
                               : vt_load_efm3(file, graph, error);
     /* An ONNX file has no magic, but is a protobuf message whose first field is nearly always ir_version (1). */
     if (file->size >= 2 && file->data[0] == 0x08)

@@ -174,7 +174,7 @@ static void arguments(const bytes *b)
     CHECK(vultus_network_open_memory(&network, NULL, 1, NULL, &error) == VULTUS_ERROR_ARGUMENT && !network);
     CHECK(vultus_network_open(&network, "/nonexistent/model", NULL, &error) == VULTUS_ERROR_IO && error.sys_errno);
     efm3 = write_efm3();
-    CHECK(vultus_network_open_memory(&network, efm3.data, efm3.size, NULL, &error) == VULTUS_ERROR_UNSUPPORTED);
+    CHECK(vultus_network_open_memory(&network, efm3.data, efm3.size, NULL, &error) == VULTUS_ERROR_FORMAT);
     bytes_free(&efm3);
     network = open_bytes(b, 1, VULTUS_ISA_AUTO);
     CHECK(vultus_network_run(network, numbers, 1, 4, 4, only_score, &error) == VULTUS_OK); /* the others are NULL */

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vultus.native
-from vultus.native import Engine, ModelFormatError, build_info, cpu_features
+from vultus.native import Engine, ModelFormatError, UnsupportedModelError, build_info, cpu_features
 
 
 def test_properties(model: Path) -> None:
@@ -149,8 +149,10 @@ def test_unreadable_files(tmp_path: Path) -> None:
         Engine(empty)
 
 
-def test_error_survives_pickling() -> None:
-    error = pickle.loads(pickle.dumps(ModelFormatError("cut", 7)))
+@pytest.mark.parametrize("kind", [ModelFormatError, UnsupportedModelError])
+def test_error_survives_pickling(kind: type[ModelFormatError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("cut", 7)))
+    assert type(error) is kind
     assert isinstance(error, ValueError)
     assert (str(error), error.offset) == ("cut", 7)
 

@@ -234,6 +234,10 @@ def test_arguments(rand: np.random.Generator, tmp_path: Path) -> None:
             network.run(wrong)  # type: ignore[arg-type]
     (empty,) = network.run(np.zeros((0, 3, 8, 8), np.float32)).values()
     assert empty.shape == (0, 8, 8, 8)
+    path.write_bytes(b"EFM3" + bytes(100))
+    with pytest.raises(ModelFormatError, match="an EFM3 file is an embedder") as caught:
+        Network(path)
+    assert caught.type is ModelFormatError
     with pytest.raises(ValueError, match="threads is 257"):
         Network(path, threads=257)
     with pytest.raises(FileNotFoundError):

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vultus.native import Engine, ModelFormatError
+from vultus.native import Engine, ModelFormatError, UnsupportedModelError
 
 
 class Graph:
@@ -323,6 +323,20 @@ def refused(g: Graph, output: str, tmp_path: Path, edit: Callable[[onnx.ModelPro
     with pytest.raises(ModelFormatError) as caught:
         Engine(tmp_path / "m.onnx")
     return str(caught.value)
+
+
+def test_unsupported_and_damaged_are_told_apart(rand: np.random.Generator, tmp_path: Path) -> None:
+    g = Graph(rand)
+    path = tmp_path / "m.onnx"
+    data = g.model(head(g, g.add("Tan", "data"), 3, 12, 10)).SerializeToString()
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedModelError, match="the operator Tan is not"):
+        Engine(path)
+    for damaged in (data[:-9], b"EFM3" + data, b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(ModelFormatError) as caught:
+            Engine(path)
+        assert caught.type is ModelFormatError
 
 
 def test_unknown_operator_is_named(rand: np.random.Generator, tmp_path: Path) -> None:
