@@ -15,6 +15,15 @@ from vultus.native._engine import (
     UnsupportedModelError,
     build_info,
     cpu_features,
+    peak_gflops,
 )
 
-__all__ = ["Engine", "ModelFormatError", "Network", "UnsupportedModelError", "build_info", "cpu_features"]
+__all__ = [
+    "Engine",
+    "ModelFormatError",
+    "Network",
+    "UnsupportedModelError",
+    "build_info",
+    "cpu_features",
+    "peak_gflops",
+]

@@ -175,5 +175,17 @@ class Network(_Opened):
 def cpu_features() -> CpuFeatures:
     """What this processor, with its operating system, offers and what this build can use of it."""
 
+def peak_gflops(isa: Literal["auto", "scalar", "avx2"] = "auto", threads: int = 1, seconds: float = 0.2) -> float:
+    """What a layer's speed is a share of: GFLOP/s of independent multiply-adds (two operations each) in registers.
+
+    Args:
+        isa: as for `Engine`.
+        threads: that compute at once, 1..256; 0 stands for all that this process may run on. The answer is their sum.
+        seconds: how long it takes, brought within 0.05..10; the answer is that of the best ten milliseconds.
+
+    Raises:
+        ValueError: an unknown instruction set, one that cannot run here, or threads that cannot be started.
+    """
+
 def build_info() -> BuildInfo:
     """About the compiled part of this package."""

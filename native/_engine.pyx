@@ -90,9 +90,30 @@ def cpu_features():
     }
 
 
+def peak_gflops(isa="auto", threads=1, seconds=0.2):
+    """GFLOP/s of independent multiply-adds in registers; see `_engine.pyi`."""
+    cdef uint32_t number = _isa_number(isa)
+    cdef uint32_t count = _thread_count(threads)
+    cdef double duration = seconds
+    cdef double peak
+    with nogil:
+        peak = c.vultus_peak_gflops(number, count, duration)
+    if not peak:
+        raise ValueError(f"{isa!r} cannot run here, or {threads} threads cannot be started")
+    return peak
+
+
 def build_info():
     """`{"version": str}` of the C library."""
     return {"version": c.vultus_version().decode()}
+
+
+cdef uint32_t _thread_count(threads) except? 0xffffffff:
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise TypeError(f"threads must be an int, not {type(threads).__name__}")
+    if not 0 <= threads <= 256:
+        raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
+    return threads
 
 
 cdef class _Opened:
@@ -107,18 +128,14 @@ cdef class _Opened:
     cdef dict _normalisation
 
     def __cinit__(self, path, threads=0, isa="auto"):
-        if not isinstance(threads, int) or isinstance(threads, bool):
-            raise TypeError(f"threads must be an int, not {type(threads).__name__}")
-        if not 0 <= threads <= 256:
-            raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
+        c.vultus_options_default(&self._options)
+        self._options.threads = _thread_count(threads)
         if not isinstance(isa, str):
             raise TypeError(f"isa must be a str, not {type(isa).__name__}")
         self._path = os.fspath(path)
         self._encoded = os.fsencode(self._path)
         if b"\0" in self._encoded:
             raise ValueError("the path holds a NUL byte")
-        c.vultus_options_default(&self._options)
-        self._options.threads = threads
         self._options.isa = _isa_number(isa)
 
     cdef int _says(self, uint32_t threads, uint32_t isa, const double *mean, const double *std, bint bgr) except -1:

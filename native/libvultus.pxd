@@ -111,4 +111,5 @@ cdef extern from "vultus/vultus.h" nogil:
     uint32_t vultus_cpu_features()
     int vultus_isa_usable(uint32_t isa)
     const char *vultus_isa_name(uint32_t isa)
+    double vultus_peak_gflops(uint32_t isa, uint32_t threads, double seconds)
     const char *vultus_version()

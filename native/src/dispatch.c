@@ -24,5 +24,6 @@ void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) TAKE(eltwise, symbol, isa) NAME(2 * VT_NR_COUNT + 2, symbol, isa)
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) TAKE(max_pool, symbol, isa) NAME(2 * VT_NR_COUNT + 3, symbol, isa)
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) TAKE(sigmoid, symbol, isa) NAME(2 * VT_NR_COUNT + 4, symbol, isa)
+#define VT_KERNEL_PEAK(symbol, isa, mr, nr) TAKE(peak, symbol, isa) TAKE(peak_macs, (mr) * (nr), isa)
 #include "kernels/kernels.inc"
 }

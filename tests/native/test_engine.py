@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vultus.native
-from vultus.native import Engine, ModelFormatError, UnsupportedModelError, build_info, cpu_features
+from vultus.native import Engine, ModelFormatError, UnsupportedModelError, build_info, cpu_features, peak_gflops
 
 
 def test_properties(model: Path) -> None:
@@ -225,6 +225,15 @@ def test_what_the_doctor_asks() -> None:
     if found["features"]["avx2"]:
         assert "avx2" in flags
     assert build_info()["version"]
+
+
+def test_peak() -> None:
+    assert 0.01 < peak_gflops("scalar", seconds=0) < 1e5
+    assert 0.01 < peak_gflops(threads=2, seconds=0.05) < 1e5
+    with pytest.raises(ValueError, match="isa is 'mmx'"):
+        peak_gflops("mmx")
+    with pytest.raises(ValueError, match=r"0\.\.256"):
+        peak_gflops(threads=257)
 
 
 def test_example_of_the_docstring(model: Path) -> None:

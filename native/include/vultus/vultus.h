@@ -212,6 +212,12 @@ VULTUS_API int vultus_isa_usable(uint32_t isa);
 /* "scalar", "avx2", or NULL for a number that is no instruction set. Static. */
 VULTUS_API const char *vultus_isa_name(uint32_t isa);
 
+/* What a layer's speed is a share of: GFLOP/s (a multiply-add is two) of a loop of independent multiply-adds in registers,
+ * on 1..256 threads at once; 0 is as many as the calling process may run on. isa: a vultus_isa. It takes `seconds`, which
+ * is brought within 0.05..10, and gives the best ten milliseconds: 0.2 are enough on a quiet machine. 0 if the
+ * instruction set cannot run here or the threads cannot be started. Thread-safe. */
+VULTUS_API double vultus_peak_gflops(uint32_t isa, uint32_t threads, double seconds);
+
 /* VULTUS_VERSION of the library, which may differ from the header's. Static. */
 VULTUS_API const char *vultus_version(void);
 

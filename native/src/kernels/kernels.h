@@ -70,6 +70,10 @@ typedef void vt_pool_fn(const vt_dw_row *row);
 /* out[i] = 1 / (1 + exp(-x[i])) for i < n, to 2e-7; out may be x. Neither needs an alignment. */
 typedef void vt_sigmoid_fn(size_t n, const float *x, float *out);
 
+/* n rounds of a fixed number of independent multiply-adds, s = s * x + 1, which touch no memory; returns the sum of all s.
+ * It measures what the processor can do at all (peak.c). */
+typedef float vt_peak_fn(size_t n, float x);
+
 /* out = act(x * scale + shift + residual) for n pixels; scale and e->bias (the shift) are [cp], scale may be NULL. */
 typedef void vt_eltwise_fn(size_t n, size_t cp, const float *x, size_t ldx, const float *scale, float *out, size_t ldo,
                            const vt_epilogue *e);
@@ -88,6 +92,8 @@ typedef struct vt_kernels {
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
     vt_sigmoid_fn *sigmoid;
+    vt_peak_fn *peak;
+    size_t peak_macs;  /* multiply-adds of one round of peak */
     const char *names[2 * VT_NR_COUNT + 5]; /* in the order of the members */
 } vt_kernels;
 
@@ -102,6 +108,7 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) vt_pool_fn symbol;
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_sigmoid_fn symbol;
+#define VT_KERNEL_PEAK(symbol, isa, mr, nr) vt_peak_fn symbol;
 #include "kernels.inc"
 
 #endif
