@@ -10,6 +10,7 @@ True
 
 from vultus.native._engine import (
     Engine,
+    LayerTime,
     ModelFormatError,
     Network,
     UnsupportedModelError,
@@ -20,6 +21,7 @@ from vultus.native._engine import (
 
 __all__ = [
     "Engine",
+    "LayerTime",
     "ModelFormatError",
     "Network",
     "UnsupportedModelError",

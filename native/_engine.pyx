@@ -2,11 +2,16 @@
 """The border to the C engine: checks arguments, releases the GIL, turns errors into exceptions. No arithmetic."""
 
 import os
+from collections import namedtuple
 
 import numpy as np
 
 cimport libvultus as c
 from libc.stdint cimport uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+
+LayerTime = namedtuple("LayerTime", "kind text group macs seconds")
+LayerTime.__module__ = __name__
 
 
 class ModelFormatError(ValueError):
@@ -114,6 +119,28 @@ cdef uint32_t _thread_count(threads) except? 0xffffffff:
     if not 0 <= threads <= 256:
         raise ValueError(f"threads is {threads}; it must be within 0..256, 0 meaning every usable processor")
     return threads
+
+
+cdef int _check_profile(batch, rounds) except -1:
+    for name, value, most in (("batch", batch, 1024), ("rounds", rounds, 1_000_000)):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"{name} must be an int, not {type(value).__name__}")
+        if not 1 <= value <= most:
+            raise ValueError(f"{name} is {value}; it must be within 1..{most}")
+    return 0
+
+
+cdef list _layer_times(const c.vultus_layer_time *times, size_t count):
+    return [
+        LayerTime(
+            times[i].kind.decode(),
+            times[i].text.decode(),
+            times[i].group if times[i].group >= 0 else None,
+            times[i].macs,
+            times[i].seconds,
+        )
+        for i in range(count)
+    ]
 
 
 cdef class _Opened:
@@ -255,6 +282,28 @@ cdef class Engine(_Opened):
         check(status, &error, self._path)
         return y
 
+    def profile(self, batch=32, rounds=10):
+        cdef c.vultus_engine *engine = self._engine
+        cdef c.vultus_error error
+        cdef c.vultus_layer_time *times
+        cdef size_t n, count = 0
+        cdef uint32_t repeat
+        cdef int status
+        _check_profile(batch, rounds)
+        n = batch
+        repeat = rounds
+        check(c.vultus_profile(engine, NULL, n, repeat, NULL, 0, &count, &error), &error, self._path)
+        times = <c.vultus_layer_time *>malloc(count * sizeof(c.vultus_layer_time))
+        if times == NULL:
+            raise MemoryError(f"{count} records of a profile")
+        try:
+            with nogil:
+                status = c.vultus_profile(engine, NULL, n, repeat, times, count, &count, &error)
+            check(status, &error, self._path)
+            return _layer_times(times, count)
+        finally:
+            free(times)
+
 
 cdef class Network(_Opened):
     """A network of any input size and several outputs, such as a detector. See `_engine.pyi`."""
@@ -383,6 +432,33 @@ cdef class Network(_Opened):
                 status = c.vultus_network_run_pixels(self._network, from_pixels, n, height, width, places, &error)
         check(status, &error, self._path)
         return answers
+
+    def profile(self, size=None, *, batch=1, rounds=10):
+        cdef c.vultus_network *network = self._network
+        cdef c.vultus_error error
+        cdef c.vultus_layer_time *times
+        cdef size_t n, count = 0
+        cdef uint32_t height, width, repeat
+        cdef int status
+        _check_profile(batch, rounds)
+        height, width = self._size(size)
+        n = batch
+        repeat = rounds
+        with nogil:
+            status = c.vultus_network_profile(network, NULL, n, height, width, repeat, NULL, 0, &count, &error)
+        check(status, &error, self._path)
+        times = <c.vultus_layer_time *>malloc(count * sizeof(c.vultus_layer_time))
+        if times == NULL:
+            raise MemoryError(f"{count} records of a profile")
+        try:
+            with nogil:
+                status = c.vultus_network_profile(
+                    network, NULL, n, height, width, repeat, times, count, &count, &error
+                )
+            check(status, &error, self._path)
+            return _layer_times(times, count)
+        finally:
+            free(times)
 
     def _size(self, size):
         own = self.input_size

@@ -72,6 +72,16 @@ cdef extern from "vultus/vultus.h" nogil:
                            vultus_error *error)
     void vultus_get_info(const vultus_engine *engine, vultus_info *info)
     const char *vultus_layer(const vultus_engine *engine, size_t i)
+
+    ctypedef struct vultus_layer_time:
+        double seconds
+        uint64_t macs
+        int32_t group
+        const char *kind
+        char text[160]
+
+    int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rounds, vultus_layer_time *times,
+                       size_t capacity, size_t *count, vultus_error *error)
     const uint32_t VULTUS_NETWORK_SIZES
 
     ctypedef struct vultus_network:
@@ -107,6 +117,9 @@ cdef extern from "vultus/vultus.h" nogil:
                                   uint32_t width, float **outputs, vultus_error *error)
     int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t width, size_t i, char *text,
                              size_t size, vultus_error *error)
+    int vultus_network_profile(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
+                               uint32_t rounds, vultus_layer_time *times, size_t capacity, size_t *count,
+                               vultus_error *error)
     void vultus_network_get_info(vultus_network *network, vultus_network_info *info)
     uint32_t vultus_cpu_features()
     int vultus_isa_usable(uint32_t isa)

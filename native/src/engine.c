@@ -8,6 +8,7 @@
 #include "load.h"
 #include "options.h"
 #include "pool.h"
+#include "profile.h"
 #include "run.h"
 
 #define THREADS_MAX 256
@@ -188,10 +189,19 @@ static size_t share_of(const vultus_engine *engine, size_t n)
     return (n + rounds * threads - 1) / (rounds * threads);
 }
 
+static int check_owner(const vultus_engine *engine, vultus_error *error)
+{
+    if (engine->owner != getpid())
+        return vt_fail(error, VULTUS_ERROR_FORKED,
+                       "this engine was opened by the parent process, whose threads are not here; open another one");
+    return VULTUS_OK;
+}
+
 static int embed(vultus_engine *engine, vt_faces *faces, size_t n, uint32_t flags, vultus_error *error)
 {
     const void *input = faces->planes ? (const void *)faces->planes : faces->pixels;
     call c = {engine, faces, n, 0};
+    int status;
 
     if (!engine)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
@@ -201,9 +211,9 @@ static int embed(vultus_engine *engine, vt_faces *faces, size_t n, uint32_t flag
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "the faces or the place for their vectors are NULL");
     if (n > SIZE_MAX / sizeof(float) / 3 / engine->info.height / engine->info.width)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%zu faces do not fit the address space", n);
-    if (engine->owner != getpid())
-        return vt_fail(error, VULTUS_ERROR_FORKED,
-                       "this engine was opened by the parent process, whose threads are not here; open another one");
+    status = check_owner(engine, error);
+    if (status)
+        return status;
     if (n == 0)
         return VULTUS_OK;
     faces->bgr = engine->info.bgr != 0;
@@ -226,6 +236,44 @@ int vultus_embed_chips(vultus_engine *engine, const uint8_t *chips, size_t n, ui
     vt_faces faces = {.pixels = chips, .vectors = y};
 
     return embed(engine, &faces, n, flags, error);
+}
+
+/* What a profile needs of the engine whose pool gives it a seat. */
+typedef struct profile_call {
+    const vultus_engine *engine;
+    const vt_profile *profile;
+} profile_call;
+
+static void run_profile(void *arg, size_t task, unsigned seat)
+{
+    const profile_call *c = arg;
+
+    (void)task;
+    vt_profile_measure(c->profile, &c->engine->contexts[seat]);
+}
+
+int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rounds, vultus_layer_time *times,
+                   size_t capacity, size_t *count, vultus_error *error)
+{
+    vt_subject subject = {.x = x, .n = n, .rounds = rounds};
+    vt_profile profile;
+    int status;
+
+    if (!engine)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
+    subject.plan = &engine->plan;
+    subject.zeros = engine->zeros;
+    subject.bgr = engine->info.bgr != 0;
+    status = check_owner(engine, error);
+    if (!status)
+        status = vt_profile_check(&subject, times, capacity, count, error);
+    if (status || !capacity)
+        return status;
+    status = vt_profile_begin(&profile, &subject, times, error);
+    if (!status)
+        vt_pool_run(engine->pool, run_profile, &(profile_call){engine, &profile}, 1);
+    vt_profile_end(&profile);
+    return status;
 }
 
 void vultus_get_info(const vultus_engine *engine, vultus_info *info)

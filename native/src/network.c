@@ -14,6 +14,7 @@
 #include "load.h"
 #include "options.h"
 #include "pool.h"
+#include "profile.h"
 #include "run.h"
 
 typedef struct sized_plan {
@@ -412,6 +413,47 @@ int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t widt
         strncat(text, slot->plan.layers[i].text, size - 1);
     release(network, slot);
     return VULTUS_OK;
+}
+
+/* What a profile needs of the network whose pool gives it a seat. */
+typedef struct profile_call {
+    const vultus_network *network;
+    const vt_profile *profile;
+} profile_call;
+
+static void run_profile(void *arg, size_t task, unsigned seat)
+{
+    const profile_call *c = arg;
+
+    (void)task;
+    vt_profile_measure(c->profile, &c->network->contexts[seat]);
+}
+
+int vultus_network_profile(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
+                           uint32_t rounds, vultus_layer_time *times, size_t capacity, size_t *count,
+                           vultus_error *error)
+{
+    vt_subject subject = {.network = true, .x = x, .n = n, .rounds = rounds};
+    vt_profile profile;
+    sized_plan *slot = NULL;
+    int status = check_call(network, height, width, error);
+
+    if (!status)
+        status = acquire(network, height, width, &slot, error);
+    if (status)
+        return status;
+    subject.plan = &slot->plan;
+    subject.zeros = network->zeros;
+    subject.bgr = network->info.bgr != 0;
+    status = vt_profile_check(&subject, times, capacity, count, error);
+    if (!status && capacity) {
+        status = vt_profile_begin(&profile, &subject, times, error);
+        if (!status)
+            vt_pool_run(network->pool, run_profile, &(profile_call){network, &profile}, 1);
+        vt_profile_end(&profile);
+    }
+    release(network, slot);
+    return status;
 }
 
 void vultus_network_get_info(vultus_network *network, vultus_network_info *info)

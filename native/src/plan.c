@@ -194,15 +194,21 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
     }
 }
 
+const char *vt_kind_name(vt_kind kind)
+{
+    static const char *const names[] = {"planar conv", "pointwise", "fully connected", "conv",
+                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "sigmoid"};
+
+    return names[kind];
+}
+
 static void describe(const vt_plan *plan, vt_layer *layer)
 {
-    static const char *const kinds[] = {"planar conv", "pointwise", "fully connected", "conv",
-                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "sigmoid"};
     static const char *const acts[] = {"", " +prelu", " +clip", " +sigmoid"};
     const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
 
     snprintf(layer->text, sizeof layer->text,
-             "%s %ux%u/%u %ux%ux%u -> %ux%ux%u%s%s, %.2f MMAC, %s", kinds[layer->kind], layer->g.kh, layer->g.kw,
+             "%s %ux%u/%u %ux%ux%u -> %ux%ux%u%s%s, %.2f MMAC, %s", vt_kind_name(layer->kind), layer->g.kh, layer->g.kw,
              layer->g.sy, in->c, in->h, in->w, out->c, out->h, out->w, layer->residual != VT_NO_MAP ? " +residual" : "",
              acts[layer->act], (double)layer->macs / 1e6, kernel_name(plan, layer));
 }

@@ -97,6 +97,9 @@ typedef struct vt_plan {
 int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, vultus_error *error);
 void vt_plan_free(vt_plan *plan);
 
+/* "pointwise", "depthwise", ... */
+const char *vt_kind_name(vt_kind kind);
+
 /* Packing (pack.c). */
 int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error);
 void *vt_aligned(size_t count, size_t size); /* zeroed, VT_ALIGN; NULL if there is no memory */

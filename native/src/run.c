@@ -11,7 +11,14 @@ typedef struct step {
     float *arena;
     const float *zeros;
     size_t slot; /* of maps that keep several faces */
+    vt_clock *clock;
 } step;
+
+static void lap(const step *s, int layer)
+{
+    if (s->clock)
+        vt_clock_lap(s->clock, (size_t)(1 + layer));
+}
 
 int vt_context_init(vt_context *context, const vt_plan *plan, vultus_error *error)
 {
@@ -356,6 +363,7 @@ static void run_group(step *s, const vt_context *context, const vt_group *group)
             s->layer = &plan->layers[i];
             run_rows(s, context->done[i], context->upto[i]);
             context->done[i] = context->upto[i];
+            lap(s, i);
         }
     }
 }
@@ -377,10 +385,11 @@ static void store(const vt_plan *plan, const float *from, const vt_faces *faces,
 void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces, size_t first,
             size_t count)
 {
-    step s = {plan, NULL, context->arena, zeros, 0};
+    step s = {plan, NULL, context->arena, zeros, 0, context->clock};
 
     for (; s.slot < count; s.slot++) {
         vt_fill_input(plan, row_of(&s, 0, 0), faces, first + s.slot);
+        lap(&s, -1);
         for (int i = 0; i < plan->n_groups; i++)
             run_group(&s, context, &plan->groups[i]);
     }
@@ -388,9 +397,11 @@ void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, 
     for (int i = plan->tail; i < plan->n_layers; i++) {
         s.layer = &plan->layers[i];
         run_faces(&s, count);
+        lap(&s, i);
     }
     for (; s.slot < count; s.slot++)
         store(plan, row_of(&s, plan->output, 0), faces, first + s.slot);
+    lap(&s, plan->n_layers);
 }
 
 /* A map as planes, rows and vectors as they are. */
@@ -414,9 +425,10 @@ static void store_output(const step *s, int map, float *to)
 void vt_run_network(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces,
                     float *const *outputs, size_t index)
 {
-    step s = {plan, NULL, context->arena, zeros, 0};
+    step s = {plan, NULL, context->arena, zeros, 0, context->clock};
 
     vt_fill_input(plan, row_of(&s, 0, 0), faces, index);
+    lap(&s, -1);
     for (int i = 0; i < plan->n_groups; i++)
         run_group(&s, context, &plan->groups[i]);
     for (int i = 0; i < plan->n_outputs; i++) {
@@ -425,4 +437,5 @@ void vt_run_network(const vt_plan *plan, const vt_context *context, const float 
         if (outputs[i])
             store_output(&s, plan->outputs[i], outputs[i] + index * m->c * m->h * m->w);
     }
+    lap(&s, plan->n_layers);
 }

@@ -4,10 +4,17 @@
 
 #include "plan.h"
 
+/* A stop watch for profiles: seconds between its laps, added up by what ended with them. */
+typedef struct vt_clock {
+    double *seconds; /* [0] filling the input, [1 + i] layer i, [1 + layers] storing the output */
+    double last;
+} vt_clock;
+
 /* What a thread needs to compute; one computation at a time. */
 typedef struct vt_context {
     float *arena;
     uint32_t *done, *upto; /* rows, by layer */
+    vt_clock *clock;       /* NULL unless this computation is a profile */
 } vt_context;
 
 /* Faces to be computed: exactly one of the sources is given. */
@@ -30,6 +37,9 @@ void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, 
  * plan's i-th output, or NULL where it is not wanted. */
 void vt_run_network(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces,
                     float *const *outputs, size_t index);
+
+/* Ends the lap of seconds[at] (profile.c). */
+void vt_clock_lap(vt_clock *clock, size_t at);
 
 /* The chip of one face into map 0 (input.c). */
 void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face);

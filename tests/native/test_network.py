@@ -256,3 +256,15 @@ def test_after_a_fork(rand: np.random.Generator, tmp_path: Path) -> None:
             os._exit(0)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_profile(rand: np.random.Generator, tmp_path: Path) -> None:
+    g = Graph(rand)
+    path = g.save(tmp_path / "model.onnx", g.conv(g.conv("data", 3, 8), 8, 16))
+    network = Network(path, threads=1)
+    profile = network.profile((32, 48), batch=2, rounds=2)
+    assert [layer.text for layer in profile[1:-1]] == list(network.layers((32, 48)))
+    assert [layer.macs for layer in profile] == [0, 27 * 8 * 32 * 48, 72 * 16 * 32 * 48, 0]
+    assert all(layer.seconds > 0 for layer in profile)
+    with pytest.raises(ValueError, match="say which"):
+        network.profile()

@@ -137,6 +137,27 @@ VULTUS_API void vultus_get_info(const vultus_engine *engine, vultus_info *info);
  * no such layer. Thread-safe. */
 VULTUS_API const char *vultus_layer(const vultus_engine *engine, size_t i);
 
+/* What a layer costs: one record of a profile. */
+typedef struct vultus_layer_time {
+    double seconds;   /* an image, of one thread */
+    uint64_t macs;    /* multiply-adds of an image; 0 where a layer has none worth counting */
+    int32_t group;    /* layers of one number are computed together, in bands of rows; -1: outside of any group */
+    uint32_t reserved_word;
+    const char *kind; /* "input", "output", "pointwise", "depthwise", ...; static */
+    char text[160];   /* as vultus_layer() gives it */
+} vultus_layer_time;
+
+/* Measures where the time goes: `rounds` times (1..1000000) the plan is computed for n images (1..1024) by one thread,
+ * bands and all, with a look at the clock (some 30 ns) after each call of a layer; what is told is the round that was
+ * fastest as a whole, divided by n.
+ * x: n images as for vultus_embed(), or NULL for noise.
+ * times: room for `capacity` records, the first of which is the input, the last the output (scaling and copying), the
+ *    layers in order between. *count is set to how many there are; with a capacity of 0 nothing is measured, times may be
+ *    NULL, and only *count is set. Any other capacity below *count is VULTUS_ERROR_ARGUMENT.
+ * Thread-safe; takes memory for the answers while it measures. */
+VULTUS_API int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rounds,
+                              vultus_layer_time *times, size_t capacity, size_t *count, vultus_error *error);
+
 /* How many input sizes a network is ready for at a time; the one not used for longest makes room. */
 #define VULTUS_NETWORK_SIZES 4
 
@@ -198,6 +219,11 @@ VULTUS_API int vultus_network_run_pixels(vultus_network *network, const uint8_t 
 /* The text of vultus_layer() for a size, cut to size - 1 bytes; empty if there is no layer i. Thread-safe. */
 VULTUS_API int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t width, size_t i, char *text,
                                     size_t size, vultus_error *error);
+
+/* vultus_profile() of a network at a size. */
+VULTUS_API int vultus_network_profile(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
+                                      uint32_t rounds, vultus_layer_time *times, size_t capacity, size_t *count,
+                                      vultus_error *error);
 
 /* Fills *info. Cannot fail; thread-safe. */
 VULTUS_API void vultus_network_get_info(vultus_network *network, vultus_network_info *info);
