@@ -20,11 +20,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import efm3_onnx
 import numpy as np
 import onnx
 
 from vultus.native import Engine, cpu_features
+from vultus.weights import mobilefacenet
 
 Run = Callable[[], np.ndarray]
 AGREE = 0.9999  # cosine; a contender that computes something else is not a contender
@@ -167,7 +167,7 @@ def conditions(seed: int, peers: dict[str, str | None]) -> dict:
 def for_peers(path: Path) -> onnx.ModelProto:
     """The network of a model file as ONNX, with a batch of any size."""
     data = path.read_bytes()
-    model = efm3_onnx.from_file(data) if data[:4] == b"EFM3" else onnx.load_from_string(data)
+    model = mobilefacenet.from_efm3(data) if data[:4] == b"EFM3" else onnx.load_from_string(data)
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     del model.graph.value_info[:]
@@ -198,7 +198,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not args.models and not args.sface:
             args.models = [Path(folder) / "mobilefacenet_random.onnx"]
-            onnx.save(efm3_onnx.random(rand), args.models[0])
+            onnx.save(mobilefacenet.random(rand), args.models[0])
         for path in [*args.models, *([args.sface] if args.sface else [])]:
             model = for_peers(path)
             peers = [name for name, (package, _) in PEERS.items() if packages[package]]

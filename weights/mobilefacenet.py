@@ -1,28 +1,33 @@
-"""The MobileFaceNet of an EFM3 file, or one of random weights, as an ONNX graph, so that other runtimes can compute it."""
+"""MobileFaceNets as ONNX graphs, so that others can compute what the engine computes: that of an EFM3 file, or a random one."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-Stages = Sequence[tuple[int, int, int]]
+from vultus.weights.errors import ImportFailed
+
+Array = npt.NDArray[np.float32]
+Stages = Sequence[tuple[int, ...]]
 """(expansion, blocks, stride of the first block) for each stage."""
 
 PAPER = (64, 128, 512, 128, ((2, 5, 2), (4, 1, 2), (2, 6, 1), (4, 1, 2), (2, 2, 1)))
-"""Channels of stem, blocks and final convolution, numbers of the embedding, stages: 221 million multiply-adds."""
+"""Channels of stem, blocks and final convolution, numbers of the embedding, stages."""
 
 
 class _Builder:
-    def __init__(self, take: Callable[[str, tuple[int, ...]], np.ndarray]) -> None:
+    def __init__(self, take: Callable[[str, tuple[int, ...]], Array]) -> None:
         self.take = take
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def node(self, op: str, *inputs: str, **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         out = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [out], **attributes))
         return out
@@ -42,7 +47,7 @@ class _Builder:
 
 
 def _network(
-    take: Callable[[str, tuple[int, ...]], np.ndarray],
+    take: Callable[[str, tuple[int, ...]], Array],
     stem: int,
     block: int,
     final: int,
@@ -76,14 +81,18 @@ def _network(
     return model
 
 
-def from_file(data: bytes) -> onnx.ModelProto:
-    """The network of a well-formed EFM3 file; the engine's own reader is the one that checks."""
+def from_efm3(data: bytes) -> onnx.ModelProto:
+    """The network of an EFM3 file, `n x 3 x 112 x 112` (pixels normalised) to `n x dim` (not scaled to length 1).
+
+    The engine's reader is the one that checks a file, and has to open it before. Raises ImportFailed for one of another
+    version, and struct.error or ValueError for one that the engine would refuse.
+    """
     version, stages, _, stride, stem, block, final, dim, k = struct.unpack_from("<BBBBHHHHB", data, 8)
     if data[:4] != b"EFM3" or version != 1:
-        raise ValueError("not an EFM3 file")
+        raise ImportFailed("not an EFM3 file of version 1")
     at = 92 + struct.unpack_from("<I", data, 88)[0] + 4
 
-    def take(_: str, shape: tuple[int, ...]) -> np.ndarray:
+    def take(_: str, shape: tuple[int, ...]) -> Array:
         nonlocal at
         size = struct.unpack_from("<I", data, at)[0]
         at += 4 + size
@@ -94,9 +103,9 @@ def from_file(data: bytes) -> onnx.ModelProto:
 
 
 def random(rand: np.random.Generator) -> onnx.ModelProto:
-    """The paper's MobileFaceNet with random weights."""
+    """The paper's MobileFaceNet (221 million multiply-adds) with random weights."""
 
-    def take(role: str, shape: tuple[int, ...]) -> np.ndarray:
+    def take(role: str, shape: tuple[int, ...]) -> Array:
         if role == "weight":
             return (rand.standard_normal(shape) * (2 / np.prod(shape[1:])) ** 0.5).astype(np.float32)
         low, high = {"scale": (0.5, 1.0), "variance": (0.5, 1.5), "slope": (0.0, 0.5)}.get(role, (-0.1, 0.1))
