@@ -25,6 +25,8 @@ class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     detector: str = "yunet_2023mar"
     embedder: str = "sface_2021dec"
+    backend: Literal["auto", "engine", "onnx"] = "auto"
+    """What computes them: the engine alone, ONNX Runtime (`vultus[onnx]`), or the latter for what the former lacks."""
 
 
 class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

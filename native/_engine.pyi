@@ -56,8 +56,10 @@ class ModelFormatError(ValueError):
 class UnsupportedModelError(ModelFormatError):
     """A model file in which nothing is wrong as far as it was read, but which asks for what the engine does not compute.
 
-    The message names the operator, attribute or shape.
+    `args[0]` names the operator, attribute or shape; the error's text also says the `remedy`.
     """
+
+    remedy: str
 
 class _Opened:
     """What an engine and a network have in common."""

@@ -31,6 +31,11 @@ class ModelFormatError(ValueError):
 class UnsupportedModelError(ModelFormatError):
     """A model file with an operator, attribute or shape that the engine does not compute; see `_engine.pyi`."""
 
+    remedy = "`pip install 'vultus[onnx]'` lets ONNX Runtime run it (docs/engine.md)"
+
+    def __str__(self):
+        return f"{self.args[0]}; {self.remedy}"
+
 
 cdef object _exception(int status, const c.vultus_error *error, path):
     text = error.text.decode("ascii", "replace")

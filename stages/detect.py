@@ -31,6 +31,7 @@ class Detect:
     def __init__(self, config: Config, data: Path) -> None:
         self._config = config.detect
         self._model = config.models.detector
+        self._backend = config.models.backend
         self._data = data
 
     def open(self, context: Context) -> None:
@@ -38,7 +39,11 @@ class Detect:
         self._context = context
         model = Registry(self._data).resolve(self._model, "detector")
         self._yunet = YuNet(
-            model.path, threads=self._config.threads, score=self._config.score, nms_iou=self._config.nms_iou
+            model.path,
+            threads=self._config.threads,
+            score=self._config.score,
+            nms_iou=self._config.nms_iou,
+            backend=self._backend,
         )
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:

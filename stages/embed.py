@@ -1,4 +1,4 @@
-"""Embedding on the C engine."""
+"""Embedding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from vultus.configs.schema import Config
-from vultus.native import Engine
 from vultus.pipeline.messages import Chips, Embedded, Message
 from vultus.pipeline.stage import Context
-from vultus.weights import Registry
+from vultus.weights import Registry, open_embedder
 
 
 class Embed:
@@ -28,7 +27,10 @@ class Embed:
         """Load the embedder."""
         self._context = context
         model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
-        self._engine = Engine(str(model.path), threads=self._config.embed.threads, isa=self._config.embed.isa)
+        embed = self._config.embed
+        self._engine = open_embedder(
+            model.path, threads=embed.threads, isa=embed.isa, backend=self._config.models.backend
+        )
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
         """One `Embedded` for each `Chips`, in order, everything else in its place. Counter: `faces`."""

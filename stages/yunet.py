@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vultus.native import Network
 from vultus.pipeline.messages import Face
+from vultus.weights import Backend, open_network
 
 _STRIDES = (8, 16, 32)
 _HEADS = ("cls", "obj", "bbox", "kps")
@@ -29,12 +29,12 @@ Floats = npt.NDArray[np.float32]
 class YuNet:
     """A loaded detector; `detect` may be called from any number of threads."""
 
-    def __init__(self, path: Path, *, threads: int, score: float, nms_iou: float) -> None:
+    def __init__(self, path: Path, *, threads: int, score: float, nms_iou: float, backend: Backend = "auto") -> None:
         """Load the model at `path`; calls of `detect` compute on at most `threads` processors (0: all), each on one.
 
-        Raises ValueError if the file is no YuNet, or is a graph that the engine does not compute.
+        Raises ValueError if the file is no YuNet, or is a graph that `backend` does not compute.
         """
-        self._network = Network(path, threads=threads)
+        self._network = open_network(path, threads=threads, backend=backend)
         missing = {f"{head}_{stride}" for stride in _STRIDES for head in _HEADS} - set(
             self._network.outputs(self._network.input_size or (32, 32))
         )

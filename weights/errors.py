@@ -19,3 +19,7 @@ class FetchFailed(OSError):
 
 class ImportFailed(ValueError):
     """A model file holds something that its importer does not know how to convert."""
+
+
+class BackendMissing(ImportError):
+    """A runtime that was asked for is not installed; the text names the command that installs it."""

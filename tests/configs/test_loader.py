@@ -49,7 +49,7 @@ def test_values_are_taken(written):
         ("detekt: {max_side: 320}", ": `detekt`: unknown; nearest valid is `detect`"),
         ("max_side: 320", ": `max_side`: unknown; nearest valid is `detect.max_side`"),
         ("track: {score: 1}", ": `track.score`: unknown; nearest valid is `detect.score`"),
-        ("models: {zzzzzz: 1}", ": `models.zzzzzz`: unknown; valid here: detector, embedder"),
+        ("models: {zzzzzz: 1}", ": `models.zzzzzz`: unknown; valid here: detector, embedder, backend"),
         (
             "sources: [{address: a}, {adress: b}]",
             ": `sources[1].adress`: unknown; nearest valid is `sources[1].address`",
