@@ -24,6 +24,11 @@ void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) TAKE(eltwise, symbol, isa) NAME(2 * VT_NR_COUNT + 2, symbol, isa)
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) TAKE(max_pool, symbol, isa) NAME(2 * VT_NR_COUNT + 3, symbol, isa)
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) TAKE(sigmoid, symbol, isa) NAME(2 * VT_NR_COUNT + 4, symbol, isa)
+#define NAME8(index, symbol, isa) TAKE(names8[index], &#symbol[3], isa)
+#define VT_KERNEL_GEMM8(symbol, isa, mr, nr) TAKE(gemm8[(nr) / 8 - 1], symbol, isa) NAME8((nr) / 8 - 1, symbol, isa)
+#define VT_KERNEL_DW8(symbol, isa, mr, nr) TAKE(dw8, symbol, isa) NAME8(VT_NR_COUNT, symbol, isa)
+#define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) TAKE(quantize, symbol, isa) NAME8(VT_NR_COUNT + 1, symbol, isa)
+#define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) TAKE(dequantize, symbol, isa) NAME8(VT_NR_COUNT + 2, symbol, isa)
 #define VT_KERNEL_PEAK(symbol, isa, mr, nr) TAKE(peak, symbol, isa) TAKE(peak_macs, (mr) * (nr), isa)
 #include "kernels/kernels.inc"
 }

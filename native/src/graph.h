@@ -56,6 +56,12 @@ typedef struct vt_geometry {
     uint32_t groups;
 } vt_geometry;
 
+/* Numbers as bytes: x is about (byte - zero) * scale. A scale of 0: they are floats. */
+typedef struct vt_quant {
+    float scale;
+    uint8_t zero;
+} vt_quant;
+
 typedef struct vt_node {
     vt_op op;
     vt_shape shape;

@@ -20,6 +20,10 @@ typedef union kernel_fn {
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
     vt_sigmoid_fn *sigmoid;
+    vt_gemm8_fn *gemm8;
+    vt_dw8_fn *dw8;
+    vt_quantize_fn *quantize;
+    vt_dequantize_fn *dequantize;
 } kernel_fn;
 
 typedef struct kernel kernel;
@@ -38,7 +42,7 @@ struct kernel {
 };
 
 extern const family gemm_family, planar_family, dw3x3_family, dwkxk_family, eltwise_family, max_pool_family,
-    sigmoid_family;
+    sigmoid_family, gemm8_family, dw8_family, quantize_family, dequantize_family;
 
 /* An array between canaries: beside what is read stands a NaN, which shows in the sums; beside what is written a number
  * that no sum has, since a NaN that is read and written again would not show. */

@@ -14,6 +14,10 @@
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) {#symbol, &eltwise_family, isa, mr, nr, {.eltwise = symbol}},
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) {#symbol, &max_pool_family, isa, mr, nr, {.max_pool = symbol}},
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) {#symbol, &sigmoid_family, isa, mr, nr, {.sigmoid = symbol}},
+#define VT_KERNEL_GEMM8(symbol, isa, mr, nr) {#symbol, &gemm8_family, isa, mr, nr, {.gemm8 = symbol}},
+#define VT_KERNEL_DW8(symbol, isa, mr, nr) {#symbol, &dw8_family, isa, mr, nr, {.dw8 = symbol}},
+#define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) {#symbol, &quantize_family, isa, mr, nr, {.quantize = symbol}},
+#define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) {#symbol, &dequantize_family, isa, mr, nr, {.dequantize = symbol}},
 static const kernel kernels[] = {
 #include "kernels/kernels.inc"
 };

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "../graph.h"
+#include "bytes.h"
 
 /* Before a loop of constant length: write it out, so that arrays indexed by it become registers; or keep it a loop. */
 #if defined(__clang__)
@@ -92,9 +93,14 @@ typedef struct vt_kernels {
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
     vt_sigmoid_fn *sigmoid;
+    vt_gemm8_fn *gemm8[VT_NR_COUNT];
+    vt_dw8_fn *dw8;
+    vt_quantize_fn *quantize;
+    vt_dequantize_fn *dequantize;
     vt_peak_fn *peak;
     size_t peak_macs;  /* multiply-adds of one round of peak */
     const char *names[2 * VT_NR_COUNT + 5]; /* in the order of the members */
+    const char *names8[VT_NR_COUNT + 3];    /* those of bytes, likewise */
 } vt_kernels;
 
 /* Fills the table for an instruction set that is built and runs here: plain C first, then raised. */
@@ -108,6 +114,10 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) vt_pool_fn symbol;
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_sigmoid_fn symbol;
+#define VT_KERNEL_GEMM8(symbol, isa, mr, nr) vt_gemm8_fn symbol;
+#define VT_KERNEL_DW8(symbol, isa, mr, nr) vt_dw8_fn symbol;
+#define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) vt_quantize_fn symbol;
+#define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) vt_dequantize_fn symbol;
 #define VT_KERNEL_PEAK(symbol, isa, mr, nr) vt_peak_fn symbol;
 #include "kernels.inc"
 

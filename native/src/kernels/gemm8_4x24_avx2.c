@@ -1,0 +1,6 @@
+#include "gemm8_avx2.h"
+
+void vt_gemm8_4x24_avx2(size_t m, size_t k, const uint8_t *a, size_t lda, const int8_t *w, const vt_finish8 *f)
+{
+    vt_gemm8_avx2(4, 3, m, k, a, lda, w, f);
+}
