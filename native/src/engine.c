@@ -4,10 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "cpu.h"
 #include "load.h"
 #include "options.h"
-#include "pool.h"
 #include "profile.h"
 #include "run.h"
 
@@ -22,13 +22,6 @@ struct vultus_engine {
     pid_t owner;
     vultus_info info;
 };
-
-/* A call of an embed function. */
-typedef struct call {
-    const vultus_engine *engine;
-    const vt_faces *faces;
-    size_t n, share; /* faces, and how many of them a task takes */
-} call;
 
 const char *vultus_version(void)
 {
@@ -171,24 +164,6 @@ void vultus_close(vultus_engine **out)
     *out = NULL;
 }
 
-static void run_share(void *arg, size_t task, unsigned seat)
-{
-    const call *c = arg;
-    const size_t first = task * c->share, left = c->n - first;
-
-    vt_run(&c->engine->plan, &c->engine->contexts[seat], c->engine->zeros, c->faces, first,
-           left < c->share ? left : c->share);
-}
-
-/* Shares as large as a batch may be, but an equal number for every thread. */
-static size_t share_of(const vultus_engine *engine, size_t n)
-{
-    const size_t batch = engine->plan.batch, threads = engine->threads;
-    const size_t rounds = (n + batch * threads - 1) / (batch * threads);
-
-    return (n + rounds * threads - 1) / (rounds * threads);
-}
-
 static int check_owner(const vultus_engine *engine, vultus_error *error)
 {
     if (engine->owner != getpid())
@@ -200,7 +175,6 @@ static int check_owner(const vultus_engine *engine, vultus_error *error)
 static int embed(vultus_engine *engine, vt_faces *faces, size_t n, uint32_t flags, vultus_error *error)
 {
     const void *input = faces->planes ? (const void *)faces->planes : faces->pixels;
-    call c = {engine, faces, n, 0};
     int status;
 
     if (!engine)
@@ -218,8 +192,8 @@ static int embed(vultus_engine *engine, vt_faces *faces, size_t n, uint32_t flag
         return VULTUS_OK;
     faces->bgr = engine->info.bgr != 0;
     faces->raw = (flags & VULTUS_EMBED_RAW) != 0;
-    c.share = share_of(engine, n);
-    vt_pool_run(engine->pool, run_share, &c, (n + c.share - 1) / c.share);
+    vt_call_run(&(vt_call){.pool = engine->pool, .threads = engine->threads, .plan = &engine->plan,
+                           .contexts = engine->contexts, .zeros = engine->zeros, .faces = faces, .n = n});
     return VULTUS_OK;
 }
 
@@ -244,12 +218,12 @@ typedef struct profile_call {
     const vt_profile *profile;
 } profile_call;
 
-static void run_profile(void *arg, size_t task, unsigned seat)
+static bool run_profile(void *arg, unsigned seat)
 {
     const profile_call *c = arg;
 
-    (void)task;
     vt_profile_measure(c->profile, &c->engine->contexts[seat]);
+    return false;
 }
 
 int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rounds, vultus_layer_time *times,

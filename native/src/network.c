@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "call.h"
 #include "cpu.h"
 #include "load.h"
 #include "options.h"
-#include "pool.h"
 #include "profile.h"
 #include "run.h"
 
@@ -43,14 +43,6 @@ struct vultus_network {
     size_t arena_floats, layers, zero_floats; /* what they are large enough for */
     float *zeros;
 };
-
-/* A call of a run function. */
-typedef struct call {
-    const vultus_network *network;
-    const vt_plan *plan;
-    const vt_faces *images;
-    float *const *outputs;
-} call;
 
 static int make_plan(const vultus_network *network, uint32_t height, uint32_t width, vt_plan *plan, vt_graph *graph,
                      vultus_error *error)
@@ -327,18 +319,10 @@ void vultus_network_close(vultus_network **out)
     *out = NULL;
 }
 
-static void run_image(void *arg, size_t task, unsigned seat)
-{
-    const call *c = arg;
-
-    vt_run_network(c->plan, &c->network->contexts[seat], c->network->zeros, c->images, c->outputs, task);
-}
-
 static int run(vultus_network *network, vt_faces *images, size_t n, uint32_t height, uint32_t width,
                float *const *outputs, vultus_error *error)
 {
     const void *input = images->planes ? (const void *)images->planes : images->pixels;
-    call c = {network, NULL, images, outputs};
     sized_plan *slot = NULL;
     int status = check_call(network, height, width, error);
 
@@ -350,9 +334,11 @@ static int run(vultus_network *network, vt_faces *images, size_t n, uint32_t hei
         status = acquire(network, height, width, &slot, error);
     if (status)
         return status;
-    c.plan = &slot->plan;
     images->bgr = network->info.bgr != 0;
-    vt_pool_run(network->pool, run_image, &c, n);
+    if (n)
+        vt_call_run(&(vt_call){.pool = network->pool, .threads = network->threads, .plan = &slot->plan,
+                               .contexts = network->contexts, .zeros = network->zeros, .faces = images,
+                               .outputs = outputs, .n = n});
     release(network, slot);
     return VULTUS_OK;
 }
@@ -421,12 +407,12 @@ typedef struct profile_call {
     const vt_profile *profile;
 } profile_call;
 
-static void run_profile(void *arg, size_t task, unsigned seat)
+static bool run_profile(void *arg, unsigned seat)
 {
     const profile_call *c = arg;
 
-    (void)task;
     vt_profile_measure(c->profile, &c->network->contexts[seat]);
+    return false;
 }
 
 int vultus_network_profile(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,

@@ -2,50 +2,153 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu.h"
+
+#define SPINS 1000 /* pauses before a thread sleeps: to be woken takes as long, longer on a virtual machine */
+
 typedef struct job {
-    vt_task_fn *fn;
+    vt_work_fn *fn;
     void *arg;
-    size_t count, taken, finished;
-    struct job *next; /* in the pool's queue, while tasks are left to take */
+    unsigned most;
+    unsigned inside;    /* seats that it has */
+    bool exhausted;     /* nothing is left to take */
+    bool waiting;       /* its owner wants a seat and has none */
+    struct job *next;   /* in the pool's queue, until it is exhausted */
 } job;
 
 struct vt_pool {
-    pthread_mutex_t lock; /* everything below */
-    pthread_cond_t changed; /* a job came, a task ended or the pool stops; those who wait are few */
-    job *first, *last;
+    pthread_mutex_t lock; /* everything below but the atomics, which are written with it and read without */
+    pthread_cond_t posted; /* for the pool's threads: there may be something to do */
+    pthread_cond_t moved; /* for owners: a seat is free, or a job was left */
+    job *first, *last;    /* the owner of an earlier job gets a seat earlier */
     unsigned *free_seats, n_free;
+    unsigned asleep;      /* of the pool's threads */
     bool stopping;
-    unsigned seats, started;
+    atomic_uint posts, moves; /* how often posted and moved were told */
+    atomic_uint wanted;   /* jobs whose owners wait */
+    unsigned seats, started, spins;
     pthread_t threads[];
 };
 
-/* With the lock held, which is given up while the task runs. The job has a task left and a seat is free. */
-static void run_one(vt_pool *pool, job *j)
+static void pause_briefly(void)
 {
-    const size_t task = j->taken++;
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+bool vt_pool_spin(const vt_pool *pool, const atomic_uint *value, unsigned seen)
+{
+    for (unsigned i = 0; i < pool->spins; i++) {
+        if (atomic_load(value) != seen)
+            return true;
+        pause_briefly();
+    }
+    return atomic_load(value) != seen;
+}
+
+bool vt_pool_wanted(vt_pool *pool)
+{
+    return atomic_load(&pool->wanted) != 0;
+}
+
+/* All below: with the lock held. */
+
+/* Sleeps until *count grows, after a while awake without the lock. */
+static void wait_for(vt_pool *pool, pthread_cond_t *condition, atomic_uint *count)
+{
+    const unsigned seen = atomic_load(count);
+
+    pthread_mutex_unlock(&pool->lock);
+    const bool grown = vt_pool_spin(pool, count, seen);
+
+    pthread_mutex_lock(&pool->lock);
+    while (!grown && atomic_load(count) == seen)
+        pthread_cond_wait(condition, &pool->lock);
+}
+
+static void append(vt_pool *pool, job *j)
+{
+    j->next = NULL;
+    if (pool->last)
+        pool->last->next = j;
+    else
+        pool->first = j;
+    pool->last = j;
+}
+
+static void take_out(vt_pool *pool, job *j)
+{
+    job **at = &pool->first, *before = NULL;
+
+    while (*at != j) {
+        before = *at;
+        at = &before->next;
+    }
+    *at = j->next;
+    if (pool->last == j)
+        pool->last = before;
+}
+
+static void set_waiting(vt_pool *pool, job *j, bool waiting)
+{
+    if (j->waiting == waiting)
+        return;
+    j->waiting = waiting;
+    if (waiting)
+        atomic_fetch_add(&pool->wanted, 1);
+    else
+        atomic_fetch_sub(&pool->wanted, 1);
+}
+
+/* Wakes so many of the pool's threads. */
+static void post(vt_pool *pool, unsigned most)
+{
+    atomic_fetch_add(&pool->posts, 1);
+    for (unsigned i = 0; i < most && i < pool->asleep; i++)
+        pthread_cond_signal(&pool->posted);
+}
+
+static void move(vt_pool *pool)
+{
+    atomic_fetch_add(&pool->moves, 1);
+    pthread_cond_broadcast(&pool->moved);
+}
+
+/* A seat is free. The lock is given up while the thread computes; returns whether it left early. */
+static bool enter(vt_pool *pool, job *j)
+{
     const unsigned seat = pool->free_seats[--pool->n_free];
 
-    if (j->taken == j->count) {
-        job **at = &pool->first, *before = NULL;
-
-        while (*at != j) {
-            before = *at;
-            at = &before->next;
-        }
-        *at = j->next;
-        if (pool->last == j)
-            pool->last = before;
-    }
+    j->inside++;
     pthread_mutex_unlock(&pool->lock);
-    j->fn(j->arg, task, seat);
+    const bool early = j->fn(j->arg, seat);
+
     pthread_mutex_lock(&pool->lock);
     pool->free_seats[pool->n_free++] = seat;
-    j->finished++; /* the job is on its owner's stack: not touched after this unless it is our own */
-    pthread_cond_broadcast(&pool->changed);
+    j->inside--; /* another's job lives on its owner's stack: not touched once it is exhausted and left by all */
+    if (!early && !j->exhausted) {
+        j->exhausted = true;
+        set_waiting(pool, j, false);
+        take_out(pool, j);
+    }
+    move(pool);
+    return early;
+}
+
+/* The first job that a thread of the pool may join. Owners who wait come first: they have nothing yet. */
+static job *joinable(const vt_pool *pool)
+{
+    job *j = pool->n_free && !atomic_load(&pool->wanted) ? pool->first : NULL;
+
+    while (j && j->inside >= j->most)
+        j = j->next;
+    return j;
 }
 
 static void *work(void *arg)
@@ -54,38 +157,57 @@ static void *work(void *arg)
 
     pthread_mutex_lock(&pool->lock);
     while (!pool->stopping) {
-        if (pool->first && pool->n_free)
-            run_one(pool, pool->first);
-        else
-            pthread_cond_wait(&pool->changed, &pool->lock);
+        job *j = joinable(pool);
+
+        if (j) {
+            enter(pool, j);
+            continue;
+        }
+        pool->asleep++;
+        wait_for(pool, &pool->posted, &pool->posts);
+        pool->asleep--;
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
 }
 
-void vt_pool_run(vt_pool *pool, vt_task_fn *fn, void *arg, size_t count)
+/* Whether the owner of a job may have a seat: there is one, and nobody has waited for longer. */
+static bool my_turn(const vt_pool *pool, const job *mine)
 {
-    job j = {.fn = fn, .arg = arg, .count = count};
-
-    if (count == 0)
-        return;
-    pthread_mutex_lock(&pool->lock);
-    if (pool->last)
-        pool->last->next = &j;
-    else
-        pool->first = &j;
-    pool->last = &j;
-    if (count > 1)
-        pthread_cond_broadcast(&pool->changed);
-    while (j.finished < j.count) {
-        if (j.taken < j.count && pool->n_free)
-            run_one(pool, &j);
-        else
-            pthread_cond_wait(&pool->changed, &pool->lock);
-    }
-    pthread_mutex_unlock(&pool->lock);
+    if (!pool->n_free || mine->inside >= mine->most)
+        return false;
+    for (const job *j = pool->first; j != mine; j = j->next)
+        if (j->waiting)
+            return false;
+    return true;
 }
 
+void vt_pool_run(vt_pool *pool, vt_work_fn *fn, void *arg, unsigned most)
+{
+    job j = {.fn = fn, .arg = arg, .most = most};
+
+    pthread_mutex_lock(&pool->lock);
+    append(pool, &j);
+    post(pool, most - 1);
+    while (!j.exhausted || j.inside) {
+        if (j.exhausted || !my_turn(pool, &j)) {
+            set_waiting(pool, &j, !j.exhausted && !j.inside);
+            wait_for(pool, &pool->moved, &pool->moves);
+            continue;
+        }
+        if (j.waiting) { /* so did threads that would have joined */
+            set_waiting(pool, &j, false);
+            post(pool, pool->n_free);
+        }
+        if (enter(pool, &j) && !j.exhausted) { /* others waited: to the end of the queue */
+            take_out(pool, &j);
+            append(pool, &j);
+        }
+    }
+    if (pool->first)
+        post(pool, pool->n_free); /* for those that could not join before */
+    pthread_mutex_unlock(&pool->lock);
+}
 /* Signals are for the program's own threads. */
 static int start_threads(vt_pool *pool, vultus_error *error)
 {
@@ -117,9 +239,11 @@ int vt_pool_create(vt_pool **out, unsigned threads, vultus_error *error)
         return vt_fail_memory(error, sizeof *pool + threads * sizeof *pool->threads);
     }
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->changed, NULL);
+    pthread_cond_init(&pool->posted, NULL);
+    pthread_cond_init(&pool->moved, NULL);
     pool->free_seats = seats;
     pool->seats = pool->n_free = threads;
+    pool->spins = threads <= vt_cpu_count() ? SPINS : 0;
     for (unsigned i = 0; i < threads; i++)
         seats[i] = threads - 1 - i; /* seat 0 is used first */
     status = start_threads(pool, error);
@@ -136,11 +260,12 @@ void vt_pool_destroy(vt_pool *pool)
         return;
     pthread_mutex_lock(&pool->lock);
     pool->stopping = true;
-    pthread_cond_broadcast(&pool->changed);
+    post(pool, pool->asleep);
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->started; i++)
         pthread_join(pool->threads[i], NULL);
-    pthread_cond_destroy(&pool->changed);
+    pthread_cond_destroy(&pool->posted);
+    pthread_cond_destroy(&pool->moved);
     pthread_mutex_destroy(&pool->lock);
     vt_pool_abandon(pool);
 }
