@@ -1,13 +1,14 @@
 #!/bin/sh
-# The C tests three times: as released, under Address- and UndefinedBehaviorSanitizer, and under ThreadSanitizer.
-# Needs cmake and a C compiler (CC names another one); builds below build/c and leaves the package's own build alone.
+# The C tests, the command line's and the installed library's among them, three times: as released, under Address- and
+# UndefinedBehaviorSanitizer, and under ThreadSanitizer. Needs cmake, pkg-config and a C compiler (CC names another one);
+# builds below build/c and leaves the package's own build alone.
 set -eu
 cd "$(dirname "$0")/../.."
 run() {
     name=$1
     shift
     echo "== C tests, $name"
-    cmake -S native -B "build/c/$name" -DVULTUS_PYTHON=OFF -DVULTUS_TESTS=ON "$@" >"build/c/$name.log" 2>&1 ||
+    cmake -S native -B "build/c/$name" -DVULTUS_TESTS=ON "$@" >"build/c/$name.log" 2>&1 ||
         { cat "build/c/$name.log"; exit 1; }
     cmake --build "build/c/$name" --parallel 2 >>"build/c/$name.log" 2>&1 || { tail -50 "build/c/$name.log"; exit 1; }
     ctest --test-dir "build/c/$name" --output-on-failure --no-tests=error
