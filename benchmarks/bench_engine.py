@@ -1,10 +1,12 @@
 """How many milliseconds a face does the engine take, and how many do ONNX Runtime, OpenVINO and OpenCV?
 
-    python benchmarks/bench_engine.py [MODEL.bin|MODEL.onnx ...] [--sface SFACE.onnx] [--threads 1 2] [--batch 1 32] [--json]
+    python benchmarks/bench_engine.py [MODEL.bin|MODEL.onnx ...] [--generated iresnet100 ...] [--sface SFACE.onnx]
+                                      [--threads 1 2] [--batch 1 32] [--json]
 
-Without a model: the paper's MobileFaceNet with random weights. Every contender computes the same network on the same
-faces; their calls are interleaved, so that a slow moment of the machine hits all of them, and the ratio is the median of
-the rounds' ratios. A peer that is not installed is left out, and named. Answers are compared before anything is timed.
+Without a model: the paper's MobileFaceNet with random weights. --generated: ResNets with random weights. Every contender
+computes the same network on the same faces; their calls are interleaved, so that a slow moment of the machine hits all
+of them, and the ratio is the median of the rounds' ratios. A peer that is not installed is left out, and named. Answers
+are compared before anything is timed.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import resnet_onnx
 
 from vultus.native import Engine, cpu_features
 from vultus.weights import mobilefacenet
@@ -184,6 +187,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", type=Path, metavar="MODEL")
     parser.add_argument(
+        "--generated",
+        nargs="+",
+        default=[],
+        choices=list(resnet_onnx.GENERATED),
+        metavar="NAME",
+        help="ResNets with random weights: " + ", ".join(resnet_onnx.GENERATED),
+    )
+    parser.add_argument(
         "--sface", type=Path, help="SFace in ONNX, FP32; OpenCV's FaceRecognizerSF takes part in this one"
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
@@ -196,9 +207,12 @@ def main() -> None:
     packages = {package: version(package) for package, _ in PEERS.values()}
     rows: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
-        if not args.models and not args.sface:
+        if not args.models and not args.sface and not args.generated:
             args.models = [Path(folder) / "mobilefacenet_random.onnx"]
             onnx.save(mobilefacenet.random(rand), args.models[0])
+        for name in args.generated:
+            args.models.append(Path(folder) / f"{name}_random.onnx")
+            onnx.save(resnet_onnx.GENERATED[name](rand), args.models[-1])
         for path in [*args.models, *([args.sface] if args.sface else [])]:
             model = for_peers(path)
             peers = [name for name, (package, _) in PEERS.items() if packages[package]]

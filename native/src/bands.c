@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "plan.h"
+#include "winograd.h"
 
 #define SMALL_BYTES ((uint64_t)64 << 10)  /* a map that stays in the cache whole */
 
@@ -47,6 +48,8 @@ static bool cut_after(const vt_plan *plan, int i)
 
     if (i + 1 == plan->tail)
         return true;
+    if (plan->layers[i].kind == VT_KIND_WINOGRAD || next->kind == VT_KIND_WINOGRAD)
+        return true; /* it wants all rows, since its weights are large */
     if (m->readers != 1 || next->in != plan->layers[i].out || m->slots > 1)
         return true; /* others want it too, and later */
     if (next->kind == VT_KIND_FC || plan->maps[next->out].h == 1)
@@ -227,9 +230,12 @@ static void side_buffers(vt_plan *plan)
         const vt_layer *layer = &plan->layers[i];
         const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
         const size_t zeros = layer->kind == VT_KIND_DEPTHWISE ? (size_t)in->w * in->ld
-                             : layer->kind == VT_KIND_GROUPED ? out->cp /* a bias of nothing */
-                                                              : 0;
-        const size_t gathered = layer->kind == VT_KIND_DENSE ? (size_t)out->w * layer->k : 0;
+                             : layer->kind == VT_KIND_GROUPED || layer->kind == VT_KIND_WINOGRAD
+                                 ? out->cp /* a bias of nothing */
+                                 : 0;
+        const size_t gathered = layer->kind == VT_KIND_DENSE      ? (size_t)out->w * layer->k
+                                : layer->kind == VT_KIND_WINOGRAD ? vt_winograd_scratch(in, out)
+                                                                  : 0;
 
         plan->zero_floats = zeros > plan->zero_floats ? zeros : plan->zero_floats;
         plan->scratch_floats = gathered > plan->scratch_floats ? gathered : plan->scratch_floats;

@@ -3,10 +3,12 @@
 #include <string.h>
 
 #include "graph.h"
+#include "winograd.h"
 
 typedef struct fusion {
     vt_graph *graph;
     int *uses; /* readers of each node that is not folded */
+    uint64_t winograd_floats; /* weights so far */
 } fusion;
 
 static int resolve(const vt_graph *graph, int node)
@@ -143,6 +145,26 @@ static void fuse_before_fc(fusion *f, vt_node *fc)
         fc->in = affine->in;
 }
 
+/* A 3x3 convolution that Winograd makes cheaper, if its larger weights are within the limit. It can also do the batch norm
+ * before it, which the weights of a padded convolution cannot hold: the shift would count where the padding is. */
+static void choose_winograd(fusion *f, vt_node *conv)
+{
+    vt_node *affine = &f->graph->nodes[conv->in];
+    const uint64_t floats = vt_winograd_weights(affine->shape.c, conv->shape.c);
+
+    if (!vt_winograd_pays(conv, &affine->shape) || f->winograd_floats + floats > VT_MAX_WINOGRAD / sizeof(float))
+        return;
+    f->winograd_floats += floats;
+    conv->winograd = true;
+    if (affine->op != VT_OP_AFFINE || f->uses[conv->in] != 1 || !bare(affine))
+        return;
+    conv->in_scale = affine->scale;
+    conv->in_shift = affine->shift;
+    affine->scale = affine->shift = NULL;
+    fold(f, affine, affine->in);
+    conv->in = affine->in;
+}
+
 static int prepare(fusion *f, vultus_error *error)
 {
     vt_graph *graph = f->graph;
@@ -170,7 +192,7 @@ static int prepare(fusion *f, vultus_error *error)
 
 int vt_graph_fuse(vt_graph *graph, vultus_error *error)
 {
-    fusion f = {graph, NULL};
+    fusion f = {graph, NULL, 0};
     int status = prepare(&f, error);
 
     for (int i = 1; i < graph->count && !status; i++) {
@@ -186,6 +208,8 @@ int vt_graph_fuse(vt_graph *graph, vultus_error *error)
             fuse_add(&f, node);
         else if (node->op == VT_OP_FC)
             fuse_before_fc(&f, node);
+        else if (node->op == VT_OP_CONV)
+            choose_winograd(&f, node);
         else if (node->op == VT_OP_FLATTEN && graph->nodes[node->in].shape.h == 1 &&
                  graph->nodes[node->in].shape.w == 1)
             fold(&f, node, node->in);

@@ -27,6 +27,8 @@ void vt_graph_free(vt_graph *graph)
         free(graph->nodes[i].weight);
         free(graph->nodes[i].scale);
         free(graph->nodes[i].shift);
+        free(graph->nodes[i].in_scale);
+        free(graph->nodes[i].in_shift);
         free(graph->nodes[i].slope);
     }
     for (int i = 0; i < graph->n_outputs; i++)

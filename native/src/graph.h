@@ -72,6 +72,9 @@ typedef struct vt_node {
     float *weight;       /* CONV, FC */
     double *scale;       /* AFFINE: [c] */
     double *shift;       /* AFFINE, and bias of CONV and FC: [c]; double until it is packed */
+    double *in_scale;    /* CONV: what is done to its input before it is padded, [c of it]; NULL: nothing. Set by fusion, */
+    double *in_shift;    /* like winograd: by F(4x4, 3x3); only such a convolution has in_scale */
+    bool winograd;
     vt_act act;
     float *slope;        /* PRELU: [c] */
     float lo, hi;        /* CLIP */

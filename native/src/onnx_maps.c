@@ -1,4 +1,4 @@
-/* ONNX operators that detectors have and embedders seldom: pooling, nearest resizing, and what makes rows of a map. */
+/* ONNX operators about shapes: pooling, nearest resizing, what makes rows of a map, and a constant's new dimensions. */
 #include <math.h>
 
 #include "onnx_model.h"
@@ -124,4 +124,29 @@ int vt_op_sigmoid(vt_onnx_node *n)
         return vt_unsupported(n, "reads a map that was transposed and not reshaped");
     status = vt_graph_sigmoid(n->graph, from->node, n->offset, &index, n->error);
     return status ? status : vt_name_output(n, index);
+}
+
+/* What exporters leave of a PReLU if constants are not folded: a slope of c numbers becomes c x 1 x 1. */
+int vt_op_unsqueeze(vt_onnx_node *n)
+{
+    const vt_value *from = n->n_inputs ? vt_values_find(n->values, n->inputs[0]) : NULL;
+    int64_t axes[2] = {0, 0};
+    const vt_constant *given;
+    vt_value to;
+    int status;
+
+    if (!from || from->node >= 0 || from->constant.rank != 1)
+        return vt_unsupported(n, "is not of a constant of one dimension");
+    if ((status = vt_input_constant(n, 1, VT_ONNX_INT64, &given))) /* since opset 13 */
+        return status;
+    if (given && given->count != 2)
+        return vt_unsupported(n, "adds another number of dimensions than two");
+    if ((status = given ? vt_constant_ints(given, axes) : vt_attribute_ints(n, "axes", 2, axes)))
+        return status;
+    if (!(axes[0] == 1 && axes[1] == 2) && !(axes[0] == -2 && axes[1] == -1))
+        return vt_unsupported(n, "adds dimensions elsewhere than at the end");
+    to = (vt_value){.node = -1, .constant = from->constant};
+    to.constant.dims[1] = to.constant.dims[2] = 1;
+    to.constant.rank = 3;
+    return vt_values_add(n->values, n->output, &to, n->offset, n->error);
 }

@@ -86,6 +86,7 @@ int vt_op_resize(vt_onnx_node *node);
 int vt_op_rows(vt_onnx_node *node, const vt_value *from, const int64_t *dims, size_t rank); /* Reshape */
 int vt_op_sigmoid(vt_onnx_node *node);
 int vt_op_transpose(vt_onnx_node *node);
+int vt_op_unsqueeze(vt_onnx_node *node); /* of a constant */
 
 /* Translates the node; onnx_ops.c. */
 int vt_onnx_translate(vt_onnx_node *node);

@@ -154,16 +154,18 @@ static int op_conv(vt_onnx_node *n)
 static int op_batch_norm(vt_onnx_node *n)
 {
     float *v[4] = {NULL, NULL, NULL, NULL}, epsilon = 1e-5f;
-    int64_t training = 0, spatial = 1;
+    const vt_constant *scale;
+    int64_t training = 0;
     vt_node *node;
     int in, status;
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "epsilon", &epsilon, NULL)) ||
         (status = vt_attribute_int(n, "training_mode", &training)) ||
-        (status = vt_attribute_int(n, "spatial", &spatial)))
+        (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &scale)))
         return status;
-    if (training || !spatial)
-        return vt_unsupported(n, "is in training mode or not spatial");
+    /* Whether it is by channel is told by its numbers: the Model Zoo's ArcFace says `spatial` = 0 and means 1. */
+    if (training || (scale && scale->rank > 1))
+        return vt_unsupported(n, "is in training mode or not by channel");
     for (uint32_t i = 0; i < 4 && !status; i++)
         status = take_input(n, i + 1, n->graph->nodes[in].shape.c, &v[i]);
     if (!status)
@@ -473,7 +475,7 @@ static const struct {
     {"PRelu", op_prelu},      {"Relu", op_relu},
     {"Reshape", op_reshape},  {"Resize", vt_op_resize},
     {"Sigmoid", vt_op_sigmoid}, {"Sub", op_arithmetic},
-    {"Transpose", vt_op_transpose},
+    {"Transpose", vt_op_transpose}, {"Unsqueeze", vt_op_unsqueeze},
 };
 
 int vt_onnx_translate(vt_onnx_node *n)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "plan.h"
+#include "winograd.h"
 
 void *vt_aligned(size_t count, size_t size)
 {
@@ -129,6 +130,25 @@ static int pack_channels(vt_plan *plan, vt_layer *layer, const vt_node *node, vu
     return status;
 }
 
+static int pack_winograd(vt_plan *plan, vt_layer *layer, const vt_node *node, vultus_error *error)
+{
+    const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
+    int status = take(plan, vt_winograd_weights(in->c, out->c), &layer->weights, error);
+
+    if (!status)
+        vt_winograd_pack(layer->weights, node->weight, in->c, out->c);
+    if (!status && node->in_scale) {
+        status = take(plan, in->cp, &layer->in_scale, error);
+        if (!status)
+            status = take(plan, in->cp, &layer->in_shift, error);
+        for (uint32_t c = 0; c < in->c && !status; c++) {
+            layer->in_scale[c] = (float)node->in_scale[c];
+            layer->in_shift[c] = (float)node->in_shift[c];
+        }
+    }
+    return status;
+}
+
 int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error)
 {
     int status = pack_channels(plan, layer, node, error);
@@ -137,6 +157,8 @@ int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node
         status = planar_offsets(plan, layer, error);
     if (!status && layer->kind == VT_KIND_DEPTHWISE) {
         status = pack_depthwise(plan, layer, node, error);
+    } else if (!status && layer->kind == VT_KIND_WINOGRAD) {
+        status = pack_winograd(plan, layer, node, error);
     } else if (!status && layer->kind == VT_KIND_GROUPED) {
         const size_t count = vt_weight_count(graph, node);
 

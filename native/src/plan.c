@@ -66,6 +66,8 @@ static vt_kind conv_kind(const builder *b, const vt_node *node)
         return VT_KIND_DEPTHWISE;
     if (g->groups > 1)
         return VT_KIND_GROUPED;
+    if (node->winograd)
+        return VT_KIND_WINOGRAD;
     if (node->in == 0)
         return b->plan->planar_input ? VT_KIND_PLANAR : VT_KIND_DENSE;
     if (g->kh == 1 && g->kw == 1 && !g->top && !g->left && !g->bottom && !g->right)
@@ -196,7 +198,7 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
 
 const char *vt_kind_name(vt_kind kind)
 {
-    static const char *const names[] = {"planar conv", "pointwise", "fully connected", "conv",
+    static const char *const names[] = {"planar conv", "pointwise", "fully connected", "conv", "winograd conv",
                                         "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "sigmoid"};
 
     return names[kind];
@@ -364,6 +366,8 @@ void vt_plan_free(vt_plan *plan)
         free(plan->layers[i].bias);
         free(plan->layers[i].slope);
         free(plan->layers[i].scale);
+        free(plan->layers[i].in_scale);
+        free(plan->layers[i].in_shift);
         free(plan->layers[i].offsets);
     }
     free(plan->maps);

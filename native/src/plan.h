@@ -35,6 +35,7 @@ typedef enum vt_kind {
     VT_KIND_POINTWISE, /* 1x1, any stride: a matrix product over the pixels */
     VT_KIND_FC,        /* a matrix product over the faces of a batch */
     VT_KIND_DENSE,     /* any convolution in one group: pixels gathered, then a matrix product */
+    VT_KIND_WINOGRAD,  /* a 3x3 convolution of many channels, by transformed tiles */
     VT_KIND_DEPTHWISE,
     VT_KIND_GROUPED,   /* any other number of groups, in plain C */
     VT_KIND_ELTWISE,   /* scale, shift, addition, activation */
@@ -53,6 +54,7 @@ typedef struct vt_layer {
     float *bias;           /* [cp of out] */
     float *slope;          /* [cp of out] or NULL */
     float *scale;          /* ELTWISE: [cp of out] or NULL */
+    float *in_scale, *in_shift; /* WINOGRAD: of the input, before it is padded, [cp of in] or NULL */
     size_t *offsets;       /* PLANAR: [k] */
     vt_act act;
     float lo, hi;
@@ -85,7 +87,7 @@ typedef struct vt_plan {
     uint32_t pad_top, pad_left, padded_h, padded_w; /* of planar input */
     double in_scale[3], in_shift[3];
     float pixel[3][256];   /* what a byte becomes, by the network's channel */
-    size_t scratch;        /* floats from the arena's start: gathered rows of DENSE */
+    size_t scratch;        /* floats from the arena's start: gathered rows of DENSE, tiles of WINOGRAD */
     size_t scratch_floats;
     size_t arena_floats;
     uint64_t ring_bytes;   /* what the rings of a group may take of the second-level cache */

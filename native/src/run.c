@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "winograd.h"
+
 /* One call of a layer: which rows, in whose memory. */
 typedef struct step {
     const vt_plan *plan;
@@ -165,6 +167,14 @@ static void run_dense(const step *s, size_t row)
     multiply(s, out->w, gathered, s->layer->k, row_of(s, s->layer->out, row), out->ld, &e);
 }
 
+static void run_winograd(const step *s, size_t row, size_t end)
+{
+    const vt_epilogue e = epilogue_of(s, row);
+
+    vt_winograd_run(s->plan, s->layer, row_of(s, s->layer->in, 0), row_of(s, s->layer->out, row), &e, s->zeros,
+                    s->arena + s->plan->scratch, row, end);
+}
+
 static void run_depthwise(const step *s, size_t row)
 {
     const vt_layer *l = s->layer;
@@ -321,6 +331,10 @@ static void run_rows(const step *s, size_t row, size_t end)
             break;
         case VT_KIND_DENSE:
             run_dense(s, row);
+            break;
+        case VT_KIND_WINOGRAD:
+            run_winograd(s, row, end);
+            rows = end - row;
             break;
         case VT_KIND_DEPTHWISE:
             run_depthwise(s, row);

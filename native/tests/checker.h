@@ -24,6 +24,8 @@ typedef union kernel_fn {
     vt_dw8_fn *dw8;
     vt_quantize_fn *quantize;
     vt_dequantize_fn *dequantize;
+    vt_wino_in_fn *wino_in;
+    vt_wino_out_fn *wino_out;
 } kernel_fn;
 
 typedef struct kernel kernel;
@@ -42,7 +44,7 @@ struct kernel {
 };
 
 extern const family gemm_family, planar_family, dw3x3_family, dwkxk_family, eltwise_family, max_pool_family,
-    sigmoid_family, gemm8_family, dw8_family, quantize_family, dequantize_family;
+    sigmoid_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
 
 /* An array between canaries: beside what is read stands a NaN, which shows in the sums; beside what is written a number
  * that no sum has, since a NaN that is read and written again would not show. */

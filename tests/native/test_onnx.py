@@ -343,7 +343,7 @@ def test_unknown_operator_is_named(rand: np.random.Generator, tmp_path: Path) ->
     g = Graph(rand)
     text = refused(g, head(g, g.add("Softplus", "data"), 3, 12, 10), tmp_path)
     assert "the operator Softplus is not one of the engine's: Add, BatchNormalization, Clip" in text
-    assert "Transpose (byte" in text
+    assert "Unsqueeze (byte" in text
     g = Graph(rand)
     x = g.add("Relu", "data")
     g.nodes[-1].domain = "com.microsoft"

@@ -79,6 +79,38 @@ typedef float vt_peak_fn(size_t n, float x);
 typedef void vt_eltwise_fn(size_t n, size_t cp, const float *x, size_t ldx, const float *scale, float *out, size_t ldo,
                            const vt_epilogue *e);
 
+/* Winograd's F(4x4, 3x3): a convolution of stride 1 as 36 matrix products, one for each place of a transformed tile
+ * (wino.h has the matrices). Tile i of a row of tiles makes output pixels 4i to 4i + 3 of each of four rows. */
+
+/* From a map to the products' left sides, one row of tiles: out[p * plane + i * ldo + c] = (B^T d B) at p = 6 * row +
+ * column, for each of `cp` channels. d are the pixels of rows[0..5], columns 4i - left and on, scaled and shifted where
+ * there is a scale, and zero outside the map. */
+typedef struct vt_wino_in {
+    const float *rows[6]; /* NULL: outside the map */
+    size_t w, ld;
+    size_t left;          /* columns of zero padding, at most 4 */
+    size_t tiles, cp;
+    const float *scale, *shift; /* [cp]; scale NULL: neither */
+    float *out;
+    size_t ldo, plane;
+} vt_wino_in;
+
+typedef void vt_wino_in_fn(const vt_wino_in *in);
+
+/* From the products back: rows x w pixels ldo apart, one row after the other, are the epilogue of A^T m A. rows is at
+ * most 4, w more than 4 * (tiles - 1) and at most 4 * tiles; what lies beyond is not written. The epilogue's pixels are
+ * numbered in the same order. */
+typedef struct vt_wino_out {
+    const float *in;
+    size_t ldi, plane;
+    size_t tiles, cp;
+    float *out;
+    size_t rows, w, ldo;
+    vt_epilogue e;
+} vt_wino_out;
+
+typedef void vt_wino_out_fn(const vt_wino_out *out);
+
 /* Widths of panels, narrow to wide; every multiple of 8 is a sum of them. */
 enum { VT_NR_8, VT_NR_16, VT_NR_24, VT_NR_COUNT };
 #define VT_NR(index) (((size_t)(index) + 1) * 8)
@@ -97,6 +129,8 @@ typedef struct vt_kernels {
     vt_dw8_fn *dw8;
     vt_quantize_fn *quantize;
     vt_dequantize_fn *dequantize;
+    vt_wino_in_fn *wino_in;
+    vt_wino_out_fn *wino_out;
     vt_peak_fn *peak;
     size_t peak_macs;  /* multiply-adds of one round of peak */
     const char *names[2 * VT_NR_COUNT + 5]; /* in the order of the members */
@@ -118,6 +152,8 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_DW8(symbol, isa, mr, nr) vt_dw8_fn symbol;
 #define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) vt_quantize_fn symbol;
 #define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) vt_dequantize_fn symbol;
+#define VT_KERNEL_WINO_IN(symbol, isa, mr, nr) vt_wino_in_fn symbol;
+#define VT_KERNEL_WINO_OUT(symbol, isa, mr, nr) vt_wino_out_fn symbol;
 #define VT_KERNEL_PEAK(symbol, isa, mr, nr) vt_peak_fn symbol;
 #include "kernels.inc"
 
