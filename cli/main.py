@@ -26,6 +26,7 @@ _COMMANDS = {
     "gallery": ("vultus.cli.gallery:gallery", "What the gallery holds, and whether it is sound."),
     "models": ("vultus.cli.models:models", "List, fetch and verify the neural networks."),
     "doctor": ("vultus.cli.doctor:doctor", "Check this machine, the models and a camera, in words."),
+    "bench": ("vultus.cli.bench:bench", "Measure how fast the engine is on this machine, beside other runtimes."),
     "demo": ("vultus.cli.demo:demo", "Show the whole way on sample photographs, in a minute."),
 }
 

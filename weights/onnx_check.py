@@ -78,10 +78,10 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
     return model
 
 
-def bound(model: onnx.ModelProto, shape: tuple[int, int, int, int], name: str) -> None:
-    """Refuse, as ModelFormatError, a graph in which a value for an input of `shape` would be too large, or of unknown size.
+def bound(model: onnx.ModelProto, shape: tuple[int, int, int, int], name: str) -> int:
+    """Numbers in all values together that the graph computes from an input of `shape`, found by shape inference.
 
-    That is computed by shape inference, on a copy without the weights.
+    Raises ModelFormatError if one is too large, all together are, or a size is not known beforehand.
     """
     light = _without_weights(model)
     dims = light.graph.input[[value.name for value in light.graph.input].index(only_input(model, name).name)]
@@ -107,6 +107,7 @@ def bound(model: onnx.ModelProto, shape: tuple[int, int, int, int], name: str) -
             together += numbers
             if numbers > MOST_NUMBERS or together > MOST_NUMBERS_TOGETHER:
                 raise ModelFormatError(f"{what} goes beyond 2^26 numbers, or all values together beyond 2^28")
+    return together
 
 
 def only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
-_TOGETHER = 16
-"""Images that are computed at a time: bounds memory, which ONNX Runtime takes by the batch."""
+_TOGETHER = 32
+"""Images that are computed at a time at most; fewer where their values are so large that memory would be."""
 _SIZES = 4
 """Sizes of pictures whose check is remembered."""
 
@@ -62,9 +62,9 @@ class OnnxModel:
         if self.input_size is None and (sides[2] or sides[3]):
             raise ModelFormatError(f"{name}: one of height and width is given and the other open")
         self.normalisation = _normalisation(self._graph, name)
-        self._checked: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._together: OrderedDict[tuple[int, int], int] = OrderedDict()
         if self.input_size is not None:
-            self._check(self.input_size)
+            self._images_at_a_time(self.input_size)
         options = onnxruntime.SessionOptions()
         self.threads = threads or len(os.sched_getaffinity(0))
         options.intra_op_num_threads = self.threads
@@ -88,8 +88,7 @@ class OnnxModel:
         size = (x.shape[2], x.shape[3])
         if self.input_size is not None and size != self.input_size:
             raise ValueError(f"the input is {self.input_size[0]} x {self.input_size[1]} pixels and cannot be {size}")
-        self._check(size)
-        together = self.batch or _TOGETHER
+        together = self._images_at_a_time(size)
         if len(x) % together and self.batch > 1:
             raise ValueError(f"{self._name}: takes {self.batch} images at a time, not {len(x)}")
         parts = [self._run(x[first : first + together]) for first in range(0, len(x), together)]
@@ -104,13 +103,15 @@ class OnnxModel:
                 )
         return answers
 
-    def _check(self, size: tuple[int, int]) -> None:
-        if size in self._checked:
-            return
-        onnx_check.bound(self._graph, (self.batch or _TOGETHER, 3, *size), self._name)
-        self._checked[size] = None
-        if len(self._checked) > _SIZES:
-            self._checked.popitem(last=False)
+    def _images_at_a_time(self, size: tuple[int, int]) -> int:
+        """How many of that size are computed together; the graph is checked for a size that is new."""
+        if size not in self._together:
+            numbers = onnx_check.bound(self._graph, (self.batch or 1, 3, *size), self._name)
+            room = max(1, onnx_check.MOST_NUMBERS_TOGETHER // max(1, numbers))
+            self._together[size] = self.batch or min(_TOGETHER, room)
+            if len(self._together) > _SIZES:
+                self._together.popitem(last=False)
+        return self._together[size]
 
 
 class OnnxEmbedder:
