@@ -50,8 +50,8 @@ static bool cut_after(const vt_plan *plan, int i)
         return true;
     if (plan->layers[i].kind == VT_KIND_WINOGRAD || next->kind == VT_KIND_WINOGRAD)
         return true; /* it wants all rows, since its weights are large */
-    if (m->readers != 1 || next->in != plan->layers[i].out || m->slots > 1)
-        return true; /* others want it too, and later */
+    if (m->readers != 1 || next->in != plan->layers[i].out || m->slots > 1 || m->whole)
+        return true; /* others want it too, and later, or write to it */
     if (next->kind == VT_KIND_FC || plan->maps[next->out].h == 1)
         return true; /* all rows are needed before the next layer can begin */
     return bytes <= SMALL_BYTES || bytes < weight_bytes(plan, i) || bytes < weight_bytes(plan, i + 1);

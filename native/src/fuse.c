@@ -78,7 +78,7 @@ static void fuse_affine(fusion *f, vt_node *node)
     } else if (before->op == VT_OP_CONV || before->op == VT_OP_FC) {
         affine_into_weights(f->graph, before, node);
     } else if (before->op == VT_OP_AFFINE) {
-        for (uint32_t c = 0; c < node->shape.c; c++) {
+        for (uint32_t c = 0; c < vt_channels(&node->shape); c++) {
             before->scale[c] *= node->scale[c];
             before->shift[c] = before->shift[c] * node->scale[c] + node->shift[c];
         }
@@ -88,14 +88,19 @@ static void fuse_affine(fusion *f, vt_node *node)
     fold(f, node, node->in);
 }
 
+/* Its kernel finishes what it stores: residual, PReLU or clip. */
+static bool has_epilogue(const vt_node *node)
+{
+    return node->op == VT_OP_CONV || node->op == VT_OP_FC || node->op == VT_OP_AFFINE || node->op == VT_OP_ADD ||
+           node->op == VT_OP_RESIZE;
+}
+
 static void fuse_act(fusion *f, vt_node *node)
 {
     vt_node *before = &f->graph->nodes[node->in];
 
-    if (f->uses[node->in] != 1 || before->act != VT_ACT_NONE || before->op == VT_OP_INPUT ||
-        before->op == VT_OP_FLATTEN || before->op == VT_OP_ACT || before->op == VT_OP_MAX_POOL)
-        return;
-    if ((node->act == VT_ACT_SIGMOID) != (before->op == VT_OP_ROWS))
+    if (f->uses[node->in] != 1 || before->act != VT_ACT_NONE ||
+        (node->act == VT_ACT_SIGMOID ? before->op != VT_OP_ROWS : node->act == VT_ACT_EXP || !has_epilogue(before)))
         return;
     before->act = node->act;
     before->slope = node->slope;
@@ -113,7 +118,7 @@ static void fuse_add(fusion *f, vt_node *node)
     vt_node *before = &f->graph->nodes[last];
 
     if (first == last || f->uses[last] != 1 || !bare(before) ||
-        (before->op != VT_OP_CONV && before->op != VT_OP_RESIZE))
+        (before->op != VT_OP_CONV && before->op != VT_OP_RESIZE && before->op != VT_OP_AFFINE))
         return;
     before->residual = first;
     fold(f, node, last);

@@ -174,11 +174,72 @@ int vt_graph_rows(vt_graph *graph, int in, uint32_t columns, uint64_t offset, in
     return append(graph, &node, offset, out, error);
 }
 
-int vt_graph_sigmoid(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+int vt_graph_curve(vt_graph *graph, int in, vt_act act, uint64_t offset, int *out, vultus_error *error)
 {
     vt_node node = node_of(VT_OP_ACT, in, graph->nodes[in].shape);
 
-    node.act = VT_ACT_SIGMOID;
+    node.act = act;
+    return append(graph, &node, offset, out, error);
+}
+
+static int join_shape(const vt_graph *graph, const int *parts, size_t n, bool rows, vt_shape *whole, uint64_t offset,
+                      vultus_error *error)
+{
+    uint64_t channels = 0, length = 0;
+
+    *whole = graph->nodes[parts[0]].shape;
+    for (size_t i = 0; i < n; i++) {
+        const vt_shape s = graph->nodes[parts[i]].shape;
+
+        if (s.rows != whole->rows || s.flat != whole->flat || s.h != whole->h || (rows ? s.c != whole->c : s.w != whole->w))
+            return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset,
+                              "values of %u x %u x %u and %u x %u x %u put together", whole->c, whole->h, whole->w, s.c, s.h,
+                              s.w);
+        channels += s.c;
+        length += s.w;
+    }
+    if (channels > VT_MAX_ELEMENTS || length > VT_MAX_ELEMENTS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "values put together exceed the limit of %u numbers",
+                          VT_MAX_ELEMENTS);
+    *(rows ? &whole->w : &whole->c) = (uint32_t)(rows ? length : channels);
+    if ((uint64_t)whole->c * whole->h * whole->w > VT_MAX_ELEMENTS || (!whole->rows && whole->c > VT_MAX_CHANNELS))
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "values put together exceed the limit of %u numbers",
+                          VT_MAX_ELEMENTS);
+    return VULTUS_OK;
+}
+
+int vt_graph_join(vt_graph *graph, const int *parts, size_t n, bool rows, uint64_t offset, int *out, vultus_error *error)
+{
+    vt_shape whole;
+    vt_node node;
+    int status = join_shape(graph, parts, n, rows, &whole, offset, error);
+
+    node = node_of(VT_OP_JOIN, -1, whole);
+    for (size_t i = 0; i < n && !status; i++) {
+        node.in = parts[i];
+        status = append(graph, &node, offset, out, error);
+        *(rows ? &node.first_row : &node.first) += rows ? graph->nodes[parts[i]].shape.w : graph->nodes[parts[i]].shape.c;
+        node.in2 = *out;
+    }
+    return status;
+}
+
+int vt_graph_columns(vt_graph *graph, int in, uint32_t first, uint32_t count, uint64_t offset, int *out,
+                     vultus_error *error)
+{
+    vt_node node = node_of(VT_OP_COLUMNS, in, graph->nodes[in].shape);
+
+    if (count == 0 || first > node.shape.c || count > node.shape.c - first)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "columns %u to %u of %u", first, first + count, node.shape.c);
+    node.first = first;
+    node.shape.c = count;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_softmax(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error)
+{
+    const vt_node node = node_of(VT_OP_SOFTMAX, in, graph->nodes[in].shape);
+
     return append(graph, &node, offset, out, error);
 }
 
@@ -199,6 +260,9 @@ int vt_graph_affine(vt_graph *graph, int in, uint64_t offset, int *out, vultus_e
 {
     const vt_node node = node_of(VT_OP_AFFINE, in, graph->nodes[in].shape);
 
+    if (vt_channels(&node.shape) > VT_MAX_CHANNELS)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "arithmetic on %u numbers exceeds the limit of %u",
+                          vt_channels(&node.shape), VT_MAX_CHANNELS);
     return append(graph, &node, offset, out, error);
 }
 
@@ -227,7 +291,7 @@ int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultu
     const vt_shape s = graph->nodes[a].shape, t = graph->nodes[b].shape;
     vt_node node = node_of(VT_OP_ADD, a, s);
 
-    if (s.c != t.c || s.h != t.h || s.w != t.w || s.flat != t.flat)
+    if (s.c != t.c || s.h != t.h || s.w != t.w || s.flat != t.flat || s.rows != t.rows)
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an addition of %u x %u x %u and %u x %u x %u", s.c, s.h, s.w,
                           t.c, t.h, t.w);
     node.in2 = b;
@@ -265,6 +329,11 @@ int vt_graph_output(vt_graph *graph, const void *name, size_t size, int node, ui
     output->node = node;
     graph->n_outputs++;
     return VULTUS_OK;
+}
+
+uint32_t vt_channels(const vt_shape *shape)
+{
+    return shape->rows ? shape->c * shape->w : shape->c; /* within VT_MAX_ELEMENTS */
 }
 
 size_t vt_weight_count(const vt_graph *graph, const vt_node *node)

@@ -33,6 +33,9 @@ typedef enum vt_op {
     VT_OP_MAX_POOL,
     VT_OP_RESIZE,  /* every pixel g.sy x g.sx times */
     VT_OP_ROWS,    /* the pixels of a map one after the other, cut into rows of another length */
+    VT_OP_JOIN,    /* writes `in` into its place in a larger value, which in2, the part before it, wrote to as well */
+    VT_OP_COLUMNS, /* some columns of rows */
+    VT_OP_SOFTMAX, /* of each row */
 } vt_op;
 
 typedef enum vt_act {
@@ -40,6 +43,7 @@ typedef enum vt_act {
     VT_ACT_PRELU, /* x < 0 ? slope * x : x */
     VT_ACT_CLIP,  /* min(max(x, lo), hi); ReLU is lo = 0, hi = infinity */
     VT_ACT_SIGMOID, /* of nodes ACT and ROWS only: no kernel's epilogue has it */
+    VT_ACT_EXP,     /* of nodes ACT only */
 } vt_act;
 
 typedef struct vt_shape {
@@ -69,9 +73,11 @@ typedef struct vt_node {
     int residual;        /* node added before the activation, -1 if none; set by fusion */
     bool folded;         /* computes nothing any more: its readers read `in` */
     vt_geometry g;       /* CONV, MAX_POOL, RESIZE */
+    uint32_t first;      /* JOIN: channel where `in` goes; COLUMNS: the first that is taken */
+    uint32_t first_row;  /* JOIN of rows: likewise */
     float *weight;       /* CONV, FC */
-    double *scale;       /* AFFINE: [c] */
-    double *shift;       /* AFFINE, and bias of CONV and FC: [c]; double until it is packed */
+    double *scale;       /* AFFINE: [vt_channels()] */
+    double *shift;       /* AFFINE: likewise; bias of CONV and FC: [c]; double until it is packed */
     double *in_scale;    /* CONV: what is done to its input before it is padded, [c of it]; NULL: nothing. Set by fusion, */
     double *in_shift;    /* like winograd: by F(4x4, 3x3); only such a convolution has in_scale */
     bool winograd;
@@ -115,16 +121,24 @@ int vt_graph_affine(vt_graph *graph, int in, uint64_t offset, int *out, vultus_e
 int vt_graph_prelu(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_clip(vt_graph *graph, int in, float lo, float hi, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultus_error *error);
-int vt_graph_sigmoid(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_curve(vt_graph *graph, int in, vt_act act, uint64_t offset, int *out, vultus_error *error); /* SIGMOID, EXP */
 int vt_graph_max_pool(vt_graph *graph, int in, const vt_geometry *g, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_resize(vt_graph *graph, int in, uint32_t times_y, uint32_t times_x, uint64_t offset, int *out,
                     vultus_error *error);
 /* columns has to divide the numbers of the map. */
 int vt_graph_rows(vt_graph *graph, int in, uint32_t columns, uint64_t offset, int *out, vultus_error *error);
+/* n >= 1 values one behind the other: maps of one size by channel, rows after rows, or rows of one number by column. */
+int vt_graph_join(vt_graph *graph, const int *parts, size_t n, bool rows, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_columns(vt_graph *graph, int in, uint32_t first, uint32_t count, uint64_t offset, int *out,
+                     vultus_error *error);
+int vt_graph_softmax(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
 
 /* Declares a node as an output; the name is copied. */
 int vt_graph_output(vt_graph *graph, const void *name, size_t size, int node, uint64_t offset, vultus_error *error);
+
+/* How many numbers of a value have a constant of their own in arithmetic: channels, or all of the rows. */
+uint32_t vt_channels(const vt_shape *shape);
 
 /* The weights of a CONV or FC node: how many. */
 size_t vt_weight_count(const vt_graph *graph, const vt_node *node);

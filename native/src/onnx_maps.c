@@ -122,7 +122,7 @@ int vt_op_sigmoid(vt_onnx_node *n)
         return status;
     if (from->transposed)
         return vt_unsupported(n, "reads a map that was transposed and not reshaped");
-    status = vt_graph_sigmoid(n->graph, from->node, n->offset, &index, n->error);
+    status = vt_graph_curve(n->graph, from->node, VT_ACT_SIGMOID, n->offset, &index, n->error);
     return status ? status : vt_name_output(n, index);
 }
 
@@ -135,6 +135,8 @@ int vt_op_unsqueeze(vt_onnx_node *n)
     vt_value to;
     int status;
 
+    if (from && from->node < 0 && from->constant.type == VT_ONNX_INT64)
+        return vt_op_squeeze(n);
     if (!from || from->node >= 0 || from->constant.rank != 1)
         return vt_unsupported(n, "is not of a constant of one dimension");
     if ((status = vt_input_constant(n, 1, VT_ONNX_INT64, &given))) /* since opset 13 */

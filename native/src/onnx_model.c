@@ -163,6 +163,10 @@ int vt_constant_ints(const vt_constant *t, int64_t *out)
     vt_field f;
     int got;
 
+    if (t->computed) {
+        memcpy(out, t->ints, t->count * sizeof *out);
+        return VULTUS_OK;
+    }
     for (size_t i = 0; t->raw.data && i < t->count; i++) {
         const uint8_t *p = t->raw.data + 8 * i;
         const uint64_t bits = vt_u32(p) | (uint64_t)vt_u32(p + 4) << 32;
@@ -297,6 +301,14 @@ int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out)
         return vt_unsupported(node, "reads a map that was transposed or reshaped");
     *out = value->node;
     return VULTUS_OK;
+}
+
+int vt_input_is_constant(const vt_onnx_node *node, uint32_t i)
+{
+    const vt_value *value;
+    const int status = find_input(node, i, &value);
+
+    return status ? status : value && value->node < 0;
 }
 
 int vt_input_constant(const vt_onnx_node *node, uint32_t i, uint32_t type, const vt_constant **out)

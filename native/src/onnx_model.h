@@ -11,7 +11,8 @@
 
 enum { VT_ONNX_FLOAT = 1, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
 
-/* A TensorProto, still in the file. Its numbers are known to be all there. */
+/* A TensorProto, still in the file, whose numbers are known to be all there; or a few INT64 that were computed from sizes
+ * while loading. */
 typedef struct vt_constant {
     vt_wire message;
     vt_text raw;       /* raw_data; empty if the numbers are in typed fields */
@@ -20,6 +21,8 @@ typedef struct vt_constant {
     uint32_t rank;
     uint64_t dims[VT_ONNX_MAX_RANK];
     size_t count;
+    bool computed;     /* its numbers are: */
+    int64_t ints[VT_ONNX_MAX_RANK];
 } vt_constant;
 
 /* What a name stands for: a node of our graph, or a constant. */
@@ -76,9 +79,18 @@ int vt_bad(const vt_onnx_node *node, const char *what);
 int vt_unsupported(const vt_onnx_node *node, const char *what);
 int vt_name_output(const vt_onnx_node *node, int index);
 
+/* Floats in memory that the caller frees: exactly `count` of them; one number or one for each channel of the node, where
+ * allow_bare takes the shape [channels] for a map too. */
+int vt_take_floats(const vt_onnx_node *node, const vt_constant *constant, size_t count, float **out);
+int vt_channel_constant(const vt_onnx_node *node, const vt_constant *constant, int of, bool allow_bare, float **out);
+
 /* Strides, padding and dilation of Conv and MaxPool. kernel: height and width as far as they are known; the attribute
  * kernel_shape replaces them. */
 int vt_onnx_window(const vt_onnx_node *node, int64_t kernel[2], vt_geometry *g);
+
+/* onnx_arithmetic.c */
+int vt_op_arithmetic(vt_onnx_node *node);
+int vt_op_batch_norm(vt_onnx_node *node);
 
 /* Operators on maps and rows that detectors need (onnx_maps.c). */
 int vt_op_max_pool(vt_onnx_node *node);
@@ -87,6 +99,26 @@ int vt_op_rows(vt_onnx_node *node, const vt_value *from, const int64_t *dims, si
 int vt_op_sigmoid(vt_onnx_node *node);
 int vt_op_transpose(vt_onnx_node *node);
 int vt_op_unsqueeze(vt_onnx_node *node); /* of a constant */
+
+/* Of values that were made rows, and Concat of maps (onnx_rows.c). */
+int vt_op_concat(vt_onnx_node *node);
+int vt_op_exp(vt_onnx_node *node);
+int vt_op_slice(vt_onnx_node *node);
+int vt_op_softmax(vt_onnx_node *node);
+/* A constant that broadcasts to rows, as vt_channels() floats in memory that the caller frees. */
+int vt_row_constant(const vt_onnx_node *node, const vt_constant *constant, const vt_shape *rows, float **out);
+
+/* Sizes, which are constants here, and what is computed from them (onnx_sizes.c). */
+int vt_op_cast(vt_onnx_node *node);
+int vt_op_gather(vt_onnx_node *node);
+int vt_op_shape(vt_onnx_node *node);
+int vt_op_squeeze(vt_onnx_node *node); /* and Unsqueeze */
+int vt_concat_sizes(vt_onnx_node *node);
+int vt_slice_sizes(vt_onnx_node *node);
+/* Whether the input is a constant; 1, 0, or a negative status. */
+int vt_input_is_constant(const vt_onnx_node *node, uint32_t i);
+/* What Slice takes along its one axis, of a value with these dimensions. */
+int vt_slice_bounds(const vt_onnx_node *node, const int64_t *dims, size_t rank, size_t *axis, int64_t *start, int64_t *end);
 
 /* Translates the node; onnx_ops.c. */
 int vt_onnx_translate(vt_onnx_node *node);

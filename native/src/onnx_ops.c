@@ -28,8 +28,7 @@ int vt_name_output(const vt_onnx_node *n, int node)
     return vt_values_add(n->values, n->output, &(vt_value){.node = node}, n->offset, n->error);
 }
 
-/* A constant of exactly `count` floats, in memory that the caller frees. */
-static int take_floats(const vt_onnx_node *n, const vt_constant *constant, size_t count, float **out)
+int vt_take_floats(const vt_onnx_node *n, const vt_constant *constant, size_t count, float **out)
 {
     if (!constant)
         return vt_bad(n, "lacks an input");
@@ -43,32 +42,7 @@ static int take_floats(const vt_onnx_node *n, const vt_constant *constant, size_
     return vt_constant_floats(constant, *out);
 }
 
-static int take_input(const vt_onnx_node *n, uint32_t i, size_t count, float **out)
-{
-    const vt_constant *constant;
-    const int status = vt_input_constant(n, i, VT_ONNX_FLOAT, &constant);
-
-    return status ? status : take_floats(n, constant, count, out);
-}
-
-/* An affine node whose scale and shift the caller fills. */
-static int append_affine(const vt_onnx_node *n, int in, vt_node **out)
-{
-    int index, status = vt_graph_affine(n->graph, in, n->offset, &index, n->error);
-    vt_node *node;
-
-    if (status)
-        return status;
-    node = *out = &n->graph->nodes[index];
-    node->scale = malloc(node->shape.c * sizeof(double));
-    node->shift = malloc(node->shape.c * sizeof(double));
-    if (!node->scale || !node->shift)
-        return vt_fail_memory(n->error, node->shape.c * sizeof(double));
-    return vt_name_output(n, index);
-}
-
-/* A constant that has one number, or one for each channel of the node. */
-static int channel_constant(const vt_onnx_node *n, const vt_constant *k, int node, bool allow_bare, float **out)
+int vt_channel_constant(const vt_onnx_node *n, const vt_constant *k, int node, bool allow_bare, float **out)
 {
     const vt_shape s = n->graph->nodes[node].shape;
     const uint32_t spatial = s.flat ? 0 : 2;
@@ -80,7 +54,7 @@ static int channel_constant(const vt_onnx_node *n, const vt_constant *k, int nod
         /* MXNet wrote PReLU slopes of a map as [c]. */
         fits = fits || (allow_bare && k->rank == 1);
     }
-    return fits ? take_floats(n, k, k->count, out)
+    return fits ? vt_take_floats(n, k, k->count, out)
                 : vt_unsupported(n, "has a constant that is neither one number nor one for each channel");
 }
 
@@ -138,9 +112,9 @@ static int op_conv(vt_onnx_node *n)
     node = &n->graph->nodes[index];
     if (weight->dims[1] != n->graph->nodes[in].shape.c / g.groups)
         return vt_bad(n, "has a weight for another number of input channels");
-    status = take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
+    status = vt_take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
     if (!status && bias) {
-        status = take_floats(n, bias, node->shape.c, &floats);
+        status = vt_take_floats(n, bias, node->shape.c, &floats);
         node->shift = malloc(node->shape.c * sizeof *node->shift);
         if (!status && !node->shift)
             status = vt_fail_memory(n->error, node->shape.c * sizeof *node->shift);
@@ -149,88 +123,6 @@ static int op_conv(vt_onnx_node *n)
         free(floats);
     }
     return status ? status : vt_name_output(n, index);
-}
-
-static int op_batch_norm(vt_onnx_node *n)
-{
-    float *v[4] = {NULL, NULL, NULL, NULL}, epsilon = 1e-5f;
-    const vt_constant *scale;
-    int64_t training = 0;
-    vt_node *node;
-    int in, status;
-
-    if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_float(n, "epsilon", &epsilon, NULL)) ||
-        (status = vt_attribute_int(n, "training_mode", &training)) ||
-        (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &scale)))
-        return status;
-    /* Whether it is by channel is told by its numbers: the Model Zoo's ArcFace says `spatial` = 0 and means 1. */
-    if (training || (scale && scale->rank > 1))
-        return vt_unsupported(n, "is in training mode or not by channel");
-    for (uint32_t i = 0; i < 4 && !status; i++)
-        status = take_input(n, i + 1, n->graph->nodes[in].shape.c, &v[i]);
-    if (!status)
-        status = append_affine(n, in, &node);
-    if (!status)
-        status = vt_batch_norm(node->scale, node->shift, v[0], v[1], v[2], v[3], node->shape.c, (double)epsilon,
-                               n->offset, n->error);
-    for (int i = 0; i < 4; i++)
-        free(v[i]);
-    return status;
-}
-
-/* op(x, k) or op(k, x) for a constant k, written as scale * x + shift. */
-static int with_constant(vt_onnx_node *n, int in, const vt_constant *k, bool constant_first)
-{
-    const bool minus = vt_text_is(n->type, "Sub"), times = vt_text_is(n->type, "Mul"), by = vt_text_is(n->type, "Div");
-    float *floats = NULL;
-    vt_node *node;
-    int status;
-
-    if (by && constant_first)
-        return vt_unsupported(n, "divides a constant");
-    status = channel_constant(n, k, in, false, &floats);
-    if (!status)
-        status = append_affine(n, in, &node);
-    for (uint32_t c = 0; !status && c < node->shape.c; c++) {
-        const double value = (double)floats[k->count == 1 ? 0 : c];
-
-        node->scale[c] = times ? value : by ? 1 / value : minus && constant_first ? -1 : 1;
-        node->shift[c] = times || by ? 0 : minus && !constant_first ? -value : value;
-        if (!isfinite(node->scale[c]))
-            status = vt_bad(n, "divides by zero");
-    }
-    free(floats);
-    return status;
-}
-
-static int op_arithmetic(vt_onnx_node *n)
-{
-    const vt_value *v[2] = {NULL, NULL};
-    int index, status;
-
-    if (n->n_inputs != 2)
-        return vt_bad(n, "has not two inputs");
-    for (int i = 0; i < 2; i++) {
-        v[i] = vt_values_find(n->values, n->inputs[i]);
-        if (!v[i])
-            return vt_input_node(n, (uint32_t)i, &index); /* fails, and says so */
-    }
-    if (v[0]->node < 0 && v[1]->node < 0)
-        return vt_unsupported(n, "works on two constants");
-    for (int i = 0; i < 2; i++)
-        if (v[i]->node >= 0 && (status = vt_input_node(n, (uint32_t)i, &index)))
-            return status;
-    if (v[0]->node >= 0 && v[1]->node >= 0) {
-        if (!vt_text_is(n->type, "Add"))
-            return vt_unsupported(n, "works on two computed values");
-        status = vt_graph_add(n->graph, v[0]->node, v[1]->node, n->offset, &index, n->error);
-        return status ? status : vt_name_output(n, index);
-    }
-    const int first = v[0]->node < 0;
-    const vt_constant *k;
-
-    status = vt_input_constant(n, first ? 0 : 1, VT_ONNX_FLOAT, &k);
-    return status ? status : with_constant(n, v[first]->node, k, first);
 }
 
 static int append_prelu(vt_onnx_node *n, int in, const float *slope, size_t count)
@@ -259,7 +151,7 @@ static int op_prelu(vt_onnx_node *n)
         return status;
     if (!k)
         return vt_bad(n, "lacks its slope");
-    status = channel_constant(n, k, in, true, &slope);
+    status = vt_channel_constant(n, k, in, true, &slope);
     if (!status)
         status = append_prelu(n, in, slope, k->count);
     free(slope);
@@ -411,7 +303,7 @@ static int append_fc(vt_onnx_node *n, int in, const vt_constant *weight, bool ro
         return vt_bad(n, "has a matrix for a vector of another length");
     status = vt_graph_fc(n->graph, in, (uint32_t)weight->dims[rows_are_inputs ? 1 : 0], n->offset, index, n->error);
     if (!status)
-        status = take_floats(n, weight, weight->count, &floats);
+        status = vt_take_floats(n, weight, weight->count, &floats);
     if (!status) {
         vt_node *node = &n->graph->nodes[*index];
 
@@ -442,7 +334,7 @@ static int op_gemm(vt_onnx_node *n)
         return vt_unsupported(n, "transposes its input");
     status = append_fc(n, in, weight, !trans_b, alpha, &index);
     if (!status && bias) {
-        status = channel_constant(n, bias, index, false, &floats);
+        status = vt_channel_constant(n, bias, index, false, &floats);
         for (uint32_t c = 0; !status && c < n->graph->nodes[index].shape.c; c++)
             n->graph->nodes[index].shift[c] = (double)beta * (double)floats[bias->count == 1 ? 0 : c];
         free(floats);
@@ -465,32 +357,31 @@ static const struct {
     const char *type;
     int (*translate)(vt_onnx_node *node);
 } operators[] = {
-    {"Add", op_arithmetic},   {"BatchNormalization", op_batch_norm},
-    {"Clip", op_clip},        {"Constant", op_constant},
-    {"Conv", op_conv},        {"Div", op_arithmetic},
-    {"Dropout", op_pass},     {"Flatten", op_flatten},
+    {"Add", vt_op_arithmetic},   {"BatchNormalization", vt_op_batch_norm},
+    {"Cast", vt_op_cast},     {"Clip", op_clip},
+    {"Concat", vt_op_concat}, {"Constant", op_constant},
+    {"Conv", op_conv},        {"Div", vt_op_arithmetic},
+    {"Dropout", op_pass},     {"Exp", vt_op_exp},
+    {"Flatten", op_flatten},  {"Gather", vt_op_gather},
     {"Gemm", op_gemm},        {"Identity", op_pass},
     {"LeakyRelu", op_leaky_relu}, {"MatMul", op_matmul},
-    {"MaxPool", vt_op_max_pool},  {"Mul", op_arithmetic},
+    {"MaxPool", vt_op_max_pool},  {"Mul", vt_op_arithmetic},
     {"PRelu", op_prelu},      {"Relu", op_relu},
     {"Reshape", op_reshape},  {"Resize", vt_op_resize},
-    {"Sigmoid", vt_op_sigmoid}, {"Sub", op_arithmetic},
+    {"Shape", vt_op_shape},   {"Sigmoid", vt_op_sigmoid},
+    {"Slice", vt_op_slice},   {"Softmax", vt_op_softmax},
+    {"Squeeze", vt_op_squeeze}, {"Sub", vt_op_arithmetic},
     {"Transpose", vt_op_transpose}, {"Unsqueeze", vt_op_unsqueeze},
 };
 
 int vt_onnx_translate(vt_onnx_node *n)
 {
     const size_t count = sizeof operators / sizeof *operators;
-    char known[224] = "";
 
     for (size_t i = 0; i < count; i++)
         if (n->domain.size == 0 && vt_text_is(n->type, operators[i].type))
             return operators[i].translate(n);
-    for (size_t i = 0; i < count; i++) {
-        strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
-        strncat(known, operators[i].type, sizeof known - strlen(known) - 1);
-    }
     return vt_fail_at(n->error, VULTUS_ERROR_UNSUPPORTED, n->offset,
-                      "the operator %.*s%s%.*s is not one of the engine's: %s", VT_TEXT_ARGS(n->domain),
-                      n->domain.size ? "." : "", VT_TEXT_ARGS(n->type), known);
+                      "the operator %.*s%s%.*s is not one of the engine's, which docs/engine.md lists",
+                      VT_TEXT_ARGS(n->domain), n->domain.size ? "." : "", VT_TEXT_ARGS(n->type));
 }

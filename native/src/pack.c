@@ -113,9 +113,11 @@ static int planar_offsets(const vt_plan *plan, vt_layer *layer, vultus_error *er
 static int pack_channels(vt_plan *plan, vt_layer *layer, const vt_node *node, vultus_error *error)
 {
     const vt_map *out = &plan->maps[layer->out];
-    int status = take(plan, out->cp, &layer->bias, error);
+    const uint32_t count = vt_channels(&node->shape);
+    const size_t padded = layer->kind == VT_KIND_ELTWISE && out->compact ? ((size_t)count + 7) / 8 * 8 : out->cp;
+    int status = take(plan, padded, &layer->bias, error);
 
-    for (uint32_t c = 0; c < out->c && !status && node->shift; c++)
+    for (uint32_t c = 0; c < count && !status && node->shift; c++)
         layer->bias[c] = (float)node->shift[c];
     if (!status && node->slope) {
         status = take(plan, out->cp, &layer->slope, error);
@@ -123,8 +125,8 @@ static int pack_channels(vt_plan *plan, vt_layer *layer, const vt_node *node, vu
             memcpy(layer->slope, node->slope, out->c * sizeof(float));
     }
     if (!status && node->op == VT_OP_AFFINE) {
-        status = take(plan, out->cp, &layer->scale, error);
-        for (uint32_t c = 0; c < out->c && !status; c++)
+        status = take(plan, padded, &layer->scale, error);
+        for (uint32_t c = 0; c < count && !status; c++)
             layer->scale[c] = (float)node->scale[c];
     }
     return status;

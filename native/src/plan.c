@@ -32,7 +32,7 @@ static void mark_reached(const builder *b)
         if (!b->reached[i] || node->folded)
             continue;
         b->reached[node->in] = true;
-        if (node->op == VT_OP_ADD)
+        if (node->in2 >= 0)
             b->reached[node->in2] = true;
         if (node->residual >= 0)
             b->reached[node->residual] = true;
@@ -88,8 +88,14 @@ static vt_kind kind_of(const builder *b, const vt_node *node)
         return VT_KIND_RESIZE;
     case VT_OP_ROWS:
         return VT_KIND_ROWS;
+    case VT_OP_JOIN:
+        return VT_KIND_JOIN;
+    case VT_OP_COLUMNS:
+        return VT_KIND_COLUMNS;
+    case VT_OP_SOFTMAX:
+        return VT_KIND_SOFTMAX;
     default:
-        return node->act == VT_ACT_SIGMOID ? VT_KIND_SIGMOID : VT_KIND_ELTWISE;
+        return node->act == VT_ACT_SIGMOID || node->act == VT_ACT_EXP ? VT_KIND_CURVE : VT_KIND_ELTWISE;
     }
 }
 
@@ -147,6 +153,8 @@ static int shape_layer(const builder *b, const vt_node *node, vt_layer *layer)
     const vt_geometry *g = &layer->g;
 
     layer->g = node->op == VT_OP_CONV || node->op == VT_OP_MAX_POOL || node->op == VT_OP_RESIZE ? node->g : unit;
+    layer->first = node->first;
+    layer->first_row = node->first_row;
     layer->act = node->act;
     layer->lo = node->lo;
     layer->hi = node->hi;
@@ -185,8 +193,13 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
         return plan->kernels.names[2 * VT_NR_COUNT + 2];
     case VT_KIND_MAX_POOL:
         return plan->kernels.names[2 * VT_NR_COUNT + 3];
-    case VT_KIND_SIGMOID:
-        return plan->kernels.names[2 * VT_NR_COUNT + 4];
+    case VT_KIND_CURVE:
+        return plan->kernels.names[2 * VT_NR_COUNT + (layer->act == VT_ACT_SIGMOID ? 4 : 5)];
+    case VT_KIND_SOFTMAX:
+        return plan->kernels.names[2 * VT_NR_COUNT + 5];
+    case VT_KIND_JOIN:
+    case VT_KIND_COLUMNS:
+        return "copy";
     case VT_KIND_ROWS:
         return layer->act == VT_ACT_SIGMOID ? plan->kernels.names[2 * VT_NR_COUNT + 4] : "copy";
     case VT_KIND_GROUPED:
@@ -199,14 +212,15 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
 const char *vt_kind_name(vt_kind kind)
 {
     static const char *const names[] = {"planar conv", "pointwise", "fully connected", "conv", "winograd conv",
-                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "sigmoid"};
+                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "curve",
+                                        "join", "columns", "softmax"};
 
     return names[kind];
 }
 
 static void describe(const vt_plan *plan, vt_layer *layer)
 {
-    static const char *const acts[] = {"", " +prelu", " +clip", " +sigmoid"};
+    static const char *const acts[] = {"", " +prelu", " +clip", " +sigmoid", " +exp"};
     const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
 
     snprintf(layer->text, sizeof layer->text,
@@ -231,7 +245,12 @@ static int add_layer(builder *b, int i)
     if (layer->in == VT_NO_MAP || (layer->residual == VT_NO_MAP && (node->op == VT_OP_ADD || node->residual >= 0)))
         return vt_fail(b->error, VULTUS_ERROR_UNSUPPORTED,
                        "a flattened map is read by something else than a fully connected layer");
-    layer->out = add_map(b, i, plan->n_layers);
+    if (node->op == VT_OP_JOIN && node->in2 >= 0) {
+        layer->out = b->map[i] = b->map[node->in2];
+        plan->maps[layer->out].whole = true;
+    } else {
+        layer->out = add_map(b, i, plan->n_layers);
+    }
     read_map(b, layer->in, plan->n_layers);
     if (layer->residual != VT_NO_MAP)
         read_map(b, layer->residual, plan->n_layers);

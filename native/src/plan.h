@@ -28,6 +28,7 @@ typedef struct vt_map {
     int readers;
     bool tight;         /* ld = cp, because a fully connected layer reads the whole map as one row */
     bool flat, compact; /* a vector; rows: cp = ld = c, whatever c is */
+    bool whole;         /* several layers write parts of it */
 } vt_map;
 
 typedef enum vt_kind {
@@ -42,13 +43,17 @@ typedef enum vt_kind {
     VT_KIND_MAX_POOL,
     VT_KIND_RESIZE,    /* nearest, with addition and activation */
     VT_KIND_ROWS,      /* pixels without what pads them; with or without a sigmoid */
-    VT_KIND_SIGMOID,
+    VT_KIND_CURVE,     /* sigmoid or exponential */
+    VT_KIND_JOIN,
+    VT_KIND_COLUMNS,
+    VT_KIND_SOFTMAX,
 } vt_kind;
 
 typedef struct vt_layer {
     vt_kind kind;
     int in, residual, out; /* maps; residual may be VT_NO_MAP */
     vt_geometry g;
+    uint32_t first, first_row; /* JOIN, COLUMNS: as of the node */
     size_t k;              /* depth of the matrix product */
     float *weights;        /* packed for the kind; NULL if it has none */
     float *bias;           /* [cp of out] */

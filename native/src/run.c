@@ -233,9 +233,14 @@ static void run_eltwise(const step *s, size_t row)
 {
     const vt_map *in = &s->plan->maps[s->layer->in], *out = &s->plan->maps[s->layer->out];
     const vt_epilogue e = epilogue_of(s, row);
+    const size_t all = (size_t)out->w * out->c;
 
-    s->plan->kernels.eltwise(out->w, out->cp, row_of(s, s->layer->in, row), in->ld, s->layer->scale,
-                             row_of(s, s->layer->out, row), out->ld, &e);
+    if (out->compact) /* rows have a constant for each number: one pixel, whose padding is that of the map's last line */
+        s->plan->kernels.eltwise(1, (all + 7) / 8 * 8, row_of(s, s->layer->in, 0), 0, s->layer->scale,
+                                 row_of(s, s->layer->out, 0), 0, &e);
+    else
+        s->plan->kernels.eltwise(out->w, out->cp, row_of(s, s->layer->in, row), in->ld, s->layer->scale,
+                                 row_of(s, s->layer->out, row), out->ld, &e);
 }
 
 static void run_max_pool(const step *s, size_t row)
@@ -286,15 +291,20 @@ static void run_to_rows(const step *s)
         s->plan->kernels.sigmoid((size_t)out->w * out->c, start, start);
 }
 
-/* Padding channels become 0.5, which nobody reads but with a weight of 0. */
-static void run_sigmoid(const step *s, size_t row)
+/* Padding channels become something that nobody reads but with a weight of 0. */
+static void run_curve(const step *s, size_t row)
 {
     const vt_map *in = &s->plan->maps[s->layer->in], *out = &s->plan->maps[s->layer->out];
+    vt_curve_fn *const curve = s->layer->act == VT_ACT_EXP ? s->plan->kernels.exponential : s->plan->kernels.sigmoid;
     const float *from = row_of(s, s->layer->in, row);
     float *to = row_of(s, s->layer->out, row);
 
+    if (out->compact) {
+        curve((size_t)out->w * out->c, from, to);
+        return;
+    }
     for (size_t x = 0; x < out->w; x++)
-        s->plan->kernels.sigmoid(out->cp, from + x * in->ld, to + x * out->ld);
+        curve(out->cp, from + x * in->ld, to + x * out->ld);
 }
 
 /* Layers of 1x1 maps: the faces of a batch are the pixels. Slots from s->slot on. */
@@ -315,6 +325,8 @@ static void run_faces(const step *s, size_t faces)
 
 static void run_rows(const step *s, size_t row, size_t end)
 {
+    const vt_map *in = &s->plan->maps[s->layer->in], *out = &s->plan->maps[s->layer->out];
+
     if (s->layer->kind == VT_KIND_FC) {
         run_faces(s, 1);
         return;
@@ -351,8 +363,17 @@ static void run_rows(const step *s, size_t row, size_t end)
         case VT_KIND_ROWS:
             run_to_rows(s);
             break;
-        case VT_KIND_SIGMOID:
-            run_sigmoid(s, row);
+        case VT_KIND_CURVE:
+            run_curve(s, row);
+            break;
+        case VT_KIND_JOIN:
+            vt_join_row(s->layer, in, row_of(s, s->layer->in, row), out, row_of(s, s->layer->out, row));
+            break;
+        case VT_KIND_COLUMNS:
+            vt_take_columns(s->layer, in, row_of(s, s->layer->in, row), out, row_of(s, s->layer->out, row));
+            break;
+        case VT_KIND_SOFTMAX:
+            vt_softmax_rows(&s->plan->kernels, in, row_of(s, s->layer->in, row), row_of(s, s->layer->out, row));
             break;
         default:
             run_eltwise(s, row);

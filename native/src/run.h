@@ -41,6 +41,11 @@ void vt_run_network(const vt_plan *plan, const vt_context *context, const float 
 /* Ends the lap of seconds[at] (profile.c). */
 void vt_clock_lap(vt_clock *clock, size_t at);
 
+/* One row of a map, or all of a value that was made rows (rows.c). */
+void vt_join_row(const vt_layer *layer, const vt_map *in, const float *from, const vt_map *out, float *to);
+void vt_take_columns(const vt_layer *layer, const vt_map *in, const float *from, const vt_map *out, float *to);
+void vt_softmax_rows(const vt_kernels *kernels, const vt_map *map, const float *from, float *to);
+
 /* The chip of one face into map 0 (input.c). */
 void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face);
 

@@ -19,7 +19,7 @@ typedef union kernel_fn {
     vt_dw_fn *dw;
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
-    vt_sigmoid_fn *sigmoid;
+    vt_curve_fn *curve;
     vt_gemm8_fn *gemm8;
     vt_dw8_fn *dw8;
     vt_quantize_fn *quantize;
@@ -44,7 +44,7 @@ struct kernel {
 };
 
 extern const family gemm_family, planar_family, dw3x3_family, dwkxk_family, eltwise_family, max_pool_family,
-    sigmoid_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
+    sigmoid_family, exponential_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
 
 /* An array between canaries: beside what is read stands a NaN, which shows in the sums; beside what is written a number
  * that no sum has, since a NaN that is read and written again would not show. */

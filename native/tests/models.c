@@ -379,6 +379,54 @@ static void put_rows(bytes *graph, const char *output, const char *input, const 
     put_node(graph, "Reshape", output, name, target, NULL);
 }
 
+static void put_axis(bytes *n, int64_t axis)
+{
+    bytes a = attribute("axis");
+
+    put_int(&a, 3, (uint64_t)axis);
+    put_message(n, 5, &a);
+}
+
+/* What detectors compute of their rows, with a target of Reshape that comes from a size. */
+static void put_decoding(bytes *g)
+{
+    static const char *const lists[] = {"starts", "ends", "axes"};
+    static const uint64_t bounds[] = {1, 3, 2};
+    bytes n = node("Gather", "batch");
+
+    put_node(g, "Shape", "sizes", "conv5", NULL, NULL);
+    put_reshape_target(g, "zero", (const int64_t[]){0}, 1);
+    put_inputs(&n, "sizes", "zero", NULL);
+    put_message(g, 1, &n);
+    put_reshape_target(g, "rest", (const int64_t[]){-1, 3}, 2);
+    n = node("Concat", "target");
+    put_inputs(&n, "batch", "rest", NULL);
+    put_axis(&n, 0);
+    put_message(g, 1, &n);
+    put_rows(g, "more", "conv5", "target");
+    n = node("Concat", "all");
+    put_inputs(&n, "box", "more", "box");
+    put_axis(&n, 1);
+    put_message(g, 1, &n);
+    n = node("Softmax", "chances");
+    put_inputs(&n, "all", NULL, NULL);
+    put_axis(&n, -1);
+    put_message(g, 1, &n);
+    n = node("Slice", "pair");
+    put_inputs(&n, "all", NULL, NULL);
+    for (int i = 0; i < 3; i++)
+        put_ints(&n, lists[i], 1, (const uint64_t[]){bounds[i]});
+    put_message(g, 1, &n);
+    put_constant(g, "k", (const uint32_t[]){1}, 1, 0.4f, 0.6f);
+    put_node(g, "Mul", "half", "pair", "k", NULL);
+    put_node(g, "Exp", "large_pair", "half", NULL, NULL);
+    put_node(g, "Sub", "corners", "large_pair", "pair", NULL);
+    n = node("Concat", "together");
+    put_inputs(&n, "conv5", "conv3", NULL);
+    put_axis(&n, 1);
+    put_message(g, 1, &n);
+}
+
 bytes write_detector(void)
 {
     bytes g = {0}, model = {0}, opset = {0}, pool = node("MaxPool", "pooled");
@@ -407,9 +455,13 @@ bytes write_detector(void)
     put_reshape_target(&g, "by3", (const int64_t[]){1, -1, 3}, 3);
     put_rows(&g, "box", "conv5", "by3");
     put_node(&g, "Sigmoid", "map", "conv3", NULL, NULL);
+    put_decoding(&g);
     put_value_info(&g, 12, "score", (const uint32_t[]){1, 0, 1}, 3);
     put_value_info(&g, 12, "box", (const uint32_t[]){1, 0, 3}, 3);
     put_value_info(&g, 12, "map", (const uint32_t[]){1, 10, 0, 0}, 4);
+    put_value_info(&g, 12, "chances", (const uint32_t[]){1, 0, 3}, 3);
+    put_value_info(&g, 12, "corners", (const uint32_t[]){1, 0, 2}, 3);
+    put_value_info(&g, 12, "together", (const uint32_t[]){1, 16, 0, 0}, 4);
 
     put_int(&model, 1, 8);
     put_int(&opset, 2, 17);

@@ -12,7 +12,7 @@
 #include "random.h"
 #include "vultus/vultus.h"
 
-#define OUTPUTS 3
+#define OUTPUTS 6
 #define SIZES 7 /* more than VULTUS_NETWORK_SIZES */
 #define IMAGES 2
 #define CALLERS 6
@@ -27,6 +27,13 @@
     } while (0)
 
 static const uint32_t sizes[SIZES][2] = {{4, 4}, {8, 12}, {64, 36}, {20, 100}, {96, 96}, {16, 4}, {40, 24}};
+
+/* What write_detector() has as outputs; numbers for 16 pixels of the image. */
+static const struct {
+    const char *name;
+    uint32_t rank;
+    size_t numbers;
+} wanted[OUTPUTS] = {{"score", 2, 4}, {"box", 2, 6}, {"map", 3, 10}, {"chances", 2, 18}, {"corners", 2, 12}, {"together", 3, 16}};
 
 /* Images of a size, and what one thread of plain C computes of them. */
 typedef struct sample {
@@ -71,11 +78,11 @@ static void make_sample(vultus_network *reference, sample *s, uint32_t height, u
         vultus_output output;
 
         CHECK(vultus_network_output(reference, height, width, i, &output, NULL) == VULTUS_OK);
-        CHECK(output.rank == (i < 2 ? 2 : 3) && strcmp(output.name, i == 0 ? "score" : i == 1 ? "box" : "map") == 0);
+        CHECK(output.rank == wanted[i].rank && strcmp(output.name, wanted[i].name) == 0);
         s->numbers[i] = 1;
         for (uint32_t j = 0; j < output.rank; j++)
             s->numbers[i] *= output.dims[j];
-        CHECK(s->numbers[i] == (i == 0 ? area / 4 : i == 1 ? area / 16 * 6 : area / 16 * 10));
+        CHECK(s->numbers[i] == area / 16 * wanted[i].numbers);
         s->values[i] = malloc(IMAGES * s->numbers[i] * sizeof(float));
         CHECK(s->values[i]);
     }

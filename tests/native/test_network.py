@@ -27,11 +27,11 @@ class Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
 
-    def add(self, op: str, *inputs: str | np.ndarray, **attributes: object) -> str:
+    def add(self, op: str, *inputs: str | np.ndarray | np.generic, **attributes: object) -> str:
         names = []
         for value in inputs:
-            if isinstance(value, np.ndarray):
-                self.initializers.append(numpy_helper.from_array(value, f"k{len(self.initializers)}"))
+            if isinstance(value, np.ndarray | np.generic):
+                self.initializers.append(numpy_helper.from_array(np.asarray(value), f"k{len(self.initializers)}"))
                 value = self.initializers[-1].name
             names.append(value)
         out = f"{op.lower()}{len(self.nodes)}"
@@ -85,6 +85,28 @@ def upscale(g: Graph, x: str, scales: list[float], **attributes: object) -> str:
     return g.add("Resize", x, "", np.array([1, 1, *scales], np.float32), **attributes)
 
 
+def numbers(g: Graph, *shape: int) -> np.ndarray:
+    return g.rand.standard_normal(shape).astype(np.float32)
+
+
+def columns(g: Graph, rows: str, start: int, end: int) -> str:
+    return g.add("Slice", rows, np.array([start]), np.array([end]), np.array([2]))
+
+
+def last(g: Graph, x: str) -> str:
+    """Channels last."""
+    return g.add("Transpose", x, perm=[0, 2, 3, 1])
+
+
+def size_of(g: Graph, x: str, axis: int) -> str:
+    """As PyTorch writes it: a list of one number."""
+    return g.add("Unsqueeze", g.add("Gather", g.add("Shape", x), np.array(axis), axis=0), np.array([0]))
+
+
+def tail(g: Graph, sizes: str, start: int, end: int) -> str:
+    return g.add("Slice", g.add("Cast", sizes, to=TensorProto.INT64), np.array([start]), np.array([end]), np.array([0]))
+
+
 ASYMMETRIC = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 
 GRAPHS: dict[str, Callable[[Graph, str], list[str]]] = {
@@ -108,6 +130,41 @@ GRAPHS: dict[str, Callable[[Graph, str], list[str]]] = {
     "rows and their sigmoid": lambda g, x: (lambda rows: [rows, g.add("Sigmoid", rows)])(g.rows(x, 0, -1, 11)),
     "a convolution of one channel": lambda g, x: [g.conv(g.conv(x, 11, 1, k=1), 1, 1)],
     "maps that others read too": lambda g, x: (lambda y: [x, y, g.conv(y, 4, 9)])(g.conv(x, 11, 4)),
+    "maps put together": lambda g, x: [g.conv(g.add("Concat", x, g.conv(x, 11, 5), x, axis=1), 27, 6)],
+    "maps put together, and kept": lambda g, x: [g.add("Concat", g.conv(x, 11, 3), g.add("Relu", x), axis=-3), x],
+    "an exponential of a map": lambda g, x: [g.conv(g.add("Exp", g.conv(x, 11, 5)), 5, 6)],
+    "rows after rows": lambda g, x: [
+        g.add("Concat", g.rows(x, 0, -1, 2), g.rows(g.conv(x, 11, 4, stride=2), 0, -1, 2), g.rows(x, 0, -1, 2), axis=1)
+    ],
+    "columns beside columns": lambda g, x: [g.add("Concat", g.rows(x, 0, -1, 11), g.rows(x, 0, -1, 11), axis=-1)],
+    "columns of rows": lambda g, x: (lambda rows: [columns(g, rows, 2, 7), columns(g, rows, -3, 2**63 - 1)])(
+        g.rows(x, 0, -1, 11)
+    ),
+    "softmax": lambda g, x: [g.add("Softmax", g.rows(x, 0, -1, 11), axis=2)],
+    "softmax of far numbers": lambda g, x: [
+        g.add("Softmax", g.add("Mul", g.rows(x, 0, -1, 2), np.float32(300)), axis=-1)
+    ],
+    "an exponential of rows": lambda g, x: [g.add("Exp", g.add("Div", g.rows(x, 0, -1, 3), np.float32([1, 2, 3])))],
+    "a sigmoid of joined rows": lambda g, x: [
+        g.add("Sigmoid", g.add("Concat", g.rows(x, 0, -1, 2), g.rows(x, 0, -1, 2), axis=1))
+    ],
+    "rows minus rows": lambda g, x: (
+        lambda a, b: [g.add("Sub", a, b), g.add("Sub", g.add("Div", a, np.float32(2)), g.add("Mul", b, np.float32(3)))]
+    )(g.rows(x, 0, -1, 11), g.rows(g.conv(x, 11, 11), 0, -1, 11)),
+    "rows and constants": lambda g, x: [
+        g.add(
+            "Add", g.add("Mul", g.add("Sub", np.float32(2), g.rows(x, 0, -1, 3)), numbers(g, 1, 1760, 3)), numbers(g, 3)
+        ),
+        g.add("Mul", g.rows(x, 0, -1, 5), numbers(g, 1056, 1)),
+    ],
+    "targets from sizes": lambda g, x: [
+        g.add(
+            "Reshape",
+            last(g, x),
+            g.add("Concat", size_of(g, last(g, x), 0), *(np.array([d]) for d in (-1, 11)), axis=0),
+        ),
+        g.add("Reshape", last(g, x), g.add("Concat", np.array([1, -1]), tail(g, g.add("Shape", x), 2, 3), axis=0)),
+    ],
     "a vector": lambda g, x: [
         g.add("Gemm", g.add("Flatten", x), g.rand.standard_normal((11 * 480, 4)).astype(np.float32)),
         g.conv(x, 11, 2),
@@ -174,6 +231,20 @@ def test_yunet(size: tuple[int, int], registry: Registry, rand: np.random.Genera
     assert network.layers(size)[0].startswith("planar conv 3x3/2 3x")
 
 
+@pytest.mark.parametrize(("name", "size"), [("slim-320", (240, 320)), ("RFB-320", (240, 320)), ("RFB-640", (480, 640))])
+def test_ultra_light(name: str, size: tuple[int, int], rand: np.random.Generator, isa: str) -> None:
+    """As published: with the decoding of boxes, whose priors are constants for one size."""
+    path = Path(__file__).parents[3] / "shared" / "models" / f"version-{name}.onnx"
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    x = rand.uniform(-1, 1, (1, 3, *size)).astype(np.float32)
+    network = Network(path, threads=1, isa=isa)
+    assert network.input_size == size
+    assert_same(network.run(x), reference(path, x), 1e-5)
+    with pytest.raises(ValueError, match="cannot be"):
+        network.run(np.zeros((1, 3, 128, 96), np.float32))
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -187,7 +258,23 @@ def test_yunet(size: tuple[int, int], registry: Registry, rand: np.random.Genera
         (lambda g: g.add("Transpose", "data", perm=[0, 2, 3, 1]), "wants it reshaped"),
         (lambda g: g.add("Relu", g.rows("data", 0, -1, 3)), "transposed or reshaped"),
         (lambda g: g.rows("data", 0, -1, 7), "n x rows x columns"),
-        (lambda g: g.add("Softmax", "data"), "Softmax is not one of the engine's"),
+        (lambda g: g.add("Softplus", "data"), "Softplus is not one of the engine's"),
+        (lambda g: g.add("Softmax", "data", axis=1), "something else than n x rows x columns"),
+        (lambda g: g.add("Softmax", g.rows("data", 0, -1, 3), axis=1), "over something else than the columns"),
+        (lambda g: g.add("Softmax", g.rows("data", 0, -1, 3)), "over something else than the columns"),
+        (lambda g: g.add("Concat", "data", "data", axis=2), "another axis than channels"),
+        (lambda g: g.add("Concat", "data", g.rows("data", 0, -1, 3), axis=1), "put together"),
+        (lambda g: g.add("Concat", "data", pool(g, "data", kernel_shape=[2, 2]), axis=1), "put together"),
+        (lambda g: g.add("Concat", *["data"] * 9, axis=1), "more than 8 inputs"),
+        (lambda g: g.add("Concat", last(g, "data"), last(g, "data"), axis=3), "transposed and not reshaped"),
+        (lambda g: columns(g, g.rows("data", 0, -1, 3), 2, 1), "columns 2 to 2 of 3"),
+        (lambda g: g.add("Slice", "data", *(np.array([k]) for k in (0, 2, 1))), "something else than n x rows"),
+        (lambda g: g.add("Mul", g.rows("data", 0, -1, 3), numbers(g, 7, 3)), "does not broadcast to its rows"),
+        (lambda g: g.add("Mul", g.rows("data", 0, -1, 3), g.rows("data", 0, -1, 3)), "two computed values"),
+        (lambda g: g.add("Add", g.rows("data", 0, -1, 3), g.rows("data", 0, -1, 1)), "an addition of"),
+        (lambda g: g.add("Gather", "data", np.array(0)), "wants a constant there"),
+        (lambda g: g.add("Reshape", last(g, "data"), size_of(g, "data", 4)), "takes a number that is not there"),
+        (lambda g: g.add("Cast", "data", to=TensorProto.DOUBLE), "changes the type"),
         (lambda g: g.add("Identity", "data"), "not computed by the graph|is the input"),
     ],
 )

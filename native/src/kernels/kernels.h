@@ -68,8 +68,9 @@ typedef void vt_dw_fn(const vt_dw_row *row);
  * one inside the window, which the maximum does not notice. */
 typedef void vt_pool_fn(const vt_dw_row *row);
 
-/* out[i] = 1 / (1 + exp(-x[i])) for i < n, to 2e-7; out may be x. Neither needs an alignment. */
-typedef void vt_sigmoid_fn(size_t n, const float *x, float *out);
+/* out[i] = f(x[i]) for i < n; out may be x. Neither needs an alignment. f is the sigmoid 1 / (1 + exp(-x)), to 2e-7, or the
+ * exponential, to 3e-7 of itself, which becomes infinity or 0 where a float ends. */
+typedef void vt_curve_fn(size_t n, const float *x, float *out);
 
 /* n rounds of a fixed number of independent multiply-adds, s = s * x + 1, which touch no memory; returns the sum of all s.
  * It measures what the processor can do at all (peak.c). */
@@ -124,7 +125,8 @@ typedef struct vt_kernels {
     vt_dw_fn *dwkxk;   /* any */
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
-    vt_sigmoid_fn *sigmoid;
+    vt_curve_fn *sigmoid;
+    vt_curve_fn *exponential;
     vt_gemm8_fn *gemm8[VT_NR_COUNT];
     vt_dw8_fn *dw8;
     vt_quantize_fn *quantize;
@@ -133,7 +135,7 @@ typedef struct vt_kernels {
     vt_wino_out_fn *wino_out;
     vt_peak_fn *peak;
     size_t peak_macs;  /* multiply-adds of one round of peak */
-    const char *names[2 * VT_NR_COUNT + 5]; /* in the order of the members */
+    const char *names[2 * VT_NR_COUNT + 6]; /* in the order of the members, without the peak */
     const char *names8[VT_NR_COUNT + 3];    /* those of bytes, likewise */
 } vt_kernels;
 
@@ -147,7 +149,8 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) vt_dw_fn symbol;
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) vt_pool_fn symbol;
-#define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_sigmoid_fn symbol;
+#define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_curve_fn symbol;
+#define VT_KERNEL_EXPONENTIAL(symbol, isa, mr, nr) vt_curve_fn symbol;
 #define VT_KERNEL_GEMM8(symbol, isa, mr, nr) vt_gemm8_fn symbol;
 #define VT_KERNEL_DW8(symbol, isa, mr, nr) vt_dw8_fn symbol;
 #define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) vt_quantize_fn symbol;
