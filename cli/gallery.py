@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -9,12 +10,12 @@ import msgspec
 
 from vultus.cli.console import counted, line, print_json, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.index import Gallery
+from vultus.index import Gallery, kinds
 
 
 @click.group()
 def gallery() -> None:
-    """The gallery: what it holds, and whether it is sound."""
+    """The gallery: what it holds, whether it is sound, and how it is searched."""
 
 
 @gallery.command()
@@ -59,3 +60,33 @@ def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | Non
         verdict = "sound" if report.ok else counted(len(report.problems), "problem")
         line(f"{folder}: {verdict}, {counted(report.faces, 'face')} checked in {report.seconds:.1f} s")
     ctx.exit(0 if report.ok else 1)
+
+
+@gallery.command()
+@gallery_option
+@config_option
+@click.option(
+    "--index",
+    "kind",
+    type=click.Choice([kinds.AUTO, *kinds.KINDS]),
+    default=kinds.AUTO,
+    show_default=True,
+    help="Kind of index; docs/gallery.md says what each costs.",
+)
+@click.option("--memory", metavar="BYTES", type=click.IntRange(min=1), help="The most that `auto` may use.")
+@json_option
+def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memory: int | None, as_json: bool) -> None:
+    """Give the gallery another kind of index.
+
+    Needs no embedder: the vectors stay as they are. Takes about a minute for a million faces.
+    """
+    _, folder = configured(config_file, gallery_dir)
+    begun = time.perf_counter()
+    with Gallery.open(folder, create=False) as opened:
+        opened.convert(kind, memory)
+        stats = opened.stats()
+    seconds = time.perf_counter() - begun
+    if as_json:
+        print_json({"index": stats.index, "bytes_per_vector": stats.bytes_per_vector, "seconds": seconds})
+    else:
+        line(f"{folder}: index {stats.index}, {stats.bytes_per_vector} bytes a face, made in {seconds:.1f} s")

@@ -1,4 +1,4 @@
-"""The gallery: durable store, exact vector index, identities."""
+"""The gallery: durable store, vector index, identities."""
 
 from vultus.index.errors import (
     GalleryBusy,
@@ -12,6 +12,7 @@ from vultus.index.errors import (
     UnknownFace,
     UnknownFormat,
     UnknownIdentity,
+    UnknownKind,
 )
 from vultus.index.gallery import Gallery
 from vultus.index.types import (
@@ -51,5 +52,6 @@ __all__ = [
     "UnknownFace",
     "UnknownFormat",
     "UnknownIdentity",
+    "UnknownKind",
     "Where",
 ]

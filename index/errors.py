@@ -62,3 +62,7 @@ class StorageError(GalleryError, OSError):
         self.errno = errno
 
     __str__ = Exception.__str__
+
+
+class UnknownKind(GalleryError, ValueError):
+    """There is no index of that kind."""

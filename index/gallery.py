@@ -14,11 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vultus.index import archive, people, search, snapshot, verify
+from vultus.index import archive, kinds, people, search, snapshot, verify
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
 from vultus.index.errors import GalleryBusy, GalleryError
-from vultus.index.live import LiveIndex, bound_to
+from vultus.index.live import LiveIndex
+from vultus.index.loading import bound_to
 from vultus.index.store import Store
 from vultus.index.types import (
     FaceRecord,
@@ -35,7 +36,6 @@ from vultus.index.types import (
     StoredFace,
     Where,
 )
-from vultus.index.vectors import VectorIndex
 
 _log = logging.getLogger("vultus.index")
 _ATTEMPTS = 16
@@ -211,8 +211,9 @@ class Gallery:
         """Return for each probe up to `k` matches, best first.
 
         A person is one match, by the best of the person's faces; a face of nobody is a match of its own. Similarities
-        below `threshold` are left out; `where` restricts the faces that are looked at. The search is exact; of equally
-        similar faces the older comes first.
+        below `threshold` are left out; `where` restricts the faces that are looked at. Similarities are exact, and so is
+        the search unless the index is of a kind that scans codes (`vultus.index.kinds`). Of equally similar faces the
+        older comes first.
         """
         if k < 1:
             raise ValueError(f"k is how many matches to return, at least 1, not {k}")
@@ -221,11 +222,11 @@ class Gallery:
             for _ in range(_ATTEMPTS):
                 self._live.catch_up(connection)
                 faces = search.faces_where(connection, where)
-                with self._live.reading() as index:
-                    ranked = search.rank(index, probes, k, threshold, search.mask_of(index, where, faces))
-                matches = search.describe(connection, ranked)
-                if matches is not None:
-                    return matches
+                with contextlib.suppress(search.Moved):
+                    with self._live.reading() as index:
+                        mask = search.mask_of(index, where, faces)
+                        ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection))
+                    return search.describe(connection, ranked)
         raise GalleryBusy(
             f"people of {self.path} were deleted or merged {_ATTEMPTS} times while a search ran; try again"
         )
@@ -321,6 +322,7 @@ class Gallery:
                 "(SELECT count(*) FROM faces WHERE identity IS NOT NULL), (SELECT count(*) FROM files), "
                 "(SELECT count(*) FROM sightings)"
             ).fetchone()
+            kind = self._live.kind(connection)
         try:
             last_snapshot = snapshot.read_header(self.path / snapshot.NAME).written
         except snapshot.Unusable:
@@ -331,8 +333,8 @@ class Gallery:
             unlabelled=counts[1] - counts[2],
             files=counts[3],
             sightings=counts[4],
-            bytes_per_vector=VectorIndex(dim).bytes_per_vector if dim else 0,
-            index=VectorIndex.kind,
+            bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
+            index=kind,
             model=model,
             dim=dim,
             last_snapshot=last_snapshot,
@@ -342,6 +344,24 @@ class Gallery:
     def verify(self) -> Report:
         """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""
         return verify.verify(self._store, self._live)
+
+    def convert(self, index: str = kinds.AUTO, memory: int | None = None) -> str:
+        """Give the gallery another kind of index, now and for every later opening; return the kind that it has now.
+
+        `index` is one of `kinds.KINDS`, or "auto": by number of faces and `memory`, the bytes that the index may take
+        (none: no bound). A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the
+        index is made from the database, which takes about a minute for a million faces, and a snapshot written. Other
+        processes go on with the index that they have, and take the new one when they open the gallery again. Raises
+        UnknownKind.
+        """
+        kinds.check(index)
+        if memory is not None and memory < 1:
+            raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
+        with self._store.write() as connection:
+            connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (index, memory))
+        kind = self._live.convert()
+        self.snapshot()
+        return kind
 
     def snapshot(self) -> None:
         """Write a snapshot, so that the next opening is quick; none of a gallery that never had a face.
@@ -358,6 +378,7 @@ class Gallery:
         """
         if not self._store.usable:
             return
+        self._live.close()
         try:
             if snapshot or (snapshot is None and self._live.snapshot_due()):
                 self._live.write_snapshot(wait=False)

@@ -10,18 +10,17 @@ import contextlib
 import logging
 import sqlite3
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from vultus.index import journal, snapshot
-from vultus.index.errors import GalleryCorrupt
-from vultus.index.journal import Change, Point
+from vultus.index.conversion import Conversion
+from vultus.index.journal import Point
+from vultus.index.loading import added_faces, apply, bound_to, built, kind_for, load
 from vultus.index.locks import ReadWriteLock
 from vultus.index.store import Store
-from vultus.index.vectors import NOBODY, VectorIndex
+from vultus.index.vectors import VectorIndex
 
 _log = logging.getLogger("vultus.index")
 
@@ -29,11 +28,6 @@ _FEW_CHANGES = 1024
 """Replaying so many faces takes milliseconds; fewer do not make `close` write a snapshot."""
 _SHARE = 0.1
 """Nor does a smaller share of all faces than this."""
-_CHUNK = 8192
-_LAST = 2**63 - 1
-_GONE = -1
-_LENGTH_ERROR = 1e-4
-"""Of the square of a stored vector's length; rounding makes it 1e-6 at most."""
 
 
 class LiveIndex:
@@ -46,12 +40,13 @@ class LiveIndex:
         self._lock = ReadWriteLock()
         self._index: VectorIndex | None = None
         self._point = Point(-1, -1)
+        self._conversion: Conversion | None = None
         self.origin = "not loaded"
         """Where the index came from: "snapshot", "database", or "not loaded"."""
 
     def catch_up(self, connection: sqlite3.Connection) -> None:
         """Make the index show everything that was committed before this call."""
-        if self._index is not None and journal.newest(connection) == self._point:
+        if self._index is not None and journal.newest(connection) == self._point and not self._converted:
             return
         with self._following:
             connection.execute("BEGIN")  # one state of the database for journal and vectors
@@ -62,6 +57,8 @@ class LiveIndex:
 
     def _follow(self, connection: sqlite3.Connection) -> None:
         newest = journal.newest(connection)
+        if self._converted:
+            self._take_over(connection)
         if newest == self._point:
             return
         index, changes = self._index, None
@@ -82,6 +79,52 @@ class LiveIndex:
                 self._index = None  # half applied (out of memory, say): the next search loads it anew
                 raise
             self._point = newest
+        if self._conversion is None and (kind := kind_for(connection, index.kind, len(index))) != index.kind:
+            self._conversion = Conversion(self._store, kind)
+            self._conversion.start()
+
+    @property
+    def _converted(self) -> bool:
+        """Whether an index of another kind waits to be taken over."""
+        return self._conversion is not None and not self._conversion.running and self._conversion.result is not None
+
+    def _take_over(self, connection: sqlite3.Connection) -> None:
+        """Go on with the index of the finished conversion, which the caller brings up to date."""
+        conversion, self._conversion = self._conversion, None
+        if conversion is None or conversion.result is None:
+            return
+        index, point = conversion.result
+        if journal.since(connection, point) is not None:
+            with self._lock.writing():
+                self._index, self._point = index, point
+
+    def convert(self) -> str:
+        """Build the index anew from the database, of the kind that the gallery wants now; return which that is."""
+        with self._following, self._store.read() as connection:
+            if self._conversion is not None:
+                self._conversion.cancel()
+            self._conversion = None
+            connection.execute("BEGIN")
+            newest, kind = journal.newest(connection), kind_for(connection, None)
+            index = built(connection, kind)
+            with self._lock.writing():
+                self._index, self._point, self.origin = index, newest, "database"
+        return kind
+
+    def kind(self, connection: sqlite3.Connection) -> str:
+        """Return the kind of the index; of one that was not loaded yet, the kind that it would have."""
+        if self._index is not None:
+            return self._index.kind
+        try:
+            now = snapshot.read_header(self._path).kind
+        except snapshot.Unusable:
+            now = None
+        return kind_for(connection, now)
+
+    def close(self) -> None:
+        """End what runs in the background."""
+        if self._conversion is not None:
+            self._conversion.cancel()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[VectorIndex]:
@@ -91,10 +134,10 @@ class LiveIndex:
                 raise RuntimeError("the index was never caught up with the database")
             yield self._index
 
-    def digest(self) -> int:
-        """Return the CRC of what the index holds."""
+    def digest(self) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+        """Return the CRC of what the index holds, and what makes of vectors what it holds of them."""
         with self._following, self.reading() as index:
-            return index.digest()
+            return index.digest(), index.encode
 
     def write_snapshot(self, *, wait: bool) -> bool:
         """Write the current state as a snapshot; false if another process is doing so and `wait` is not set."""
@@ -122,106 +165,3 @@ class LiveIndex:
                 return True
             changed, gone = journal.faces_since(connection, header.point.seq)
             return gone > 0 or changed >= max(_FEW_CHANGES, _SHARE * faces)
-
-
-def bound_to(connection: sqlite3.Connection) -> tuple[bytes, str | None, int | None]:
-    """Return uid, model and dim of the gallery."""
-    row: tuple[bytes, str | None, int | None] = connection.execute("SELECT uid, model, dim FROM gallery").fetchone()
-    return row
-
-
-def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str]:
-    """Return an index equal to the state that `connection`'s transaction sees, and where it came from.
-
-    It is made from the snapshot and the changes after it; from the database alone if anything is wrong with that.
-    """
-    uid, model, dim = bound_to(connection)
-    if dim is None:
-        return VectorIndex(1), "database"
-    begun = time.perf_counter()
-    path = folder / snapshot.NAME
-    try:
-        index, header = snapshot.load(path, uid, model, dim)
-        changes = journal.since(connection, header.point)
-        if changes is None:
-            raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
-        apply(index, changes, added_faces(connection, dim, changes))
-        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()  # an index is counted, not the vectors
-        if len(index) != faces:
-            raise snapshot.Unusable(f"with it the index has {len(index)} faces, the database {faces}")
-        origin = "snapshot"
-    except snapshot.Unusable as reason:
-        level = logging.WARNING if path.exists() else logging.DEBUG
-        _log.log(level, "the snapshot %s is not used: %s; reading the database instead", path, reason)
-        index, origin = VectorIndex(dim), "database"
-        for chunk in faces_between(connection, dim, 0, _LAST):
-            index.add(*chunk)
-    _log.debug("%d faces loaded from the %s in %.3f s", len(index), origin, time.perf_counter() - begun)
-    return index, origin
-
-
-Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Faces, people and vectors, as `VectorIndex.add` wants them."""
-
-
-def faces_between(connection: sqlite3.Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
-    """Read the faces with numbers from `first` to `last`, as they are now. Raises GalleryCorrupt for a bad vector."""
-    cursor = connection.execute(
-        "SELECT v.face, ifnull(f.identity, ?), v.vector FROM vectors v JOIN faces f ON f.id = v.face "
-        "WHERE v.face BETWEEN ? AND ? ORDER BY v.face",
-        (NOBODY, first, last),
-    )
-    while rows := cursor.fetchmany(_CHUNK):
-        faces, people, blobs = zip(*rows, strict=True)
-        vectors, bad = unpack(blobs, dim)
-        if len(bad):
-            raise GalleryCorrupt(
-                f"the vector of face {faces[bad[0]]} is damaged; `Gallery.verify` lists all such faces, "
-                "remove them or restore a backup"
-            )
-        yield np.array(faces, np.int64), np.array(people, np.int64), vectors
-
-
-def unpack(blobs: Sequence[bytes], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return stored vectors as `(n, dim)` float32, and which of them have another size or not the length 1."""
-    vectors = np.zeros((len(blobs), dim), np.float32)
-    whole = np.flatnonzero(np.array([len(blob) for blob in blobs]) == 4 * dim)
-    vectors[whole] = np.frombuffer(b"".join([blobs[at] for at in whole.tolist()]), "<f4").reshape(len(whole), dim)
-    with np.errstate(invalid="ignore", over="ignore"):
-        squares = np.einsum("nd,nd->n", vectors, vectors)
-        return vectors, np.flatnonzero(~(np.abs(squares - 1.0) <= _LENGTH_ERROR))
-
-
-def added_faces(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> list[Chunk]:
-    """Read the faces that `changes` added and that still exist.
-
-    Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
-    """
-    added = [change for change in changes if change.kind == "added"]
-    return list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else []
-
-
-def apply(index: VectorIndex, changes: list[Change], chunks: list[Chunk]) -> None:
-    """Bring `index` to the state after `changes`; `chunks` are the `added_faces` of these changes.
-
-    New faces come as they are at the end of all changes. For the older ones order matters only among merges: faces and
-    people that are gone never come back, and nothing is merged into a person who is gone.
-    """
-    removed = [np.arange(change.first, change.last + 1) for change in changes if change.kind == "removed"]
-    if removed:
-        index.remove(np.isin(index.faces, np.concatenate(removed)))
-    fate = {change.first: change.last for change in changes if change.kind == "merged"}
-    fate |= {change.first: _GONE for change in changes if change.kind == "dropped"}
-    if fate:
-        former = sorted(fate)
-        index.relabel(np.array(former), np.array([_final(fate, person) for person in former]))
-        index.remove(index.people == _GONE)
-    for chunk in chunks:
-        index.add(*chunk)
-
-
-def _final(fate: dict[int, int], person: int) -> int:
-    """Follow merges of merges."""
-    while person in fate:
-        person = fate[person]
-    return person

@@ -1,4 +1,4 @@
-"""The tables of format 1, and the checks that a database is one of ours.
+"""The tables of format 2, and the checks that a database is one of ours.
 
 `docs/gallery.md` describes the tables to users of the file. A change to them raises `FORMAT` and comes with a step that
 turns the older format into the newer one, and with a stored file of the older one under `tests/index/data/`.
@@ -13,7 +13,7 @@ import time
 from vultus.index.errors import GalleryCorrupt, UnknownFormat
 
 APPLICATION_ID = 0x56554C54  # "VULT"
-FORMAT = 1
+FORMAT = 2
 
 # 8 KiB pages: with SQLite's usual 4 KiB a row with a 512-number vector leaves half of every page empty.
 PAGE_SIZE = 8192
@@ -24,7 +24,9 @@ CREATE TABLE gallery (
     uid      BLOB NOT NULL CHECK (length(uid) = 16),
     model    TEXT,
     dim      INTEGER CHECK (dim BETWEEN 1 AND 8192),
-    created  REAL NOT NULL
+    created  REAL NOT NULL,
+    index_kind TEXT NOT NULL DEFAULT 'auto',
+    memory     INTEGER CHECK (memory > 0)
 ) STRICT;
 
 CREATE TABLE identities (
@@ -107,6 +109,14 @@ CREATE TABLE changes (
 ) STRICT;
 """
 
+_STEPS = {
+    1: """
+ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
+ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0)
+""",
+}
+"""What makes of each older format the next."""
+
 
 def create(connection: sqlite3.Connection, writer: str) -> None:
     """Make the tables, inside the caller's transaction, unless another process was faster."""
@@ -115,12 +125,28 @@ def create(connection: sqlite3.Connection, writer: str) -> None:
     for statement in TABLES.split(";"):
         connection.execute(statement)
     now = time.time()
-    connection.execute("INSERT INTO gallery VALUES (1, ?, NULL, NULL, ?)", (secrets.token_bytes(16), now))
+    connection.execute("INSERT INTO gallery VALUES (1, ?, NULL, NULL, ?, 'auto', NULL)", (secrets.token_bytes(16), now))
     connection.execute(
         "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?)", (secrets.randbits(63), now, writer)
     )
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Turn an older format into this one; nothing happens to this one."""
+    if _number(connection, "user_version") == FORMAT:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(_number(connection, "user_version"), FORMAT):  # another process may have been faster
+            for statement in _STEPS[version].split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

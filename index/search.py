@@ -1,73 +1,140 @@
-"""From the nearest faces to the nearest people, exactly."""
+"""From the nearest faces to the nearest people."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from vultus.index.archive import prefix_range
 from vultus.index.embedding import check_dim
+from vultus.index.loading import bound_to, vectors_of
 from vultus.index.people import to_box
 from vultus.index.types import Match, Where
-from vultus.index.vectors import NOBODY, VectorIndex
+from vultus.index.vectors import NOBODY, VectorIndex, similarities_of
 
 _MORE = 16
 """Factor by which more faces are fetched for a probe whose first ones belong to too few people."""
-_EPSILON = float(np.finfo(np.float32).eps)
 _BUDGET = 1 << 22
 """Faces fetched at once for all probes together; bounds memory."""
+_FACES_COMPARED = 64
+"""Of one person's faces that are too near each other for the index to tell which is best, so many are looked at."""
 
 Ranked = tuple[int, int, float]
 """Face, its person or `NOBODY`, similarity."""
 
 
 def rank(
-    index: VectorIndex, probes: np.ndarray, k: int, threshold: float | None, mask: np.ndarray | None
+    index: VectorIndex,
+    probes: np.ndarray,
+    k: int,
+    threshold: float | None,
+    mask: np.ndarray | None,
+    read: Callable[[list[int]], np.ndarray],
 ) -> list[list[Ranked]]:
     """Return for each probe the best `k` people, each by the best face, among them each face without a person.
 
-    `probes` are `(n, dim)` float32 of length 1; `mask` tells which rows to look at. Ties go to the older face. The
-    answer is that of a full sort, whatever FAISS's rounding and however many faces the nearest person has: a probe is
-    decided when the k-th person is better than the last face fetched could be, else more faces are fetched.
+    `probes` are `(n, dim)` float32 of length 1; `mask` tells which rows to look at; `read` returns the vectors of
+    faces from the database. Ties go to the older face. Of a kind that reads every row, the answer is that of a full
+    sort, whatever FAISS's rounding and however many faces the nearest person has: a probe is decided when the k-th
+    person is better than the last face fetched could be, else more faces are fetched. Of a kind that scans codes
+    first, it is so among the candidates, and more are fetched until there are k people.
     """
     total = len(index) if mask is None else int(np.count_nonzero(mask))
     answers: list[list[Ranked]] = [[] for _ in probes]
     if not total or not len(probes):
         return answers
     check_dim(probes, index.dim, "probes")
-    undecided, fetch = list(range(len(probes))), min(total, 4 * k + 32)
+    undecided, fetch = list(range(len(probes))), min(total, max(4 * k + 32, index.fewest))
     while undecided:
         later: list[int] = []
         step = max(1, _BUDGET // fetch)
         for start in range(0, len(undecided), step):
             part = undecided[start : start + step]
-            tried = _among_nearest(index, probes[part], fetch, mask, k, threshold)
+            tried = _among_nearest(index, probes[part], fetch, mask, k, threshold, read)
             for probe, (best, bound) in zip(part, tried, strict=True):
                 answers[probe] = best
                 worst = best[-1][2] if len(best) == k else -np.inf if threshold is None else threshold
-                if bound >= worst and fetch < total:
+                open_end = bound >= worst if index.exhaustive else len(best) < k and not bound < worst
+                if open_end and fetch < total:
                     later.append(probe)
         undecided, fetch = later, min(total, fetch * _MORE)
     return answers
 
 
 def _among_nearest(
-    index: VectorIndex, probes: np.ndarray, fetch: int, mask: np.ndarray | None, k: int, threshold: float | None
+    index: VectorIndex,
+    probes: np.ndarray,
+    fetch: int,
+    mask: np.ndarray | None,
+    k: int,
+    threshold: float | None,
+    read: Callable[[list[int]], np.ndarray],
 ) -> Iterator[tuple[list[Ranked], float]]:
     """Rank the best `fetch` faces; yield for each probe the best people among them, and how near any other face is.
 
-    That bound is the last face's similarity, plus FAISS's rounding.
+    That bound is the last face's similarity, plus the index's error; it is infinite where the index found fewer.
     """
     rough, rows = index.search(probes, fetch, mask)
-    exact = index.exact(probes, rows)
     faces, people = index.faces[rows], index.people[rows]
-    order = np.lexsort((faces, -exact), axis=-1) + fetch * np.arange(len(probes))[:, None]
+    if index.rows is None:
+        exact = _compared(index, probes, rough, faces, people, k, threshold, read)
+    else:
+        exact = index.exact(probes, rows)
+    order = np.lexsort((faces, -exact), axis=-1) + rows.shape[1] * np.arange(len(probes))[:, None]
     sorted_faces, sorted_people, similarities = (part.ravel()[order].tolist() for part in (faces, people, exact))
-    bounds = (rough[:, -1] + index.dim * _EPSILON).tolist()
+    bounds = np.where(rows[:, -1] < 0, np.inf, rough[:, -1] + index.error).tolist()
     for at, bound in enumerate(bounds):
         yield _best_of_each(sorted_faces[at], sorted_people[at], similarities[at], k, threshold), bound
+
+
+def _compared(
+    index: VectorIndex,
+    probes: np.ndarray,
+    rough: np.ndarray,
+    faces: np.ndarray,
+    people: np.ndarray,
+    k: int,
+    threshold: float | None,
+    read: Callable[[list[int]], np.ndarray],
+) -> np.ndarray:
+    """Return the similarities to the vectors of the database where they may make the answer, -inf elsewhere."""
+    contenders = [
+        _contenders(*row, k, threshold, index.error) for row in zip(rough.tolist(), people.tolist(), strict=True)
+    ]
+    wanted = sorted({int(faces[at, place]) for at, places in enumerate(contenders) for place in places})
+    exact = np.full(rough.shape, -np.inf, np.float32)
+    if not wanted:
+        return exact
+    vectors, known = read(wanted), np.array(wanted)
+    for at, places in enumerate(contenders):
+        if places:
+            of_probe = vectors[np.searchsorted(known, faces[at, places])]
+            exact[at, places] = similarities_of(probes[at : at + 1], of_probe[None])[0]
+    return exact
+
+
+def _contenders(rough: list[float], people: list[int], k: int, threshold: float | None, error: float) -> list[int]:
+    """Return the places of descending `rough` similarities whose faces may be the best of one of the `k` best people."""
+    least = -2.0 if threshold is None else threshold - error
+    best: dict[int, float] = {}
+    compared: dict[int, int] = {}
+    places, found = [], 0
+    for place, (similarity, person) in enumerate(zip(rough, people, strict=True)):
+        if similarity < least:
+            break
+        if person == NOBODY or person not in best:
+            found += 1
+            if found == k:  # whoever is to push this one out is at most two errors behind
+                least = max(least, similarity - 2 * error)
+            best[person], compared[person] = similarity, 1
+        elif similarity < best[person] - 2 * error or compared[person] == _FACES_COMPARED:
+            continue
+        else:
+            compared[person] += 1
+        places.append(place)
+    return places
 
 
 def _best_of_each(
@@ -76,8 +143,9 @@ def _best_of_each(
     """Return the first `k` of sorted faces, of each person only the first."""
     best: list[Ranked] = []
     seen: set[int] = set()
+    least = -2.0 if threshold is None else threshold  # -inf stands where nothing was found or compared
     for face, person, similarity in zip(faces, people, similarities, strict=True):
-        if len(best) == k or (threshold is not None and similarity < threshold):
+        if len(best) == k or similarity < least:
             break
         if person in seen:
             continue
@@ -118,8 +186,24 @@ def faces_where(connection: sqlite3.Connection, where: Where | None) -> np.ndarr
     return np.fromiter((number for (number,) in found), np.int64)
 
 
-def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list[list[Match]] | None:
-    """Turn faces into matches, or return none if one of them was deleted or given to somebody else meanwhile."""
+class Moved(Exception):
+    """A face that was found has been deleted or given to somebody else since the index was caught up."""
+
+
+def reader(connection: sqlite3.Connection) -> Callable[[list[int]], np.ndarray]:
+    """Return what `rank` reads vectors by; it raises Moved if one of the faces has been deleted."""
+
+    def read(faces: list[int]) -> np.ndarray:
+        vectors = vectors_of(connection, bound_to(connection)[2] or 1, faces)
+        if vectors is None:
+            raise Moved
+        return vectors
+
+    return read
+
+
+def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list[list[Match]]:
+    """Turn faces into matches. Raises Moved if one of them was deleted or given to somebody else meanwhile."""
     wanted = sorted({face for answer in ranked for face, _, _ in answer})
     rows = {
         row[0]: row
@@ -135,7 +219,7 @@ def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list
         for face, person, similarity in answer:
             row = rows.get(face)
             if row is None or (row[1] or NOBODY) != person:
-                return None
+                raise Moved
             matches[-1].append(
                 Match(
                     identity=row[1],

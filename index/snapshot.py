@@ -6,7 +6,7 @@ the database. All numbers are little-endian.
 | bytes    | type       | meaning                                                              |
 |----------|------------|----------------------------------------------------------------------|
 | 0-7      | 8 bytes    | magic `VULTFACE`                                                     |
-| 8-11     | u32        | version of this table, 1                                             |
+| 8-11     | u32        | version of this table, 2                                             |
 | 12-15    | u32        | CRC-32 of bytes 16 up to the first face                              |
 | 16-31    | 16 bytes   | uid of the gallery                                                   |
 | 32-39    | u64        | sequence number of the last journal row that is in it                |
@@ -16,10 +16,16 @@ the database. All numbers are little-endian.
 | 64-67    | u32        | dim, numbers in a vector                                             |
 | 68-71    | u32        | CRC-32 of everything from the first face to the end of the file      |
 | 72-75    | u32        | m, bytes of the model's fingerprint; 0 if the gallery names no model |
-| 76-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
+| 76-87    | 12 bytes   | kind of index, ASCII, then zeros                                     |
+| 88-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
 | then     | n × i64    | faces                                                                |
 | then     | n × i64    | their people, 0 for nobody                                           |
-| then     | n·dim × f32| their vectors, each of length 1                                      |
+
+then, of a kind with a store (`vultus.index.kinds`): its parameters, f32 (the error of a similarity; with sq8 also dim
+least numbers and dim ranges), and n codes (flat: dim × f32 of length 1, fp16: dim × f16, sq8: dim × u8).
+
+then, of a kind with a scan: its parameters, f32 (the error; with pq also the centroids, 16 for each part of a vector;
+with rabitq the dim numbers of the centre), and ceil(n / 32) blocks of 32 codes as FAISS packs them.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import struct
 import time
@@ -38,15 +45,16 @@ from typing import BinaryIO
 import numpy as np
 from msgspec import Struct
 
+from vultus.index import kinds
 from vultus.index.errors import StorageError
 from vultus.index.journal import Point
 from vultus.index.store import sync_folder
-from vultus.index.vectors import VectorIndex
+from vultus.index.vectors import VectorIndex, section_shapes
 
 NAME = "faces.snapshot"
 MAGIC = b"VULTFACE"
-VERSION = 1
-_FIXED = struct.Struct("<8sII16sQQdQIII")
+VERSION = 2
+_FIXED = struct.Struct("<8sII16sQQdQIII12s")
 _HEAD_CRC_FROM = 16
 _ALIGN = 64
 _MAX_MODEL = 4096
@@ -62,6 +70,7 @@ class Header(Struct, frozen=True, kw_only=True):
     uid: bytes
     model: str | None
     dim: int
+    kind: str
     count: int
     point: Point
     """Place in the gallery's history that it shows."""
@@ -80,8 +89,11 @@ def read_header(path: Path) -> Header:
         return _read_header(file)
 
 
-def load(path: Path, uid: bytes, model: str | None, dim: int) -> tuple[VectorIndex, Header]:
-    """Return the index that the snapshot holds. Raises Unusable unless it is whole and of this gallery and model."""
+def load(path: Path, uid: bytes, model: str | None, dim: int, kind: str) -> tuple[VectorIndex, Header]:
+    """Return the index that the snapshot holds.
+
+    Raises Unusable unless it is whole, of this gallery and model, and of the kind that is wanted.
+    """
     with _opened(path) as file:
         header = _read_header(file)
         if header.uid != uid:
@@ -89,31 +101,49 @@ def load(path: Path, uid: bytes, model: str | None, dim: int) -> tuple[VectorInd
         # One written before the gallery was told its model holds the vectors that now count as that model's.
         if header.model not in (None, model) or header.dim != dim:
             raise Unusable(f"it holds {header.dim} numbers a face of model {header.model}, not {dim} of {model}")
+        if header.kind != kind:
+            raise Unusable(f"it holds an index of kind {header.kind}, and {kind} is wanted")
         file.seek(header.size)
         body = np.fromfile(file, np.uint8)
-    if len(body) != header.count * (16 + 4 * dim):
+    shapes = section_shapes(kind, dim, header.count)
+    if len(body) != _total(shapes):
         raise Unusable("it changed while it was read")
     if zlib.crc32(body.data) != header.body_crc:
         raise Unusable("its checksum is wrong")
-    count = header.count
-    index = VectorIndex(dim)
-    index.add(
-        body[: 8 * count].view("<i8"),
-        body[8 * count : 16 * count].view("<i8"),
-        body[16 * count :].view("<f4").reshape(count, dim),
-    )
+    sections, start = [], 0
+    for shape in shapes:
+        end = start + _total([shape])
+        sections.append(body[start:end].view(shape[0]).reshape(shape[1]))
+        start = end
+    index = VectorIndex(dim, kind)
+    index.restore(sections)
     return index, header
+
+
+def _total(shapes: list[tuple[str, tuple[int, ...]]]) -> int:
+    return sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in shapes)
 
 
 def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point) -> None:
     """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError."""
-    parts = [part.reshape(-1).view(np.uint8).data for part in (index.faces, index.people, index.rows)]
+    parts = [np.ascontiguousarray(part).reshape(-1).view(np.uint8).data for part in index.sections()]
     body_crc = 0
     for part in parts:
         body_crc = zlib.crc32(part, body_crc)
     name = (model or "").encode()
     tail = _FIXED.pack(
-        MAGIC, VERSION, 0, uid, point.seq, point.mark, time.time(), len(index), index.dim, body_crc, len(name)
+        MAGIC,
+        VERSION,
+        0,
+        uid,
+        point.seq,
+        point.mark,
+        time.time(),
+        len(index),
+        index.dim,
+        body_crc,
+        len(name),
+        index.kind.encode("ascii"),
     )[_HEAD_CRC_FROM:]
     tail = (tail + name).ljust(_head_size(len(name)) - _HEAD_CRC_FROM, b"\0")
     temporary = path.with_name(path.name + ".tmp")
@@ -164,7 +194,7 @@ def _read_header(file: BinaryIO) -> Header:
     fixed = file.read(_FIXED.size)
     if len(fixed) < _FIXED.size:
         raise Unusable(f"it ends after {len(fixed)} bytes")
-    magic, version, crc, uid, seq, mark, written, count, dim, body_crc, model_size = _FIXED.unpack(fixed)
+    magic, version, crc, uid, seq, mark, written, count, dim, body_crc, model_size, kind_name = _FIXED.unpack(fixed)
     if magic != MAGIC:
         raise Unusable("it does not begin like a snapshot")
     if version != VERSION:
@@ -175,12 +205,22 @@ def _read_header(file: BinaryIO) -> Header:
     head = fixed + file.read(size - _FIXED.size)
     if zlib.crc32(head[_HEAD_CRC_FROM:]) != crc:
         raise Unusable("the checksum of its header is wrong")
-    there, said = os.fstat(file.fileno()).st_size, size + count * (16 + 4 * dim)
+    kind = kind_name.rstrip(b"\0").decode("ascii", "replace")
+    if kind not in kinds.KINDS:
+        raise Unusable(f"it holds an index of kind {kind!r}, which this program does not know")
+    there, said = os.fstat(file.fileno()).st_size, size + _total(section_shapes(kind, dim, count))
     if there != said:
         raise Unusable(f"it has {there} bytes where {said} are expected")
     model = head[_FIXED.size : _FIXED.size + model_size].decode("utf-8", "replace") or None
     return Header(
-        uid=uid, model=model, dim=dim, count=count, point=Point(seq, mark), written=written, body_crc=body_crc
+        uid=uid,
+        model=model,
+        dim=dim,
+        kind=kind,
+        count=count,
+        point=Point(seq, mark),
+        written=written,
+        body_crc=body_crc,
     )
 
 

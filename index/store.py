@@ -94,6 +94,7 @@ class Store:
                 connection.execute("ROLLBACK")
                 raise
         schema.check(connection, str(self.folder / DATABASE))
+        schema.upgrade(connection)
         deadline = time.monotonic() + self._timeout
         while True:  # SQLite does not wait by itself when somebody else reads at the moment of the switch
             try:

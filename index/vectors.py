@@ -1,33 +1,42 @@
-"""The exact vector index; the only file that knows FAISS.
-
-Rows of the FAISS index are numbered without gaps; two arrays beside it say which face and which person a row is.
-FAISS's own id map would do for removal by face number, but it rebuilds a hash table of all ids and moves every row
-behind the gap each time; here the last rows fill the gaps, so removing costs little more than what is removed.
-"""
+"""The vector index: which face and which person a row is, and how the nearest rows are found in each kind of index."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 
-import faiss
 import numpy as np
+
+from vultus.index import kinds
+from vultus.index.codes import Scan, Store, parameter_counts
 
 NOBODY = 0
 """Stands for "no identity" in the array of people; identities count from 1."""
 _BLOCK = 4096
+_CANDIDATES = 512
+"""Rows that a scan hands on to be compared again, at least."""
+_MORE_CANDIDATES = 8
+"""And for each row asked for, this many."""
+_FEW_ADMITTED = 0.05
+"""Where a mask admits a smaller share of all rows than this, the store is read for them instead of the scan for all."""
+_FEW_ROWS = 2048
+"""Without a store: so many admitted rows are all candidates, and not found by a scan."""
+_EPSILON = float(np.finfo(np.float32).eps)
 
 
 class VectorIndex:
-    """Unit vectors with their face and person, searched exhaustively by inner product.
+    """Unit vectors with their face and person, searched by inner product.
 
-    Not safe against a change during a search; `LiveIndex` sees to that. Searches may run side by side.
+    `kind` is one of `kinds.KINDS`. Not safe against a change during a search; `LiveIndex` sees to that. Searches may
+    run side by side.
     """
 
-    kind = "Flat"
-
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, kind: str = kinds.FLAT) -> None:
         self.dim = dim
-        self._flat = faiss.IndexFlatIP(dim)
+        self.kind = kind
+        parts = kinds.KINDS[kind]
+        self._store = None if parts.store == "none" else Store(dim, parts.store)
+        self._scan = None if parts.scan == "none" else Scan(dim, parts.scan)
         self._faces = np.empty(0, np.int64)
         self._people = np.empty(0, np.int64)
         self._count = 0
@@ -46,21 +55,41 @@ class VectorIndex:
         return self._people[: len(self)]
 
     @property
-    def rows(self) -> np.ndarray:
-        """The vectors, `(n, dim)` float32; a view that the next change makes stale."""
-        count = len(self)
-        if not count:
-            return np.empty((0, self.dim), np.float32)
-        memory: np.ndarray = faiss.rev_swig_ptr(self._flat.get_xb(), count * self.dim)
-        return memory.reshape(count, self.dim)
+    def rows(self) -> np.ndarray | None:
+        """The vectors, `(n, dim)` float32, if this kind holds them; a view that the next change makes stale."""
+        return self._store.codes.view("<f4") if self._store is not None and self.kind == kinds.FLAT else None
 
     @property
-    def bytes_per_vector(self) -> int:
-        """Memory for one face: vector, face number, person number."""
-        return 4 * self.dim + 16
+    def exhaustive(self) -> bool:
+        """Whether a search compares every row, so that none better than its last lies outside its answer."""
+        return self._scan is None
+
+    @property
+    def fewest(self) -> int:
+        """How many rows a search should ask for at least: many, where only the database can tell which is best."""
+        return _CANDIDATES if self._store is None else 1
+
+    @property
+    def error(self) -> float:
+        """How far, all but never exceeded, a similarity that `search` returns is from that of the vectors."""
+        if self._store is not None:
+            return self._store.error + self.dim * _EPSILON
+        return self._scan.error if self._scan is not None else 0.0
+
+    def train(self, sample: np.ndarray) -> None:
+        """Learn what the kind needs from vectors `(n, dim)` like those to come, before the first `add`."""
+        for part in (self._store, self._scan):
+            if part is not None:
+                part.train(sample)
 
     def add(self, faces: np.ndarray, people: np.ndarray, vectors: np.ndarray) -> None:
         """Append rows: int64 faces not yet present, int64 people, `(n, dim)` float32 of length 1."""
+        self._append(faces, people)
+        for part in (self._store, self._scan):
+            if part is not None:
+                part.add(vectors)
+
+    def _append(self, faces: np.ndarray, people: np.ndarray) -> None:
         start, end = len(self), len(self) + len(faces)
         if end > len(self._faces):
             room = max(end, len(self._faces) * 3 // 2)
@@ -68,20 +97,21 @@ class VectorIndex:
             self._people = np.concatenate((self._people[:start], np.empty(room - start, np.int64)))
         self._faces[start:end] = faces
         self._people[start:end] = people
-        self._flat.add(vectors)
         self._count = end
 
     def remove(self, gone: np.ndarray) -> None:
-        """Take out the rows that the mask `gone`, `(n,)` bool, marks."""
+        """Take out the rows that the mask `gone`, `(n,)` bool, marks; the last rows fill the gaps."""
         count = len(self)
         kept = count - int(np.count_nonzero(gone))
         if kept == count:
             return
         holes = np.flatnonzero(gone[:kept])
         movers = kept + np.flatnonzero(~gone[kept:])
-        for table in (self._faces, self._people, self.rows):
+        for table in (self._faces, self._people):
             table[holes] = table[movers]
-        self._flat.remove_ids(faiss.IDSelectorRange(kept, count))
+        for part in (self._store, self._scan):
+            if part is not None:
+                part.move(holes, movers, kept)
         self._count = kept
 
     def relabel(self, former: np.ndarray, now: np.ndarray) -> None:
@@ -94,44 +124,115 @@ class VectorIndex:
     def search(self, probes: np.ndarray, count: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the best `count` rows for each probe, best first, as `(n, count)` float32 similarities and int64 rows.
 
-        `allowed` is a mask over the rows. Where there are fewer rows, the tail has row -1. Similarities carry FAISS's
-        rounding, at most `dim` times the float32 epsilon; `exact` has none.
+        `allowed` is a mask over the rows. Where fewer rows were found, the tail has row -1 and similarity -inf.
+        Similarities are within `error`. Kinds with a scan may miss a row, ever less likely the higher it stands.
         """
-        if allowed is None:
-            similarities, rows = self._flat.search(probes, count)
-        else:
-            bits = np.packbits(allowed, bitorder="little")
-            parameters = faiss.SearchParameters()
-            parameters.sel = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-            similarities, rows = self._flat.search(probes, count, params=parameters)
+        if self._store is not None and (self._scan is None or _few(allowed)):
+            similarities, rows = self._store.search(probes, count, allowed)
+            similarities[rows < 0] = -np.inf
+            return similarities, rows
+        similarities = np.full((len(probes), count), -np.inf, np.float32)
+        rows = np.full((len(probes), count), -1, np.int64)
+        for at, (found, values) in enumerate(self._candidates(probes, count, allowed)):
+            best = np.argsort(-values, kind="stable")[:count]
+            similarities[at, : len(best)], rows[at, : len(best)] = values[best], found[best]
         return similarities, rows
 
+    def _candidates(
+        self, probes: np.ndarray, count: int, allowed: np.ndarray | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield for each probe the rows that the scan finds, and their similarities by the store if there is one."""
+        scan, store = self._scan, self._store
+        if scan is None:
+            raise RuntimeError(f"an index of kind {self.kind} has no scan")
+        wanted = max(_CANDIDATES, _MORE_CANDIDATES * count)
+        if allowed is not None:
+            admitted = np.flatnonzero(allowed)
+            if store is None and len(admitted) <= _FEW_ROWS:
+                decoded = scan.decode(admitted)
+                yield from ((admitted, decoded @ probe) for probe in probes)
+                return
+            wanted = int(wanted * len(allowed) / len(admitted))
+        for probe, rough, found in zip(probes, *scan.search(probes, min(len(self), wanted)), strict=True):
+            kept = found >= 0 if allowed is None else (found >= 0) & allowed[found]
+            yield found[kept], rough[kept] if store is None else store.compare(probe, found[kept])
+
     def exact(self, probes: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return the similarity of `probes` `(n, dim)` to `rows` `(n, m)` as `(n, m)` float32.
+        """Return the similarity of `probes` `(n, dim)` to `rows` `(n, m)` as `(n, m)` float32; of a flat index only.
 
         Computed in double precision one pair at a time, so that a pair has one similarity, whatever else was asked in
         the same batch and wherever the row lies.
         """
-        table, out = self.rows, np.empty(rows.shape, np.float32)
+        table = self.rows
+        if table is None:
+            raise RuntimeError(f"an index of kind {self.kind} does not hold the vectors")
+        out = np.empty(rows.shape, np.float32)
         step = max(1, _BLOCK // len(probes))
         for start in range(0, rows.shape[1], step):
-            part = table[rows[:, start : start + step]]
-            out[:, start : start + step] = np.einsum("nmd,nd->nm", part, probes, dtype=np.float64)
-        return np.minimum(np.maximum(out, -1.0, out=out), 1.0, out=out)
+            out[:, start : start + step] = similarities_of(probes, table[rows[:, start : start + step]])
+        return out
+
+    def encode(self, vectors: np.ndarray) -> np.ndarray:
+        """Return what the index keeps of vectors `(n, dim)`, `(n, bytes)` uint8."""
+        parts = [part.encode(vectors) for part in (self._store, self._scan) if part is not None]
+        return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
     def digest(self) -> int:
-        """CRC of faces, people and vectors in the order of faces: equal for equal contents, however they came here."""
+        """CRC of faces, people and codes in the order of faces: equal for equal contents, however they came here."""
         order = np.argsort(self.faces)
         crc = 0
         for start in range(0, len(order), _BLOCK):
             part = order[start : start + _BLOCK]
-            crc = digest_block(crc, self.faces[part], self.people[part], self.rows[part])
+            codes = [] if self._store is None else [self._store.codes[part]]
+            codes += [] if self._scan is None else [self._scan.codes(part)]
+            crc = digest_block(crc, self.faces[part], self.people[part], np.concatenate(codes, axis=1))
         return crc
 
+    def sections(self) -> list[np.ndarray]:
+        """Return the arrays that a snapshot holds, in the order of `section_shapes`."""
+        parts: list[np.ndarray] = [self.faces, self.people]
+        if self._store is not None:
+            parts += [self._store.parameters, self._store.codes]
+        if self._scan is not None:
+            parts += [self._scan.parameters, self._scan.blocks]
+        return parts
 
-def digest_block(crc: int, faces: np.ndarray, people: np.ndarray, vectors: np.ndarray) -> int:
+    def restore(self, sections: list[np.ndarray]) -> None:
+        """Take over the `sections` of another index of the same kind and dim; this one is empty so far."""
+        faces, people, *rest = sections
+        self._append(faces, people)
+        if self._store is not None:
+            self._store.parameters, codes = rest[:2]
+            self._store.add_codes(codes)
+        if self._scan is not None:
+            self._scan.parameters, blocks = rest[-2:]
+            self._scan.restore(blocks, len(faces))
+
+
+def _few(allowed: np.ndarray | None) -> bool:
+    return allowed is not None and bool(np.count_nonzero(allowed) < _FEW_ADMITTED * len(allowed))
+
+
+def similarities_of(probes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the similarity of `probes` `(n, dim)` to `vectors` `(n, m, dim)`, `(n, m)` float32, in double precision."""
+    out = np.einsum("nmd,nd->nm", vectors, probes, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.clip(out, -1.0, 1.0, out=out))
+
+
+def section_shapes(kind: str, dim: int, count: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Return type and shape of each array that the snapshot of `count` faces holds."""
+    shapes: list[tuple[str, tuple[int, ...]]] = [("<i8", (count,)), ("<i8", (count,))]
+    parts, (store, scan) = kinds.KINDS[kind], parameter_counts(kind, dim)
+    if parts.store != "none":
+        shapes += [("<f4", (store,)), ("u1", (count, kinds.store_bytes(kind, dim)))]
+    if parts.scan != "none":
+        shapes += [("<f4", (scan,)), ("u1", (-(-count // 32), 32 * kinds.scan_bytes(kind, dim)))]
+    return shapes
+
+
+def digest_block(crc: int, faces: np.ndarray, people: np.ndarray, codes: np.ndarray) -> int:
     """Extend a `VectorIndex.digest` by up to 4096 rows; only the last block of a digest may be shorter."""
-    for table in (faces, people, vectors):
+    for table in (faces, people, codes):
         crc = zlib.crc32(np.ascontiguousarray(table).data, crc)
     return crc
 

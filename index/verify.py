@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
 
 from vultus.index import journal, snapshot
 from vultus.index.errors import GalleryCorrupt
-from vultus.index.live import LiveIndex, bound_to, unpack
+from vultus.index.live import LiveIndex
+from vultus.index.loading import bound_to, unpack
 from vultus.index.store import Store
 from vultus.index.types import Report
 from vultus.index.vectors import DIGEST_BLOCK, NOBODY, digest_block
@@ -30,8 +31,8 @@ def verify(store: Store, live: LiveIndex) -> Report:
             with store.frozen():
                 connection.execute("BEGIN")
                 newest = journal.newest(connection)  # pins this state for all reads below
-                in_memory = _index(live, other, problems)
-            faces, in_database = _vectors(connection, problems)
+                in_memory, encode = _index(live, other, problems)
+            faces, in_database = _vectors(connection, problems, encode)
             if in_memory is not None and in_memory != in_database:
                 problems.append(f"the index in memory differs from the database at change {newest.seq}; open it again")
             problems += _snapshot(store, connection)
@@ -54,17 +55,21 @@ def _database(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"database: {error}"
 
 
-def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str]) -> int | None:
-    """Return the digest of the index in memory, or none if it cannot be made."""
+Encode = Callable[[np.ndarray], np.ndarray]
+"""Makes of vectors `(n, dim)` what the index holds of them."""
+
+
+def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str]) -> tuple[int | None, Encode | None]:
+    """Return the digest of the index in memory and its encoding, or none if it cannot be made."""
     try:
         live.catch_up(connection)
     except GalleryCorrupt as error:
         problems.append(str(error))
-        return None
+        return None, None
     return live.digest()
 
 
-def _vectors(connection: sqlite3.Connection, problems: list[str]) -> tuple[int, int]:
+def _vectors(connection: sqlite3.Connection, problems: list[str], encode: Encode | None) -> tuple[int, int]:
     """Check every vector; return how many there are, and their digest."""
     dim = bound_to(connection)[2] or 0
     cursor = connection.execute(
@@ -81,7 +86,8 @@ def _vectors(connection: sqlite3.Connection, problems: list[str]) -> tuple[int, 
             for at in bad[: max(0, _MOST - found)]
         ]
         count, found = count + len(faces), found + len(bad)
-        crc = digest_block(crc, np.array(faces, np.int64), np.array(people, np.int64), vectors)
+        if encode is not None:
+            crc = digest_block(crc, np.array(faces, np.int64), np.array(people, np.int64), encode(vectors))
     return count, crc
 
 
@@ -93,7 +99,7 @@ def _snapshot(store: Store, connection: sqlite3.Connection) -> Iterator[str]:
         return
     remedy = "it is not used and will be replaced when the gallery is closed; `Gallery.snapshot` does so now"
     try:
-        _, header = snapshot.load(path, uid, model, dim)
+        _, header = snapshot.load(path, uid, model, dim, snapshot.read_header(path).kind)
     except snapshot.Unusable as reason:
         yield f"snapshot {path}: {reason}; {remedy}"
         return

@@ -5,7 +5,7 @@ import io
 import re
 from pathlib import Path
 
-from vultus.index import schema, snapshot
+from vultus.index import kinds, schema, snapshot
 
 PAGE = (Path(__file__).parents[2] / "docs" / "gallery.md").read_text()
 
@@ -34,4 +34,12 @@ def test_the_snapshot_table_is_the_one_of_the_code():
         return [re.findall(r"[0-9]+(?=[-–])", line) for line in text.splitlines() if re.match(r"\| [0-9]+[-–]", line)]
 
     assert cells(PAGE.split("### Snapshot")[1]) == cells(snapshot.__doc__)
-    assert len(cells(snapshot.__doc__)) == 12
+    assert len(cells(snapshot.__doc__)) == 13
+
+
+def test_the_page_names_every_kind_of_index():
+    section = PAGE.split("## Kinds of index")[1].split("\n## ")[0]
+    for kind in [*kinds.KINDS, kinds.AUTO]:
+        assert f"`{kind}`" in section
+    assert f"fewer than {kinds.FEWEST}" in section.replace("\n", " ")
+    assert f"2^{kinds.MOST_FLAT.bit_length() - 1} numbers" in section

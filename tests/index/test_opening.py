@@ -71,7 +71,7 @@ def make_other_empty_database(folder):
 def make_newer(folder):
     Gallery.open(folder).close()
     with sqlite3.connect(folder / "gallery.sqlite3") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
 
 
@@ -83,7 +83,7 @@ def make_newer(folder):
         (make_short_text, "is not an SQLite database"),
         (make_other_database, "SQLite database of another program"),
         (make_other_empty_database, "SQLite database of another program"),
-        (make_newer, "has gallery format 2, this program reads up to 1: a newer vultus wrote it; upgrade"),
+        (make_newer, "has gallery format 3, this program reads up to 2: a newer vultus wrote it; upgrade"),
     ],
 )
 def test_what_is_no_gallery_is_refused_and_left_alone(tmp_path, make, words):
@@ -183,5 +183,8 @@ def test_format_1_as_it_was_stored(tmp_path):
         assert gallery.file_state("/photos/bad.jpg", 10, 6) == "refused"
         (sighting,) = gallery.sightings()
         assert (sighting.id, sighting.run, sighting.name, sighting.similarity) == (2, "run", "Zoë", 0.75)
+        (old_snapshot,) = gallery.verify().problems
+        assert "it has version 1, this program reads 2" in old_snapshot
+        gallery.snapshot()
         assert gallery.verify().problems == ()
         gallery.enrol("New", probe[:1])

@@ -39,16 +39,17 @@ def snapshot(folder, vectors):
 
 def test_the_bytes_are_those_of_the_table(folder, snapshot):
     data = snapshot.read_bytes()
-    fields = struct.unpack_from("<8sII16sQQdQIII", data)
-    magic, version, head_crc, _, _, _, _, count, dim, body_crc, model_size = fields
+    fields = struct.unpack_from("<8sII16sQQdQIII12s", data)
+    magic, version, head_crc, _, _, _, _, count, dim, body_crc, model_size, kind = fields
     head = 128
-    assert (magic, version, count, dim, model_size) == (b"VULTFACE", 1, 300, 16, 7)
-    assert data[76:head] == b"a-model".ljust(head - 76, b"\0")
+    assert (magic, version, count, dim, model_size) == (b"VULTFACE", 2, 300, 16, 7)
+    assert kind == b"flat".ljust(12, b"\0")
+    assert data[88:head] == b"a-model".ljust(head - 88, b"\0")
     assert head_crc == zlib.crc32(data[16:head])
     assert body_crc == zlib.crc32(data[head:])
-    assert len(data) == head + 300 * (8 + 8 + 4 * 16)
+    assert len(data) == head + 300 * (8 + 8 + 4 * 16) + 4
     faces, people = np.frombuffer(data, "<i8", 600, head).reshape(2, 300)
-    rows = np.frombuffer(data, "<f4", offset=head + 300 * 16).reshape(300, 16)
+    rows = np.frombuffer(data, "<f4", offset=head + 300 * 16 + 4).reshape(300, 16)
     with Gallery.open(folder) as gallery:
         for at in (0, 150, 299):
             face = gallery.face(int(faces[at]))
@@ -99,7 +100,7 @@ def test_a_flipped_bit_changes_no_answer(folder, snapshot, probes, rand):
 def test_a_snapshot_of_another_version_gallery_or_model_is_not_used(folder, snapshot, tmp_path, vectors, probes):
     whole = snapshot.read_bytes()
     expected, _ = answers(folder, probes)
-    snapshot.write_bytes(whole[:8] + struct.pack("<I", 2) + whole[12:])
+    snapshot.write_bytes(whole[:8] + struct.pack("<I", 1) + whole[12:])
     assert answers(folder, probes) == (expected, "database")
     other = tmp_path / "other"
     with Gallery.open(other, model="a-model") as gallery:

@@ -1,0 +1,115 @@
+"""The kinds of index: what each keeps in memory, what it costs, and which one a gallery gets.
+
+name           in memory, a vector of d numbers        searched by
+flat           4 d bytes                               reading all of it; the answer is that of a full sort
+fp16           2 d                                     reading all of it
+sq8            d                                       reading all of it
+pq-fp16        2 d + m / 2                             4-bit product quantiser (fast scan) over all, best again in fp16
+pq-sq8         d + m / 2                               the same, best again in 8 bits
+pq-exact       m / 2                                   the same, best again from the database
+rabitq-…       as pq-…, with d / 8 + 8 for m / 2       one-bit RaBitQ (fast scan) over all
+
+m is 64 up to 512 numbers and d / 8 above (or the next lower divisor of d). Each face takes 16 bytes more. Whatever the
+kind, the similarities of the answer are computed from the vectors of the database, and so is the order of the best.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from vultus.index.errors import UnknownKind
+
+Scan = Literal["none", "pq", "rabitq"]
+Store = Literal["none", "flat", "fp16", "sq8"]
+
+AUTO = "auto"
+FLAT = "flat"
+FEWEST = 1024
+"""Below this many faces a quantiser has too little to learn from, and every gallery is flat."""
+MOST_FLAT = 1 << 26
+"""Numbers (faces times dim) up to which `auto` stays exact: 131,072 × 512, 524,288 × 128; 256 MB, read in about 15 ms."""
+TABLES = 16
+"""Bytes a face of the tables beside the vectors: face number and person number."""
+
+
+class Kind(Struct, frozen=True):
+    """What an index is made of."""
+
+    scan: Scan
+    """What is read for every face, "none": the store itself."""
+    store: Store
+    """What the best of the scan are compared by, "none": the database."""
+
+
+KINDS: dict[str, Kind] = {
+    FLAT: Kind("none", "flat"),
+    "fp16": Kind("none", "fp16"),
+    "sq8": Kind("none", "sq8"),
+    "pq-fp16": Kind("pq", "fp16"),
+    "pq-sq8": Kind("pq", "sq8"),
+    "pq-exact": Kind("pq", "none"),
+    "rabitq-fp16": Kind("rabitq", "fp16"),
+    "rabitq-sq8": Kind("rabitq", "sq8"),
+    "rabitq-exact": Kind("rabitq", "none"),
+}
+_AUTOMATIC = (FLAT, "pq-sq8", "pq-exact")
+"""What `auto` chooses from: the first that is quick enough and fits, the last if none does."""
+
+
+def subquantisers(dim: int) -> int:
+    """How many 4-bit codes a product-quantised vector has."""
+    most = min(dim, max(64, dim // 8))
+    return next(m for m in range(most, 0, -1) if dim % m == 0)
+
+
+def store_bytes(kind: str, dim: int) -> int:
+    """Bytes a vector takes in the store."""
+    return {"none": 0, "flat": 4, "fp16": 2, "sq8": 1}[KINDS[kind].store] * dim
+
+
+def scan_bytes(kind: str, dim: int) -> int:
+    """Bytes a vector takes in the scan."""
+    match KINDS[kind].scan:
+        case "pq":
+            return (subquantisers(dim) + 1) // 2
+        case "rabitq":
+            return (dim + 7) // 8 + 8
+        case "none":
+            return 0
+
+
+def bytes_per_vector(kind: str, dim: int) -> int:
+    """Memory for one face: vector, face number, person number."""
+    return store_bytes(kind, dim) + scan_bytes(kind, dim) + TABLES
+
+
+def choose(wanted: str, faces: int, dim: int, memory: int | None, now: str | None = None) -> str:
+    """Return the kind for a gallery of `faces` that was told to use `wanted`, a kind or "auto".
+
+    `memory` bounds the bytes that "auto" may use. An index that is there already, of kind `now`, is kept until the
+    gallery has shrunk to half of what would have brought it about, so that a gallery at a border does not go to and fro.
+    """
+    if wanted != AUTO:
+        check(wanted)
+        return FLAT if faces < (FEWEST if now in (None, FLAT) else FEWEST // 2) else wanted
+    if faces < FEWEST // 2:
+        return FLAT
+    best = next((kind for kind in _AUTOMATIC if _suits(kind, faces, dim, memory)), _AUTOMATIC[-1])
+    if faces < FEWEST and now is None:
+        return FLAT
+    if now in _AUTOMATIC and _AUTOMATIC.index(now) > _AUTOMATIC.index(best):
+        return now if not _suits(best, 2 * faces, dim, memory) else best
+    return best
+
+
+def _suits(kind: str, faces: int, dim: int, memory: int | None) -> bool:
+    quick = kind != FLAT or faces * dim <= MOST_FLAT
+    return quick and (memory is None or faces * bytes_per_vector(kind, dim) <= memory)
+
+
+def check(kind: str) -> None:
+    """Raise UnknownKind for what is neither a kind nor "auto"."""
+    if kind != AUTO and kind not in KINDS:
+        raise UnknownKind(f"{kind!r} is no kind of index; there are {AUTO}, {', '.join(KINDS)}")

@@ -1,0 +1,179 @@
+"""From the database and the snapshot to an index in memory, and from one state of it to the next."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vultus.index import journal, kinds, snapshot
+from vultus.index.errors import GalleryCorrupt
+from vultus.index.journal import Change
+from vultus.index.vectors import NOBODY, VectorIndex
+
+_log = logging.getLogger("vultus.index")
+
+_CHUNK = 8192
+_SAMPLE = 16384
+"""Vectors that a quantiser learns from."""
+_LAST = 2**63 - 1
+_GONE = -1
+_LENGTH_ERROR = 1e-4
+"""Of the square of a stored vector's length; rounding makes it 1e-6 at most."""
+
+
+def bound_to(connection: sqlite3.Connection) -> tuple[bytes, str | None, int | None]:
+    """Return uid, model and dim of the gallery."""
+    row: tuple[bytes, str | None, int | None] = connection.execute("SELECT uid, model, dim FROM gallery").fetchone()
+    return row
+
+
+def kind_for(connection: sqlite3.Connection, now: str | None, faces: int | None = None) -> str:
+    """Return the kind that the gallery's index should have, given that of the one which is there."""
+    wanted, memory, dim = connection.execute("SELECT index_kind, memory, dim FROM gallery").fetchone()
+    if faces is None:
+        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()  # an index is counted, not the vectors
+    return kinds.choose(wanted, faces, dim or 1, memory, now)
+
+
+def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str]:
+    """Return an index equal to the state that `connection`'s transaction sees, and where it came from.
+
+    It is made from the snapshot and the changes after it; from the database alone if anything is wrong with that, or
+    if the gallery should have an index of another kind by now.
+    """
+    uid, model, dim = bound_to(connection)
+    if dim is None:
+        return VectorIndex(1), "database"
+    begun = time.perf_counter()
+    path = folder / snapshot.NAME
+    kind = None
+    try:
+        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
+        kind = kind_for(connection, snapshot.read_header(path).kind, faces)
+        index, header = snapshot.load(path, uid, model, dim, kind)
+        changes = journal.since(connection, header.point)
+        if changes is None:
+            raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
+        apply(index, changes, added_faces(connection, dim, changes))
+        if len(index) != faces:
+            raise snapshot.Unusable(f"with it the index has {len(index)} faces, the database {faces}")
+        origin = "snapshot"
+    except snapshot.Unusable as reason:
+        level = logging.WARNING if path.exists() else logging.DEBUG
+        _log.log(level, "the snapshot %s is not used: %s; reading the database instead", path, reason)
+        index, origin = built(connection, kind or kind_for(connection, None)), "database"
+    _log.debug("%d faces loaded from the %s in %.3f s", len(index), origin, time.perf_counter() - begun)
+    return index, origin
+
+
+def built(connection: sqlite3.Connection, kind: str, go_on: Callable[[], bool] = lambda: True) -> VectorIndex:
+    """Return an index of `kind` made from the database alone; unfinished if `go_on` says no on the way."""
+    dim = bound_to(connection)[2] or 1
+    index = VectorIndex(dim, kind)
+    if kind != kinds.FLAT:
+        index.train(_sample(connection, dim))
+    for chunk in faces_between(connection, dim, 0, _LAST):
+        if not go_on():
+            break
+        index.add(*chunk)
+    return index
+
+
+def _sample(connection: sqlite3.Connection, dim: int) -> np.ndarray:
+    """Return the vectors of up to so many faces, the same ones each time."""
+    faces = np.fromiter((face for (face,) in connection.execute("SELECT id FROM faces ORDER BY id")), np.int64)
+    if len(faces) > _SAMPLE:
+        faces = np.sort(np.random.default_rng(len(faces)).choice(faces, _SAMPLE, replace=False))
+    vectors = vectors_of(connection, dim, faces.tolist())
+    if vectors is None:
+        raise GalleryCorrupt("faces have no vector; `Gallery.verify` lists them, remove them or restore a backup")
+    return vectors
+
+
+def vectors_of(connection: sqlite3.Connection, dim: int, faces: list[int]) -> np.ndarray | None:
+    """Return the vectors of `faces`, ascending, as `(n, dim)` float32; none if one of them is not there."""
+    rows = connection.execute(
+        "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value", (json.dumps(faces),)
+    ).fetchall()
+    if [face for face, _ in rows] != faces:
+        return None
+    vectors, bad = unpack([blob for _, blob in rows], dim)
+    if len(bad):
+        raise _damaged(faces[bad[0]])
+    return vectors
+
+
+def _damaged(face: int) -> GalleryCorrupt:
+    return GalleryCorrupt(
+        f"the vector of face {face} is damaged; `Gallery.verify` lists all such faces, remove them or restore a backup"
+    )
+
+
+Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Faces, people and vectors, as `VectorIndex.add` wants them."""
+
+
+def faces_between(connection: sqlite3.Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
+    """Read the faces with numbers from `first` to `last`, as they are now. Raises GalleryCorrupt for a bad vector."""
+    cursor = connection.execute(
+        "SELECT v.face, ifnull(f.identity, ?), v.vector FROM vectors v JOIN faces f ON f.id = v.face "
+        "WHERE v.face BETWEEN ? AND ? ORDER BY v.face",
+        (NOBODY, first, last),
+    )
+    while rows := cursor.fetchmany(_CHUNK):
+        faces, people, blobs = zip(*rows, strict=True)
+        vectors, bad = unpack(blobs, dim)
+        if len(bad):
+            raise _damaged(faces[bad[0]])
+        yield np.array(faces, np.int64), np.array(people, np.int64), vectors
+
+
+def unpack(blobs: Sequence[bytes], dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return stored vectors as `(n, dim)` float32, and which of them have another size or not the length 1."""
+    vectors = np.zeros((len(blobs), dim), np.float32)
+    whole = np.flatnonzero(np.array([len(blob) for blob in blobs]) == 4 * dim)
+    vectors[whole] = np.frombuffer(b"".join([blobs[at] for at in whole.tolist()]), "<f4").reshape(len(whole), dim)
+    with np.errstate(invalid="ignore", over="ignore"):
+        squares = np.einsum("nd,nd->n", vectors, vectors)
+        return vectors, np.flatnonzero(~(np.abs(squares - 1.0) <= _LENGTH_ERROR))
+
+
+def added_faces(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> list[Chunk]:
+    """Read the faces that `changes` added and that still exist.
+
+    Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
+    """
+    added = [change for change in changes if change.kind == "added"]
+    return list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else []
+
+
+def apply(index: VectorIndex, changes: list[Change], chunks: list[Chunk]) -> None:
+    """Bring `index` to the state after `changes`; `chunks` are the `added_faces` of these changes.
+
+    New faces come as they are at the end of all changes. For the older ones order matters only among merges: faces and
+    people that are gone never come back, and nothing is merged into a person who is gone.
+    """
+    removed = [np.arange(change.first, change.last + 1) for change in changes if change.kind == "removed"]
+    if removed:
+        index.remove(np.isin(index.faces, np.concatenate(removed)))
+    fate = {change.first: change.last for change in changes if change.kind == "merged"}
+    fate |= {change.first: _GONE for change in changes if change.kind == "dropped"}
+    if fate:
+        former = sorted(fate)
+        index.relabel(np.array(former), np.array([_final(fate, person) for person in former]))
+        index.remove(index.people == _GONE)
+    for chunk in chunks:
+        index.add(*chunk)
+
+
+def _final(fate: dict[int, int], person: int) -> int:
+    """Follow merges of merges."""
+    while person in fate:
+        person = fate[person]
+    return person

@@ -1,0 +1,239 @@
+"""Every kind of index gives the answers of a full sort, follows every change, and survives its snapshot."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from vultus.index import FaceRecord, Gallery, UnknownKind, Where, kinds
+from vultus.index.vectors import VectorIndex, section_shapes
+
+DIM = 32
+PEOPLE = 400
+EACH = 4
+
+
+@pytest.fixture
+def crowd(rand):
+    """People whose faces lie about 0.6 from each other: `(1600, 32)` vectors, and probes of the first hundred people."""
+    centres = rand.standard_normal((PEOPLE, DIM))
+
+    def seen(people):
+        rows = centres[people] + 0.7 * rand.standard_normal((len(people), DIM))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    return seen(np.arange(PEOPLE * EACH) // EACH), seen(np.arange(100))
+
+
+def names(count=PEOPLE * EACH):
+    return [f"p{at // EACH}" for at in range(count)]
+
+
+def found(gallery, probes, k, **options):
+    return [[(m.identity, m.face_id, m.similarity) for m in row] for row in gallery.search(probes, k, **options)]
+
+
+def agreement(ours, truth):
+    """Share of the answers that are the same to the last bit."""
+    return np.mean([a == b for a, b in zip(ours, truth, strict=True)])
+
+
+def check(gallery, probes, **options):
+    """Compare with a flat gallery's answer; exact where everything is read, nearly so where codes are scanned first."""
+    kind = gallery.stats().index
+    vectors = VectorIndex(DIM)
+    for person in [*gallery.identities(), None]:
+        for face in gallery.faces(None if person is None else person.id):
+            vectors.add([face.id], [face.identity or 0], gallery.face(face.id).vector[None])
+    ours = found(gallery, probes, 5, **options)
+    sims = (probes @ vectors.rows.T).astype(np.float64)
+    truth = []
+    for row in sims:
+        best = {}
+        for at in np.argsort(-row):
+            best.setdefault(int(vectors.people[at]) or -int(vectors.faces[at]), int(vectors.faces[at]))
+        truth.append(list(best.values())[:5])
+    same = agreement([[face for _, face, _ in row] for row in ours], truth)
+    assert same >= (1.0 if kinds.KINDS[kind].scan == "none" else 0.97), kind
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_a_kind_answers_like_a_full_sort_and_follows_every_change(folder, crowd, kind, rand):
+    rows, probes = crowd
+    with Gallery.open(folder) as gallery:
+        gallery.enrol_many(names(), rows)
+        flat = found(gallery, probes, 5)
+        assert gallery.convert(kind) == kind == gallery.stats().index
+        assert gallery.stats().bytes_per_vector == kinds.bytes_per_vector(kind, DIM)
+        assert agreement(found(gallery, probes, 5), flat) >= (1.0 if kinds.KINDS[kind].scan == "none" else 0.97)
+        gallery.remove_identity("p0")
+        gallery.merge("p1", "p2")
+        gallery.remove_faces(rand.choice(np.arange(20, 1500), 300, replace=False).tolist())
+        gallery.add_faces(probes[:7])
+        gallery.enrol("p5", rows[:3])
+        check(gallery, probes)
+        assert gallery.verify().problems == ()
+        after = found(gallery, probes, 5)
+        gallery.snapshot()
+        gallery.remove_faces([5])
+        after_removal = found(gallery, probes, 5)
+        gallery.close(snapshot=False)
+    with Gallery.open(folder) as gallery:
+        assert found(gallery, probes, 5) == after_removal
+        assert gallery._live.origin == "snapshot"
+        assert gallery.stats().index == kind
+        assert gallery.verify().problems == ()
+        gallery.snapshot()
+        gallery.close()
+    (folder / "faces.snapshot").unlink()
+    with Gallery.open(folder) as gallery:
+        assert agreement(found(gallery, probes, 5), after) > 0.9  # face 5 went, and quantisers learned anew
+        assert gallery.stats().index == kind
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_the_deleted_are_not_found(folder, crowd, kind):
+    rows, _ = crowd
+    with Gallery.open(folder) as gallery:
+        gallery.enrol_many(names(), rows)
+        gallery.convert(kind)
+        for person in (7, 0, PEOPLE - 1, 200):
+            assert gallery.search(rows[person * EACH][None], 1)[0][0].name == f"p{person}"
+            gallery.remove_identity(f"p{person}")
+            everybody = gallery.search(rows[person * EACH][None], PEOPLE)[0]
+            assert f"p{person}" not in {match.name for match in everybody}
+        assert len(everybody) == PEOPLE - 4
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_filters_and_thresholds(folder, crowd, kind):
+    rows, probes = crowd
+    with Gallery.open(folder) as gallery:
+        records = [FaceRecord(source=f"{at % 10}/{at}", time=float(at)) for at in range(len(rows))]
+        gallery.enrol_many(names(), rows, records)
+        gallery.add_faces(rows[:50])
+        cases = [
+            (5, {"where": Where(labelled=True)}),
+            (5, {"where": Where(labelled=False)}),
+            (5, {"where": Where(source="3/")}),
+            (5, {"where": Where(after=300.0, before=1200.0)}),
+            (5, {"where": Where(after=300.0, before=310.0)}),
+            (3, {"threshold": 0.45}),
+            (PEOPLE, {"threshold": 0.3}),
+        ]
+        flat = [found(gallery, probes, k, **options) for k, options in cases]
+        gallery.convert(kind)
+        for (k, options), expected in zip(cases, flat, strict=True):
+            same = agreement(found(gallery, probes, k, **options), expected)
+            assert same >= (1.0 if kinds.KINDS[kind].scan == "none" else 0.93), options
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+def test_one_person_with_many_near_duplicates_hides_nobody(folder, rand, kind):
+    centre = rand.standard_normal(DIM)
+    with Gallery.open(folder) as gallery:
+        gallery.enrol("Crowd", centre + 0.01 * rand.standard_normal((6000, DIM)))
+        gallery.enrol_many([f"other {at}" for at in range(60)], centre + 0.5 * rand.standard_normal((60, DIM)))
+        gallery.convert(kind)
+        assert gallery.search(centre[None], 1)[0][0].name == "Crowd"
+        assert len({match.name for match in gallery.search(centre[None], 61)[0]}) == 61
+
+
+def test_rows_move_into_gaps_whatever_they_are_coded_by(rand):
+    for kind in kinds.KINDS:
+        dim = int(rand.choice([8, 48, 128]))
+        sample = rand.standard_normal((2000, dim)).astype(np.float32)
+        sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+        index, truth, number = VectorIndex(dim, kind), {}, 1
+        index.train(sample)
+        for _ in range(25):
+            added = int(rand.integers(1, 90))
+            rows, people = sample[rand.integers(0, len(sample), added)], rand.integers(0, 9, added)
+            faces = np.arange(number, number + added)
+            number += added
+            index.add(faces, people, rows)
+            truth |= dict(zip(faces.tolist(), zip(people, rows, strict=True), strict=True))
+            gone = rand.random(len(index)) < rand.choice([0.0, 0.1, 0.9, 1.0])
+            for face in index.faces[gone].tolist():
+                del truth[face]
+            index.remove(gone)
+            copy = VectorIndex(dim, kind)
+            copy.restore([part.copy() for part in index.sections()])
+            assert copy.digest() == index.digest()
+        shapes = [part.shape for part in index.sections()]
+        assert shapes == [shape for _, shape in section_shapes(kind, dim, len(index))]
+        fresh = VectorIndex(dim, kind)
+        learned = [part[:0] if at in (0, 1, 3, 5) else part for at, part in enumerate(index.sections())]
+        fresh.restore(learned)
+        if truth:
+            order = sorted(truth)
+            fresh.add(np.array(order), np.array([truth[f][0] for f in order]), np.stack([truth[f][1] for f in order]))
+        assert fresh.digest() == index.digest(), kind
+
+
+def test_what_auto_chooses():
+    flat = kinds.MOST_FLAT // 512
+    assert kinds.choose("auto", 0, 512, None) == "flat"
+    assert kinds.choose("auto", flat, 512, None) == "flat"
+    assert kinds.choose("auto", flat + 1, 512, None) == "pq-sq8"
+    assert kinds.choose("auto", flat + 1, 128, None) == "flat"
+    # Going back takes half.
+    assert kinds.choose("auto", flat - 1, 512, None, "pq-sq8") == "pq-sq8"
+    assert kinds.choose("auto", flat // 2, 512, None, "pq-sq8") == "flat"
+    # By memory.
+    assert kinds.choose("auto", 100_000, 512, 100_000 * 2064) == "flat"
+    assert kinds.choose("auto", 100_000, 512, 100_000 * 2064 - 1) == "pq-sq8"
+    assert kinds.choose("auto", 100_000, 512, 1) == "pq-exact"
+    assert kinds.choose("auto", 1000, 512, 1) == "flat"
+    # What was asked for, once there is something to learn from.
+    assert kinds.choose("rabitq-sq8", 1023, 512, None) == "flat"
+    assert kinds.choose("rabitq-sq8", 1024, 512, None) == "rabitq-sq8"
+    assert kinds.choose("rabitq-sq8", 600, 512, None, "rabitq-sq8") == "rabitq-sq8"
+    with pytest.raises(UnknownKind, match="'hnsw' is no kind of index; there are auto, flat, fp16"):
+        kinds.choose("hnsw", 10, 512, None)
+
+
+def test_an_open_gallery_outgrows_its_kind_in_the_background(folder, crowd, caplog):
+    caplog.set_level(logging.INFO, "vultus.index")
+    rows, probes = crowd
+    with Gallery.open(folder) as gallery:
+        assert gallery.convert("pq-sq8") == "flat"
+        gallery.enrol_many(names(1000), rows[:1000])
+        assert gallery.search(rows[:1], 1)[0][0].name == "p0"
+        assert gallery.stats().index == "flat"
+        gallery.enrol_many(names()[1000:], rows[1000:])
+        assert gallery.search(rows[:1], 1)[0][0].name == "p0"
+        gallery._live._conversion._thread.join()
+        gallery.remove_identity("p0")
+        assert gallery.search(rows[:1], 1)[0][0].name != "p0"
+        assert gallery.stats().index == "pq-sq8"
+        check(gallery, probes)
+        assert gallery.verify().problems == ()
+    assert "1600 faces are in an index of kind pq-sq8" in caplog.text
+
+
+def test_closing_ends_a_conversion(folder, crowd):
+    with Gallery.open(folder) as gallery:
+        gallery.convert("rabitq-sq8")
+        gallery.enrol_many(names(900), crowd[0][:900])
+        gallery.search(crowd[1], 1)
+        gallery.enrol_many(names()[900:], crowd[0][900:])
+        gallery.search(crowd[1], 1)
+        conversion = gallery._live._conversion
+    assert not conversion.running
+
+
+def test_other_processes_and_wrong_requests(folder, crowd):
+    rows, probes = crowd
+    with Gallery.open(folder) as gallery, Gallery.open(folder) as other:
+        gallery.enrol_many(names(), rows)
+        before = found(other, probes, 5)
+        gallery.convert("sq8")
+        assert found(other, probes, 5) == before == found(gallery, probes, 5)
+        assert (other.stats().index, gallery.stats().index) == ("flat", "sq8")
+        with pytest.raises(UnknownKind, match="'SQ8' is no kind"):
+            gallery.convert("SQ8")
+        with pytest.raises(ValueError, match="memory is how many bytes"):
+            gallery.convert("auto", 0)
+        assert gallery.convert("auto", 1600 * (4 * DIM + 15)) == "pq-sq8"
+        assert gallery.convert() == "flat"
