@@ -80,7 +80,7 @@ class Embed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     threads: Annotated[int, Meta(ge=0, le=256)] = 0
     """0 = one for each processor this process may run on."""
-    isa: Literal["auto", "scalar", "avx2"] = "auto"
+    isa: Literal["auto", "scalar", "avx2", "neon"] = "auto"
 
 
 class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -65,7 +65,7 @@ class _Opened:
     """What an engine and a network have in common."""
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2"] = "auto"
+        self, path: str | os.PathLike[str], threads: int = 0, isa: Literal["auto", "scalar", "avx2", "neon"] = "auto"
     ) -> None: ...
     @property
     def isa(self) -> str:
@@ -213,7 +213,9 @@ class Network(_Opened):
 def cpu_features() -> CpuFeatures:
     """What this processor, with its operating system, offers and what this build can use of it."""
 
-def peak_gflops(isa: Literal["auto", "scalar", "avx2"] = "auto", threads: int = 1, seconds: float = 0.2) -> float:
+def peak_gflops(
+    isa: Literal["auto", "scalar", "avx2", "neon"] = "auto", threads: int = 1, seconds: float = 0.2
+) -> float:
     """What a layer's speed is a share of: GFLOP/s of independent multiply-adds (two operations each) in registers.
 
     Args:

@@ -28,6 +28,7 @@ cdef extern from "vultus/vultus.h" nogil:
         VULTUS_ISA_AUTO
         VULTUS_ISA_SCALAR
         VULTUS_ISA_AVX2
+        VULTUS_ISA_NEON
 
     enum:
         VULTUS_CPU_AVX

@@ -71,6 +71,12 @@ static const struct {
 #else
                          false},
 #endif
+    [VULTUS_ISA_NEON] = {"neon", VULTUS_CPU_NEON,
+#ifdef VT_BUILT_NEON
+                         true},
+#else
+                         false},
+#endif
 };
 
 uint32_t vultus_cpu_features(void)

@@ -7,7 +7,7 @@
 
 #include "error.h"
 
-#define VT_ISA_COUNT 3 /* one more than the largest vultus_isa */
+#define VT_ISA_COUNT 4 /* one more than the largest vultus_isa */
 
 /* Resolves VULTUS_ISA_AUTO; fails in words for an instruction set that cannot run. */
 int vt_isa_resolve(uint32_t asked, vultus_isa *isa, vultus_error *error);

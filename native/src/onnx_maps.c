@@ -63,7 +63,7 @@ static int resize_times(const vt_onnx_node *n, int in, uint32_t times[2])
 int vt_op_resize(vt_onnx_node *n)
 {
     vt_text mode = {NULL, 0}, where = {NULL, 0}, nearest = {NULL, 0};
-    uint32_t times[2];
+    uint32_t times[2] = {1, 1};
     int in, index, status;
     bool half, other;
 

@@ -119,7 +119,7 @@ def test_wrong_chips(model: Path, chips: object, error: type[Exception], words: 
 
 
 def test_wrong_options(model: Path) -> None:
-    with pytest.raises(ValueError, match="isa is 'sse9'; it must be one of 'auto', 'scalar', 'avx2'"):
+    with pytest.raises(ValueError, match="isa is 'sse9'; it must be one of 'auto', 'scalar', 'avx2', 'neon'"):
         Engine(model, isa="sse9")
     with pytest.raises(ValueError, match=r"within 0\.\.256"):
         Engine(model, threads=-1)

@@ -58,7 +58,8 @@ typedef struct vultus_error {
 typedef enum vultus_isa {
     VULTUS_ISA_AUTO = 0,   /* the best that this build carries and this processor runs */
     VULTUS_ISA_SCALAR = 1, /* plain C as the compiler's base flags allow; the reference of all others */
-    VULTUS_ISA_AVX2 = 2    /* x86-64 with AVX2 and FMA */
+    VULTUS_ISA_AVX2 = 2,   /* x86-64 with AVX2 and FMA */
+    VULTUS_ISA_NEON = 3    /* AArch64 */
 } vultus_isa;
 
 /* Bits of vultus_cpu_features(): what processor and operating system offer together, used here or not. */
@@ -235,7 +236,7 @@ VULTUS_API uint32_t vultus_cpu_features(void);
  * not built, -1 if built but not runnable here. Thread-safe. */
 VULTUS_API int vultus_isa_usable(uint32_t isa);
 
-/* "scalar", "avx2", or NULL for a number that is no instruction set. Static. */
+/* "scalar", "avx2", "neon", or NULL for a number that is no instruction set. Static. */
 VULTUS_API const char *vultus_isa_name(uint32_t isa);
 
 /* What a layer's speed is a share of: GFLOP/s (a multiply-add is two) of a loop of independent multiply-adds in registers,
