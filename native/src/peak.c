@@ -1,8 +1,9 @@
 /* How fast multiply-adds can be at all: the number that a layer's speed is a share of.
  *
- * Every thread runs slices of a loop of independent multiply-adds, some twenty microseconds each, and counts those that
- * end in each window of ten milliseconds. The peak is the best window's sum over the threads: what all reached at once,
- * while the machine's other work, or a neighbour of a virtual one, left them alone. */
+ * Every thread runs slices of a loop of independent multiply-adds, some twenty microseconds each (fewer multiply-adds where
+ * those take too long, as under emulation), and counts those that end in each window of ten milliseconds. The peak is the
+ * best window's sum over the threads: what all reached at once, while the machine's other work, or a neighbour of a virtual
+ * one, left them alone. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -18,6 +19,7 @@
 
 typedef struct meter {
     const vt_kernels *kernels;
+    size_t rounds; /* of a slice */
     uint64_t start, windows;
     uint32_t *slices; /* [windows] */
     float sum;        /* so that the loops have a purpose */
@@ -33,17 +35,25 @@ static uint64_t nanoseconds(void)
 
 static size_t slice_rounds(const vt_kernels *kernels)
 {
-    return SLICE_FLOPS / 2 / kernels->peak_macs;
+    size_t rounds = SLICE_FLOPS / 2 / kernels->peak_macs;
+
+    for (; rounds > 1; rounds /= 2) {
+        const uint64_t start = nanoseconds();
+
+        kernels->peak(rounds, 0.5f);
+        if (nanoseconds() - start < WINDOW_NS / 10)
+            break;
+    }
+    return rounds;
 }
 
 static void *measure(void *arg)
 {
     meter *m = arg;
-    const size_t rounds = slice_rounds(m->kernels);
     const volatile float factor = 0.5f; /* not known to the compiler; sums tend to 2 */
 
     for (;;) {
-        m->sum += m->kernels->peak(rounds, factor);
+        m->sum += m->kernels->peak(m->rounds, factor);
         const uint64_t window = (nanoseconds() - m->start) / WINDOW_NS;
 
         if (window >= m->windows)
@@ -64,7 +74,7 @@ static double best_window(const meter *meters, unsigned threads)
             slices += meters[i].slices[window];
         best = slices > best ? slices : best;
     }
-    return (double)best * (double)(2 * slice_rounds(meters->kernels) * meters->kernels->peak_macs) / WINDOW_NS;
+    return (double)best * (double)(2 * meters->rounds * meters->kernels->peak_macs) / WINDOW_NS;
 }
 
 /* The caller is one of the threads. 0 if the others could not be started. */
@@ -98,6 +108,7 @@ double vultus_peak_gflops(uint32_t isa, uint32_t threads, double seconds)
         seconds = SECONDS_LEAST;
     seconds = seconds < SECONDS_MOST ? seconds : SECONDS_MOST;
     vt_kernels_select(resolved, &kernels);
+    const size_t rounds = slice_rounds(&kernels);
     const size_t windows = (size_t)(seconds * 1e9 / WINDOW_NS);
     meter *meters = calloc(threads, sizeof *meters);
     pthread_t *ids = calloc(threads, sizeof *ids);
@@ -105,7 +116,7 @@ double vultus_peak_gflops(uint32_t isa, uint32_t threads, double seconds)
 
     if (meters && ids && slices) {
         for (size_t i = 0; i < threads; i++)
-            meters[i] = (meter){.kernels = &kernels, .windows = windows, .slices = slices + i * windows};
+            meters[i] = (meter){.kernels = &kernels, .rounds = rounds, .windows = windows, .slices = slices + i * windows};
         peak = measure_all(meters, ids, threads);
     }
     free(meters);
