@@ -53,7 +53,7 @@ VT_INLINE void vt_dw3x3_tile(const vt_dw_row *r, size_t x, const size_t stride, 
         }
         VT_UNROLL
         for (size_t t = 0; t < VT_OUTS; t++)
-            vt_store(r->out + (x + t) * r->ldo + c, vt_finish(sums[t], &r->e, x + t, c));
+            vt_store(r->out + (x + t) * r->ldo + c, vt_finish_x8(sums[t], &r->e, x + t, c));
     }
 }
 
@@ -72,7 +72,7 @@ VT_INLINE void vt_dw3x3_single(const vt_dw_row *r, size_t x)
                                  vt_load(r->w + (3 * ky + kx) * r->cp + c), sum);
             }
         }
-        vt_store(r->out + x * r->ldo + c, vt_finish(sum, &r->e, x, c));
+        vt_store(r->out + x * r->ldo + c, vt_finish_x8(sum, &r->e, x, c));
     }
 }
 

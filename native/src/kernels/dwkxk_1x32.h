@@ -28,7 +28,7 @@ VT_INLINE void vt_dwkxk_block(const vt_dw_row *r, size_t x, size_t c, const size
     }
     VT_UNROLL
     for (size_t j = 0; j < nv; j++)
-        vt_store(r->out + x * r->ldo + c + 8 * j, vt_finish(sums[j], &r->e, x, c + 8 * j));
+        vt_store(r->out + x * r->ldo + c + 8 * j, vt_finish_x8(sums[j], &r->e, x, c + 8 * j));
 }
 
 VT_INLINE void vt_dwkxk_1x32(const vt_dw_row *r)

@@ -12,7 +12,7 @@ VT_INLINE void vt_eltwise_1x8(size_t n, size_t cp, const float *x, size_t ldx, c
             const vt_f32x8 shift = vt_load(e->bias + c), v = vt_load(x + i * ldx + c);
             const vt_f32x8 sum = scale ? vt_fma(v, vt_load(scale + c), shift) : vt_add(v, shift);
 
-            vt_store(out + i * ldo + c, vt_finish(sum, e, i, c));
+            vt_store(out + i * ldo + c, vt_finish_x8(sum, e, i, c));
         }
     }
 }

@@ -8,7 +8,7 @@
 #include "kernels.h"
 
 /* Eight channels from `channel` on of one pixel. Where the sum is NaN, so is the result. */
-VT_INLINE vt_f32x8 vt_finish(vt_f32x8 sum, const vt_epilogue *e, size_t pixel, size_t channel)
+VT_INLINE vt_f32x8 vt_finish_x8(vt_f32x8 sum, const vt_epilogue *e, size_t pixel, size_t channel)
 {
     if (e->residual)
         sum = vt_add(sum, vt_load(e->residual + pixel * e->ldr + channel));

@@ -32,7 +32,7 @@ VT_INLINE void vt_tile(const size_t mr, const size_t nv, size_t k, const float *
     for (size_t i = 0; i < mr; i++)
         VT_UNROLL
         for (size_t j = 0; j < nv; j++)
-            vt_store(out + i * ldo + 8 * j, vt_finish(sums[i][j], e, pixel + i, 8 * j));
+            vt_store(out + i * ldo + 8 * j, vt_finish_x8(sums[i][j], e, pixel + i, 8 * j));
 }
 
 /* All m pixels of a panel. What is left after the full tiles is shared by two tiles where one alone would be wasted:

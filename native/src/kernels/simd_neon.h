@@ -4,6 +4,7 @@
 #define VT_SIMD_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 
 #define VT_INLINE static inline __attribute__((always_inline))
 
@@ -34,6 +35,11 @@ VT_INLINE vt_f32x8 vt_add(vt_f32x8 a, vt_f32x8 b)
     return (vt_f32x8){vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)};
 }
 
+VT_INLINE vt_f32x8 vt_sub(vt_f32x8 a, vt_f32x8 b)
+{
+    return (vt_f32x8){vsubq_f32(a.low, b.low), vsubq_f32(a.high, b.high)};
+}
+
 VT_INLINE vt_f32x8 vt_mul(vt_f32x8 a, vt_f32x8 b)
 {
     return (vt_f32x8){vmulq_f32(a.low, b.low), vmulq_f32(a.high, b.high)};
@@ -50,6 +56,12 @@ VT_INLINE vt_f32x8 vt_fma(vt_f32x8 a, vt_f32x8 b, vt_f32x8 c)
     return (vt_f32x8){vfmaq_f32(c.low, a.low, b.low), vfmaq_f32(c.high, a.high, b.high)};
 }
 
+/* c - a * b, rounded once. */
+VT_INLINE vt_f32x8 vt_fnma(vt_f32x8 a, vt_f32x8 b, vt_f32x8 c)
+{
+    return (vt_f32x8){vfmsq_f32(c.low, a.low, b.low), vfmsq_f32(c.high, a.high, b.high)};
+}
+
 /* Where b is NaN, so is the result of these two. */
 VT_INLINE vt_f32x8 vt_min(vt_f32x8 a, vt_f32x8 b)
 {
@@ -59,6 +71,24 @@ VT_INLINE vt_f32x8 vt_min(vt_f32x8 a, vt_f32x8 b)
 VT_INLINE vt_f32x8 vt_max(vt_f32x8 a, vt_f32x8 b)
 {
     return (vt_f32x8){vmaxq_f32(a.low, b.low), vmaxq_f32(a.high, b.high)};
+}
+
+/* All bits or none. */
+VT_INLINE vt_f32x8 vt_mask(bool all)
+{
+    const float32x4_t bits = vreinterpretq_f32_u32(vdupq_n_u32(all ? UINT32_MAX : 0));
+
+    return (vt_f32x8){bits, bits};
+}
+
+VT_INLINE float32x4_t vt_and_x4(float32x4_t a, float32x4_t b)
+{
+    return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(a), vreinterpretq_u32_f32(b)));
+}
+
+VT_INLINE vt_f32x8 vt_and(vt_f32x8 a, vt_f32x8 b)
+{
+    return (vt_f32x8){vt_and_x4(a.low, b.low), vt_and_x4(a.high, b.high)};
 }
 
 /* To the nearest whole number. */

@@ -11,8 +11,6 @@
 #ifndef VT_WINO_H
 #define VT_WINO_H
 
-#include "matrix_scalar.h"
-
 #define VT_WINO_A 0.70710678118654752f
 #define VT_WINO_B 1.41421356237309505f
 

@@ -1,5 +1,6 @@
 #include <string.h>
 
+#include "matrix_scalar.h"
 #include "wino.h"
 
 /* B^T d of one line of six, `step` apart. */
