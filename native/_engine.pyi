@@ -173,8 +173,8 @@ class Network(_Opened):
     """A network of any input size and several outputs, such as a detector.
 
     Each size that it is asked for is planned once, in a few milliseconds; plans of the last four sizes are kept. One
-    network may be used by any number of threads at once; the GIL is free while it computes. An image is computed by one
-    thread, several images at once by at most `threads`. It does not survive `os.fork()`.
+    network may be used by any number of threads at once; the GIL is free while it computes. All calls
+    together compute on at most `threads` processors, a call with one image on as many. It does not survive `os.fork()`.
 
     Args:
         path: an ONNX graph with one input n x 3 x height x width; height and width given, or both open.

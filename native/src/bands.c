@@ -11,9 +11,7 @@
 #include "plan.h"
 #include "winograd.h"
 
-#define SMALL_BYTES ((uint64_t)64 << 10)  /* a map that stays in the cache whole */
-
-#define GROUP_MAX 16                      /* layers; bounds the time that is spent here */
+#define SMALL_BYTES ((uint64_t)64 << 10) /* a map that stays in the cache whole */
 
 static uint64_t map_floats(const vt_plan *plan, int i, uint32_t rows)
 {
@@ -31,20 +29,17 @@ static uint64_t out_bytes(const vt_plan *plan, int layer)
     return map_floats(plan, map, plan->maps[map].h) * sizeof(float);
 }
 
-/* What every band reads again. */
-static uint64_t weight_bytes(const vt_plan *plan, int layer)
+uint64_t vt_weight_bytes(const vt_plan *plan, int layer)
 {
     const vt_layer *l = &plan->layers[layer];
 
     return l->kind == VT_KIND_DEPTHWISE || l->kind >= VT_KIND_ELTWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
 }
 
-/* Whether the map between layer i and the next one has to stay whole, or is better left so. */
-static bool cut_after(const vt_plan *plan, int i)
+bool vt_must_cut(const vt_plan *plan, int i)
 {
     const vt_layer *next = &plan->layers[i + 1];
     const vt_map *m = &plan->maps[plan->layers[i].out];
-    const uint64_t bytes = out_bytes(plan, i);
 
     if (i + 1 == plan->tail)
         return true;
@@ -52,13 +47,20 @@ static bool cut_after(const vt_plan *plan, int i)
         return true; /* it wants all rows, since its weights are large */
     if (m->readers != 1 || next->in != plan->layers[i].out || m->slots > 1 || m->whole)
         return true; /* others want it too, and later, or write to it */
-    if (next->kind == VT_KIND_FC || plan->maps[next->out].h == 1)
-        return true; /* all rows are needed before the next layer can begin */
-    return bytes <= SMALL_BYTES || bytes < weight_bytes(plan, i) || bytes < weight_bytes(plan, i + 1);
+    return next->kind == VT_KIND_FC || plan->maps[next->out].h == 1; /* all rows are needed before the next can begin */
 }
 
-/* One past the last input row that output rows below `end` read. */
-static uint32_t rows_needed(const vt_layer *layer, const vt_map *in, uint32_t end)
+/* Whether the map between layer i and the next one has to stay whole, or is better left so. */
+static bool cut_after(const vt_plan *plan, int i)
+{
+    const uint64_t bytes = out_bytes(plan, i);
+
+    if (vt_must_cut(plan, i))
+        return true;
+    return bytes <= SMALL_BYTES || bytes < vt_weight_bytes(plan, i) || bytes < vt_weight_bytes(plan, i + 1);
+}
+
+uint32_t vt_rows_needed(const vt_layer *layer, const vt_map *in, uint32_t end)
 {
     const vt_geometry *g = &layer->g;
 
@@ -69,14 +71,23 @@ static uint32_t rows_needed(const vt_layer *layer, const vt_map *in, uint32_t en
     return reach <= g->top ? 0 : reach - g->top < in->h ? (uint32_t)(reach - g->top) : in->h;
 }
 
-/* The first input row that output row `row` reads. */
-static uint64_t first_needed(const vt_layer *layer, uint32_t row)
+uint32_t vt_first_needed(const vt_layer *layer, const vt_map *in, uint32_t row)
 {
     const uint64_t start = (uint64_t)row * layer->g.sy;
 
     if (layer->kind == VT_KIND_RESIZE)
         return row / layer->g.sy;
-    return start > layer->g.top ? start - layer->g.top : 0;
+    return start <= layer->g.top ? 0 : start - layer->g.top < in->h ? (uint32_t)(start - layer->g.top) : in->h;
+}
+
+void vt_group_begin(const vt_plan *plan, const vt_group *group, uint32_t start, uint32_t *done)
+{
+    done[group->last] = start;
+    for (int i = group->last; i > group->first; i--) {
+        const vt_layer *layer = &plan->layers[i];
+
+        done[i - 1] = vt_first_needed(layer, &plan->maps[layer->in], done[i]);
+    }
 }
 
 void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, const uint32_t *done, uint32_t *upto)
@@ -84,39 +95,66 @@ void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, 
     upto[group->last] = end;
     for (int i = group->last; i > group->first; i--) {
         const vt_layer *layer = &plan->layers[i];
-        const uint32_t needed = rows_needed(layer, &plan->maps[layer->in], upto[i]);
+        const uint32_t needed = vt_rows_needed(layer, &plan->maps[layer->in], upto[i]);
 
         upto[i - 1] = needed > done[i - 1] ? needed : done[i - 1];
     }
 }
 
-/* Goes through the group with a band height. Returns the bytes of the rings, whose rows are stored in the maps. */
-static uint64_t simulate(vt_plan *plan, const vt_group *group, uint32_t *done, uint32_t *upto)
+/* One piece of the group, with its band height: maps get the rows that their rings need. */
+static void simulate_piece(vt_plan *plan, const vt_group *group, uint32_t piece, uint32_t *done, uint32_t *upto)
 {
-    const uint32_t height = plan->maps[plan->layers[group->last].out].h;
-    uint64_t bytes = 0;
+    uint32_t from, to;
 
-    for (int i = group->first; i <= group->last; i++)
-        done[i] = 0;
-    for (int i = group->first; i < group->last; i++)
-        plan->maps[plan->layers[i].out].rows = 1;
-    while (done[group->last] < height) {
-        const uint32_t left = height - done[group->last];
+    vt_group_piece(plan, group, piece, &from, &to);
+    vt_group_begin(plan, group, from, done);
+    while (done[group->last] < to) {
+        const uint32_t left = to - done[group->last];
 
-        vt_group_advance(plan, group, height - left + (left < group->band ? left : group->band), done, upto);
+        vt_group_advance(plan, group, to - left + (left < group->band ? left : group->band), done, upto);
         for (int i = group->last; i > group->first; i--) {
             const vt_layer *layer = &plan->layers[i];
             vt_map *in = &plan->maps[layer->in];
-            const uint64_t oldest = first_needed(layer, done[i]);
+            const uint32_t oldest = vt_first_needed(layer, in, done[i]);
 
             if (upto[i - 1] > oldest && upto[i - 1] - oldest > in->rows)
-                in->rows = (uint32_t)(upto[i - 1] - oldest);
+                in->rows = upto[i - 1] - oldest;
         }
         memcpy(done + group->first, upto + group->first, (size_t)(group->last - group->first + 1) * sizeof *done);
     }
+}
+
+/* Goes through the group with its band height. Returns the bytes of the rings, whose rows are stored in the maps. */
+static uint64_t simulate(vt_plan *plan, const vt_group *group, uint32_t *done, uint32_t *upto)
+{
+    uint64_t bytes = 0;
+
+    for (int i = group->first; i < group->last; i++)
+        plan->maps[plan->layers[i].out].rows = 1;
+    for (uint32_t piece = 0; piece < group->pieces; piece++)
+        simulate_piece(plan, group, piece, done, upto);
     for (int i = group->first; i < group->last; i++)
         bytes += map_floats(plan, plan->layers[i].out, plan->maps[plan->layers[i].out].rows) * sizeof(float);
     return bytes;
+}
+
+/* The rings of a group of bands of one row, between the edges of the map. */
+bool vt_rings_fit(const vt_plan *plan, const vt_group *group)
+{
+    uint64_t bytes = 0, advance = 1; /* rows that a layer goes on with every band */
+
+    for (int i = group->last; i > group->first; i--) {
+        const vt_layer *layer = &plan->layers[i];
+        const vt_map *in = &plan->maps[layer->in];
+        const bool resize = layer->kind == VT_KIND_RESIZE;
+        const uint64_t rows = resize ? advance / layer->g.sy + 2
+                                     : (advance - 1) * layer->g.sy + (uint64_t)(layer->g.kh - 1) * layer->g.dy + 1;
+
+        bytes += map_floats(plan, layer->in, rows < in->h ? (uint32_t)rows : in->h) * sizeof(float);
+        advance = resize ? (advance + layer->g.sy - 1) / layer->g.sy : advance * layer->g.sy;
+        advance = advance < in->h ? advance : in->h;
+    }
+    return bytes <= plan->ring_bytes;
 }
 
 /* The largest band whose rings fit the cache, or false. A group of one layer has no rings. */
@@ -144,7 +182,7 @@ static void form_groups(vt_plan *plan, int first, int last, uint32_t *done, uint
     while (first <= last) {
         vt_group *group = &plan->groups[plan->n_groups];
 
-        *group = (vt_group){first, last, 0};
+        *group = (vt_group){.first = first, .last = last, .pieces = 1};
         while (!choose_band(plan, group, done, upto)) {
             int cut = group->first;
 
@@ -279,18 +317,30 @@ static int lay_out(vt_plan *plan, vultus_error *error)
     return VULTUS_OK;
 }
 
+/* For one thread: groups as long as maps and rings allow. */
+static void group_layers(vt_plan *plan, uint32_t *done, uint32_t *upto)
+{
+    for (int first = 0, last; first < plan->tail; first = last + 1) {
+        for (last = first; last - first < VT_GROUP_MAX && !cut_after(plan, last);)
+            last++;
+        form_groups(plan, first, last, done, upto);
+    }
+}
+
 int vt_plan_bands(vt_plan *plan, vultus_error *error)
 {
     uint32_t *rows = malloc(2 * (size_t)plan->n_layers * sizeof *rows);
+    int status = VULTUS_OK;
 
     if (!rows)
         return vt_fail_memory(error, 2 * (size_t)plan->n_layers * sizeof *rows);
-    for (int first = 0, last; first < plan->tail; first = last + 1) {
-        for (last = first; last - first < GROUP_MAX && !cut_after(plan, last);)
-            last++;
-        form_groups(plan, first, last, rows, rows + plan->n_layers);
-    }
+    if (plan->threads == 1)
+        group_layers(plan, rows, rows + plan->n_layers);
+    else
+        status = vt_split_layers(plan, error);
+    for (int g = 0; plan->threads > 1 && g < plan->n_groups; g++) /* 1 row where even that does not fit */
+        choose_band(plan, &plan->groups[g], rows, rows + plan->n_layers);
     free(rows);
     side_buffers(plan);
-    return lay_out(plan, error);
+    return status ? status : lay_out(plan, error);
 }

@@ -2,8 +2,7 @@
 #ifndef VT_CALL_H
 #define VT_CALL_H
 
-#include "pool.h"
-#include "run.h"
+#include "crew.h"
 
 /* The part that whoever makes a call fills in; all of it is borrowed. */
 typedef struct vt_call {
@@ -15,7 +14,10 @@ typedef struct vt_call {
     const vt_faces *faces;
     float *const *outputs;      /* of a network, as for vt_run_network(); NULL: vt_run() */
     size_t n;
-    atomic_size_t taken;        /* faces; 0 at first */
+
+    size_t whole;        /* faces before this one are computed by one thread each, the others by all together */
+    atomic_size_t taken; /* of those */
+    vt_crew crew;        /* of the others */
 } vt_call;
 
 /* Computes all n faces; n > 0. */

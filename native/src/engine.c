@@ -99,7 +99,7 @@ static int open_file(vultus_engine **out, const vt_file *file, const vultus_opti
     if (!status)
         status = vt_graph_fuse(&graph, error);
     if (!status)
-        status = vt_plan_build(&engine->plan, &graph, isa, error);
+        status = vt_plan_build(&engine->plan, &graph, isa, engine->threads, error);
     if (!status)
         status = take_memory(engine, error);
     if (!status)

@@ -9,56 +9,61 @@ typedef struct layout {
     size_t plane, row, step;
 } layout;
 
-static void clear_frame(const vt_plan *plan, float *map)
+/* Beside rows from .. to; above and below too if they are the first and the last. */
+static void clear_frame(const vt_plan *plan, float *map, size_t from, size_t to)
 {
     const size_t w = plan->padded_w, h = plan->padded_h, inner = plan->maps[0].w;
     const size_t bottom = plan->pad_top + plan->maps[0].h, right = plan->pad_left + inner;
 
     for (size_t c = 0; c < 3; c++, map += h * w) {
-        memset(map, 0, plan->pad_top * w * sizeof *map);
-        for (size_t y = plan->pad_top; y < bottom; y++) {
+        if (from == 0)
+            memset(map, 0, plan->pad_top * w * sizeof *map);
+        for (size_t y = plan->pad_top + from; y < plan->pad_top + to; y++) {
             memset(map + y * w, 0, plan->pad_left * sizeof *map);
             memset(map + y * w + right, 0, (w - right) * sizeof *map);
         }
-        memset(map + bottom * w, 0, (h - bottom) * w * sizeof *map);
+        if (plan->pad_top + to == bottom)
+            memset(map + bottom * w, 0, (h - bottom) * w * sizeof *map);
     }
 }
 
-static layout prepare(const vt_plan *plan, float *map)
+static layout prepare(const vt_plan *plan, float *map, size_t from, size_t to)
 {
     const vt_map *m = &plan->maps[0];
 
     if (plan->planar_input) {
-        clear_frame(plan, map);
+        clear_frame(plan, map, from, to);
         return (layout){map + plan->pad_top * (size_t)plan->padded_w + plan->pad_left,
                         (size_t)plan->padded_h * plan->padded_w, plan->padded_w, 1};
     }
-    memset(map, 0, (size_t)m->h * m->w * m->ld * sizeof *map); /* the padding channels */
+    memset(map + from * m->w * m->ld, 0, (to - from) * m->w * m->ld * sizeof *map); /* the padding channels */
     return (layout){map, 1, m->w * m->ld, m->ld};
 }
 
-static void fill_planes(const vt_plan *plan, const layout *to, const float *planes)
+static void fill_planes(const vt_plan *plan, const layout *to, const float *planes, size_t first, size_t end)
 {
     const size_t h = plan->maps[0].h, w = plan->maps[0].w;
 
     for (size_t c = 0; c < 3; c++) {
         const float scale = (float)plan->in_scale[c], shift = (float)plan->in_shift[c];
 
-        for (size_t y = 0; y < h; y++, planes += w) {
+        for (size_t y = first; y < end; y++) {
+            const float *from = planes + (c * h + y) * w;
             float *row = to->origin + c * to->plane + y * to->row;
 
             for (size_t x = 0; x < w; x++)
-                row[x * to->step] = planes[x] * scale + shift;
+                row[x * to->step] = from[x] * scale + shift;
         }
     }
 }
 
-static void fill_pixels(const vt_plan *plan, const layout *to, const uint8_t *pixels, bool bgr)
+static void fill_pixels(const vt_plan *plan, const layout *to, const uint8_t *pixels, bool bgr, size_t first, size_t end)
 {
-    const size_t h = plan->maps[0].h, w = plan->maps[0].w;
+    const size_t w = plan->maps[0].w;
     const size_t blue = bgr ? 0 : 2, red = 2 - blue; /* channels of the network */
 
-    for (size_t y = 0; y < h; y++) {
+    pixels += first * w * 3;
+    for (size_t y = first; y < end; y++) {
         float *b = to->origin + blue * to->plane + y * to->row, *g = to->origin + to->plane + y * to->row;
         float *r = to->origin + red * to->plane + y * to->row;
 
@@ -70,13 +75,13 @@ static void fill_pixels(const vt_plan *plan, const layout *to, const uint8_t *pi
     }
 }
 
-void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face)
+void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face, size_t from, size_t to)
 {
-    const layout to = prepare(plan, map);
+    const layout places = prepare(plan, map, from, to);
     const size_t numbers = (size_t)3 * plan->maps[0].h * plan->maps[0].w;
 
     if (faces->planes)
-        fill_planes(plan, &to, faces->planes + face * numbers);
+        fill_planes(plan, &places, faces->planes + face * numbers, from, to);
     else
-        fill_pixels(plan, &to, faces->pixels + face * numbers, faces->bgr);
+        fill_pixels(plan, &places, faces->pixels + face * numbers, faces->bgr, from, to);
 }

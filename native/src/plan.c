@@ -319,7 +319,39 @@ static int pack_all(const builder *b)
     return status;
 }
 
-static int build(builder *b)
+/* The plan again with maps and groups for several threads. Both are computed in the same arenas. */
+static int plan_crew(vt_plan *plan, unsigned threads, vultus_error *error)
+{
+    const size_t maps = (size_t)plan->n_maps, layers = (size_t)plan->n_layers;
+    vt_plan *crew = plan->crew = malloc(sizeof *crew);
+    int status;
+
+    if (!crew)
+        return vt_fail_memory(error, sizeof *crew);
+    *crew = *plan;
+    crew->threads = threads < VT_PIECES_MAX ? threads : VT_PIECES_MAX;
+    crew->tail = plan->n_layers;
+    crew->batch = 1;
+    crew->crew = NULL;
+    crew->n_groups = 0;
+    crew->maps = malloc(maps * sizeof *crew->maps);
+    crew->groups = calloc(layers, sizeof *crew->groups);
+    if (!crew->maps || !crew->groups)
+        return vt_fail_memory(error, maps * sizeof *crew->maps);
+    memcpy(crew->maps, plan->maps, maps * sizeof *crew->maps);
+    for (size_t i = 0; i < maps; i++) {
+        crew->maps[i].slots = 1;
+        crew->maps[i].rows = crew->maps[i].h;
+    }
+    status = vt_plan_bands(crew, error);
+    if (plan->arena_floats < crew->arena_floats)
+        plan->arena_floats = crew->arena_floats;
+    if (plan->zero_floats < crew->zero_floats)
+        plan->zero_floats = crew->zero_floats;
+    return status;
+}
+
+static int build(builder *b, unsigned threads)
 {
     vt_plan *plan = b->plan;
     const vt_shape out = b->graph->nodes[b->graph->outputs[0].node].shape;
@@ -350,10 +382,12 @@ static int build(builder *b)
     choose_strides(plan, b->graph->network);
     find_tail(plan, b->graph->network);
     status = vt_plan_bands(plan, b->error);
+    if (!status && threads > 1)
+        status = plan_crew(plan, threads, b->error);
     return status ? status : pack_all(b);
 }
 
-int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, vultus_error *error)
+int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vultus_error *error)
 {
     const size_t count = (size_t)graph->count;
     builder b = {plan, graph, calloc(count, sizeof(bool)), malloc(count * sizeof(int)), error};
@@ -367,7 +401,8 @@ int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, vultus_error *
     if (b.reached && b.map && plan->maps && plan->layers && plan->groups) {
         for (size_t i = 0; i < count; i++)
             b.map[i] = VT_NO_MAP;
-        status = build(&b);
+        plan->threads = 1;
+        status = build(&b, threads);
     } else {
         status = vt_fail_memory(error, count * sizeof *plan->layers);
     }
@@ -388,6 +423,11 @@ void vt_plan_free(vt_plan *plan)
         free(plan->layers[i].in_scale);
         free(plan->layers[i].in_shift);
         free(plan->layers[i].offsets);
+    }
+    if (plan->crew) {
+        free(plan->crew->maps);
+        free(plan->crew->groups);
+        free(plan->crew);
     }
     free(plan->maps);
     free(plan->layers);

@@ -13,6 +13,8 @@
 #define VT_MAX_ARENA ((uint64_t)1 << 30)       /* bytes for each thread */
 #define VT_K_BLOCK 256                         /* depth of a matrix product between stores of its sums: 16 KB of a panel */
 #define VT_NO_MAP (-1)
+#define VT_GROUP_MAX 16                        /* layers that are computed together; bounds the time that planning takes */
+#define VT_PIECES_MAX 32                       /* of a face that several threads compute */
 
 /* A value of the network in a thread's arena. Row r is at offset + (r % rows) * w * ld, its pixels ld floats apart. */
 typedef struct vt_map {
@@ -29,6 +31,7 @@ typedef struct vt_map {
     bool tight;         /* ld = cp, because a fully connected layer reads the whole map as one row */
     bool flat, compact; /* a vector; rows: cp = ld = c, whatever c is */
     bool whole;         /* several layers write parts of it */
+    bool own;           /* of several threads on one face each has its own: a ring */
 } vt_map;
 
 typedef enum vt_kind {
@@ -68,11 +71,21 @@ typedef struct vt_layer {
     char text[160];
 } vt_layer;
 
+/* How a group is cut into pieces for several threads. */
+typedef enum vt_split {
+    VT_SPLIT_ROWS,    /* of the last layer */
+    VT_SPLIT_PIXELS,  /* of a pointwise convolution */
+    VT_SPLIT_COLUMNS, /* channels of a matrix product's output */
+} vt_split;
+
 /* Layers first..last, computed band by band: each band of the last layer's rows, and of the others what it needs. Maps
  * between them are rings, which stay in the cache. */
 typedef struct vt_group {
     int first, last;
-    uint32_t band; /* rows of the last layer */
+    uint32_t band;   /* rows of the last layer */
+    vt_split split;
+    uint32_t pieces; /* 1..VT_PIECES_MAX; 1 in a plan for one thread */
+    int next;        /* the group after, which waits for all pieces of this one; groups of one piece are passed over */
 } vt_group;
 
 typedef struct vt_plan {
@@ -98,10 +111,13 @@ typedef struct vt_plan {
     uint64_t ring_bytes;   /* what the rings of a group may take of the second-level cache */
     size_t zero_floats;    /* the longest row of zeros that a depthwise layer asks for */
     size_t weight_bytes;
+    uint32_t threads;      /* that compute one face together */
+    uint32_t fill_pieces;  /* in which the input is filled by them */
+    struct vt_plan *crew;  /* the same layers for several threads, whose maps lie in the same arenas; NULL: there is none */
 } vt_plan;
 
-/* Takes the fused graph apart: its weights are freed as they are packed. */
-int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, vultus_error *error);
+/* Takes the fused graph apart: its weights are freed as they are packed. With more than one thread there is a crew. */
+int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vultus_error *error);
 void vt_plan_free(vt_plan *plan);
 
 /* "pointwise", "depthwise", ... */
@@ -114,9 +130,37 @@ void *vt_aligned(size_t count, size_t size); /* zeroed, VT_ALIGN; NULL if there 
 /* Groups, rings and arena (bands.c). */
 int vt_plan_bands(vt_plan *plan, vultus_error *error);
 
+/* Whether the map between layer i and the next one has to stay whole. */
+bool vt_must_cut(const vt_plan *plan, int i);
+
+/* What every band of the layer reads again. */
+uint64_t vt_weight_bytes(const vt_plan *plan, int layer);
+
+/* One past the last input row that output rows below `end` read, and the first one that row `row` reads. */
+uint32_t vt_rows_needed(const vt_layer *layer, const vt_map *in, uint32_t end);
+uint32_t vt_first_needed(const vt_layer *layer, const vt_map *in, uint32_t row);
+
+/* Whether the group's rings fit the cache if its bands are low enough. */
+bool vt_rings_fit(const vt_plan *plan, const vt_group *group);
+
+/* Groups for several threads (split.c). */
+int vt_split_layers(vt_plan *plan, vultus_error *error);
+
+/* The piece's rows, pixels or channels, as the group is split. */
+void vt_group_piece(const vt_plan *plan, const vt_group *group, uint32_t piece, uint32_t *from, uint32_t *to);
+
+/* Sets how far each layer of the group is (done) when its last one is to begin with row `start`. */
+void vt_group_begin(const vt_plan *plan, const vt_group *group, uint32_t start, uint32_t *done);
+
 /* For each layer of the group, the rows that it has to reach (upto) so that the last one reaches `end`, given how far
  * each is (done). Both are indexed by layer. Rings are as large as this makes necessary. */
 void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, const uint32_t *done, uint32_t *upto);
+
+/* Rows of the layer's output that are computed together: a range of rows begins with a multiple of it. */
+static inline uint32_t vt_row_step(const vt_layer *layer)
+{
+    return layer->kind == VT_KIND_WINOGRAD ? 4 : 1;
+}
 
 /* Width of the panel at column n of cp: 16, with one of 24 or 8 at the end where 16 does not divide. */
 static inline int vt_panel(size_t n, size_t cp)

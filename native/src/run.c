@@ -1,54 +1,8 @@
-#include "run.h"
-
-#include <math.h>
-#include <stdlib.h>
+/* Layers: what each kind does with rows of its maps. */
 #include <string.h>
 
+#include "step.h"
 #include "winograd.h"
-
-/* One call of a layer: which rows, in whose memory. */
-typedef struct step {
-    const vt_plan *plan;
-    const vt_layer *layer;
-    float *arena;
-    const float *zeros;
-    size_t slot; /* of maps that keep several faces */
-    vt_clock *clock;
-} step;
-
-static void lap(const step *s, int layer)
-{
-    if (s->clock)
-        vt_clock_lap(s->clock, (size_t)(1 + layer));
-}
-
-int vt_context_init(vt_context *context, const vt_plan *plan, vultus_error *error)
-{
-    const size_t layers = (size_t)plan->n_layers;
-
-    context->arena = vt_aligned(plan->arena_floats, sizeof(float));
-    context->done = calloc(layers, sizeof *context->done);
-    context->upto = calloc(layers, sizeof *context->upto);
-    if (context->arena && context->done && context->upto)
-        return VULTUS_OK;
-    vt_context_free(context);
-    return vt_fail_memory(error, plan->arena_floats * sizeof(float));
-}
-
-void vt_context_free(vt_context *context)
-{
-    free(context->arena);
-    free(context->done);
-    free(context->upto);
-    memset(context, 0, sizeof *context);
-}
-
-static float *row_of(const step *s, int map, size_t row)
-{
-    const vt_map *m = &s->plan->maps[map];
-
-    return s->arena + m->offset + (m->slots > 1 ? s->slot * m->slot_stride : 0) + row % m->rows * m->w * m->ld;
-}
 
 /* Rows from `row` on, at most `most`, that stand one after the other. */
 static size_t run_length(const step *s, int map, size_t row, size_t most)
@@ -71,17 +25,17 @@ static vt_epilogue epilogue_of(const step *s, size_t row)
     return e;
 }
 
-/* m pixels through all panels. Deep products go in blocks, so that a panel's block stays in the first-level cache. */
+/* m pixels through the panels of the step's columns. Deep products go in blocks, so that a panel's block stays in the first-level cache. */
 static void multiply(const step *s, size_t m, const float *a, size_t lda, float *out, size_t ldo, const vt_epilogue *e)
 {
     const vt_layer *l = s->layer;
-    const size_t cp = s->plan->maps[l->out].cp, blocks = (l->k + VT_K_BLOCK - 1) / VT_K_BLOCK;
+    const size_t cp = s->plan->maps[l->out].cp, end = cp < s->columns ? cp : s->columns, blocks = (l->k + VT_K_BLOCK - 1) / VT_K_BLOCK;
     const size_t depth = (l->k + blocks - 1) / blocks;
 
     for (size_t p = 0; p < l->k; p += depth) {
         const size_t k = l->k - p < depth ? l->k - p : depth;
 
-        for (size_t n = 0; n < cp;) {
+        for (size_t n = s->column; n < end;) {
             const int panel = vt_panel(n, cp);
             vt_epilogue part = *e;
 
@@ -133,6 +87,16 @@ static size_t run_pointwise(const step *s, size_t row, size_t most)
     return rows;
 }
 
+void vt_run_pixels(const step *s, size_t from, size_t to)
+{
+    const vt_layer *l = s->layer;
+    const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
+    vt_epilogue e = epilogue_of(s, 0);
+
+    e.residual = e.residual ? e.residual + from * e.ldr : NULL;
+    multiply(s, to - from, row_of(s, l->in, 0) + from * in->ld, in->ld, row_of(s, l->out, 0) + from * out->ld, out->ld, &e);
+}
+
 /* The pixels under the kernel at each place of an output row, one after the other; zeros outside the map. */
 static void gather(const step *s, size_t row, float *to)
 {
@@ -160,7 +124,7 @@ static void gather(const step *s, size_t row, float *to)
 static void run_dense(const step *s, size_t row)
 {
     const vt_map *out = &s->plan->maps[s->layer->out];
-    float *gathered = s->arena + s->plan->scratch;
+    float *gathered = s->own + s->plan->scratch;
     const vt_epilogue e = epilogue_of(s, row);
 
     gather(s, row, gathered);
@@ -172,7 +136,7 @@ static void run_winograd(const step *s, size_t row, size_t end)
     const vt_epilogue e = epilogue_of(s, row);
 
     vt_winograd_run(s->plan, s->layer, row_of(s, s->layer->in, 0), row_of(s, s->layer->out, row), &e, s->zeros,
-                    s->arena + s->plan->scratch, row, end);
+                    s->own + s->plan->scratch, row, end);
 }
 
 static void run_depthwise(const step *s, size_t row)
@@ -307,8 +271,7 @@ static void run_curve(const step *s, size_t row)
         curve(out->cp, from + x * in->ld, to + x * out->ld);
 }
 
-/* Layers of 1x1 maps: the faces of a batch are the pixels. Slots from s->slot on. */
-static void run_faces(const step *s, size_t faces)
+void vt_run_faces(const step *s, size_t faces)
 {
     const vt_layer *l = s->layer;
     const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
@@ -323,12 +286,12 @@ static void run_faces(const step *s, size_t faces)
                                  out->slot_stride, &e);
 }
 
-static void run_rows(const step *s, size_t row, size_t end)
+void vt_run_rows(const step *s, size_t row, size_t end)
 {
     const vt_map *in = &s->plan->maps[s->layer->in], *out = &s->plan->maps[s->layer->out];
 
     if (s->layer->kind == VT_KIND_FC) {
-        run_faces(s, 1);
+        vt_run_faces(s, 1);
         return;
     }
     while (row < end) {
@@ -380,97 +343,4 @@ static void run_rows(const step *s, size_t row, size_t end)
         }
         row += rows;
     }
-}
-
-static void run_group(step *s, const vt_context *context, const vt_group *group)
-{
-    const vt_plan *plan = s->plan;
-    const uint32_t height = plan->maps[plan->layers[group->last].out].h;
-
-    for (int i = group->first; i <= group->last; i++)
-        context->done[i] = 0;
-    while (context->done[group->last] < height) {
-        const uint32_t left = height - context->done[group->last];
-
-        vt_group_advance(plan, group, height - left + (left < group->band ? left : group->band), context->done,
-                         context->upto);
-        for (int i = group->first; i <= group->last; i++) {
-            s->layer = &plan->layers[i];
-            run_rows(s, context->done[i], context->upto[i]);
-            context->done[i] = context->upto[i];
-            lap(s, i);
-        }
-    }
-}
-
-static void store(const vt_plan *plan, const float *from, const vt_faces *faces, size_t face)
-{
-    const size_t dim = plan->maps[plan->output].c;
-    float *to = faces->vectors + face * dim;
-    double sum = 0, factor = 1;
-
-    for (size_t i = 0; i < dim; i++)
-        sum += (double)from[i] * (double)from[i];
-    if (!faces->raw && sum > 0)
-        factor = 1 / sqrt(sum);
-    for (size_t i = 0; i < dim; i++)
-        to[i] = (float)(from[i] * factor);
-}
-
-void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces, size_t first,
-            size_t count)
-{
-    step s = {plan, NULL, context->arena, zeros, 0, context->clock};
-
-    for (; s.slot < count; s.slot++) {
-        vt_fill_input(plan, row_of(&s, 0, 0), faces, first + s.slot);
-        lap(&s, -1);
-        for (int i = 0; i < plan->n_groups; i++)
-            run_group(&s, context, &plan->groups[i]);
-    }
-    s.slot = 0;
-    for (int i = plan->tail; i < plan->n_layers; i++) {
-        s.layer = &plan->layers[i];
-        run_faces(&s, count);
-        lap(&s, i);
-    }
-    for (; s.slot < count; s.slot++)
-        store(plan, row_of(&s, plan->output, 0), faces, first + s.slot);
-    lap(&s, plan->n_layers);
-}
-
-/* A map as planes, rows and vectors as they are. */
-static void store_output(const step *s, int map, float *to)
-{
-    const vt_map *m = &s->plan->maps[map];
-
-    if (m->compact) {
-        memcpy(to, row_of(s, map, 0), (size_t)m->w * m->c * sizeof *to);
-        return;
-    }
-    for (size_t c = 0; c < m->c; c++)
-        for (size_t y = 0; y < m->h; y++) {
-            const float *from = row_of(s, map, y) + c;
-
-            for (size_t x = 0; x < m->w; x++)
-                *to++ = from[x * m->ld];
-        }
-}
-
-void vt_run_network(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces,
-                    float *const *outputs, size_t index)
-{
-    step s = {plan, NULL, context->arena, zeros, 0, context->clock};
-
-    vt_fill_input(plan, row_of(&s, 0, 0), faces, index);
-    lap(&s, -1);
-    for (int i = 0; i < plan->n_groups; i++)
-        run_group(&s, context, &plan->groups[i]);
-    for (int i = 0; i < plan->n_outputs; i++) {
-        const vt_map *m = &plan->maps[plan->outputs[i]];
-
-        if (outputs[i])
-            store_output(&s, plan->outputs[i], outputs[i] + index * m->c * m->h * m->w);
-    }
-    lap(&s, plan->n_layers);
 }

@@ -46,7 +46,24 @@ void vt_join_row(const vt_layer *layer, const vt_map *in, const float *from, con
 void vt_take_columns(const vt_layer *layer, const vt_map *in, const float *from, const vt_map *out, float *to);
 void vt_softmax_rows(const vt_kernels *kernels, const vt_map *map, const float *from, float *to);
 
-/* The chip of one face into map 0 (input.c). */
-void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face);
+/* A thread's part of what several compute together: its own context, and the arena that the maps are in. */
+typedef struct vt_part {
+    const vt_plan *plan; /* a crew's */
+    const vt_context *own;
+    float *arena;
+    const float *zeros;
+} vt_part;
+
+/* A piece of a face: of its input, of a group, and the whole answer; outputs: NULL for vectors. */
+void vt_run_fill(const vt_part *part, const vt_faces *faces, size_t face, uint32_t piece);
+void vt_run_piece(const vt_part *part, const vt_group *group, uint32_t piece);
+void vt_run_store(const vt_part *part, const vt_faces *faces, float *const *outputs, size_t face);
+
+/* Rows from .. to of one face's chip into map 0 (input.c). */
+void vt_fill_input(const vt_plan *plan, float *map, const vt_faces *faces, size_t face, size_t from, size_t to);
+
+/* The vector of one face; a map as planes, or rows and vectors as they are (output.c). */
+void vt_store_vector(const vt_plan *plan, const float *from, const vt_faces *faces, size_t face);
+void vt_store_map(const vt_map *map, const float *from, float *to);
 
 #endif

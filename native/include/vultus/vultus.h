@@ -117,7 +117,7 @@ VULTUS_API int vultus_open_memory(vultus_engine **engine, const void *data, size
 VULTUS_API void vultus_close(vultus_engine **engine);
 
 /* Computes the vectors of n faces. Thread-safe: any number of threads may use one engine at once; together they
- * compute on at most `threads` processors. Blocks until done, and allocates nothing.
+ * compute on at most `threads` processors, and a call with one face on as many. Blocks until done, and allocates nothing.
  * x: n x 3 x height x width floats, C order, planes in the network's colour order (red first unless info.bgr), values
  *    normalised as the network was trained (EFM3: (pixel - 127.5) / 128). Borrowed. May be NULL if n is 0.
  * y: n x dim floats, written; each vector of Euclidean length 1 unless VULTUS_EMBED_RAW. A vector of length 0 stays 0.
@@ -204,10 +204,10 @@ VULTUS_API void vultus_network_close(vultus_network **network);
 VULTUS_API int vultus_network_output(vultus_network *network, uint32_t height, uint32_t width, uint32_t i,
                                      vultus_output *output, vultus_error *error);
 
-/* Computes the outputs of n images of one size. Thread-safe; an image is computed by one thread, together they are on at
- * most `threads` processors. Blocks until done. The first call for a size plans it (a few milliseconds, memory for its
- * weights and, if it is the largest so far, for every thread's work); while it is planned nothing is allocated. When all
- * planned sizes are in use by other calls, a call for another size waits for one of them.
+/* Computes the outputs of n images of one size. Thread-safe; together all calls compute on at most `threads` processors,
+ * and a call with one image on as many. Blocks until done. The first call for a size plans it (a few milliseconds, memory
+ * for its weights and, if it is the largest so far, for every thread's work); while it is planned nothing is allocated.
+ * When all planned sizes are in use by other calls, a call for another size waits for one of them.
  * x: n x 3 x height x width floats, as for vultus_embed().
  * outputs: info.outputs pointers, each to n times the numbers of that output, or NULL for one that is not wanted. */
 VULTUS_API int vultus_network_run(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
