@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.configs.schema import Config
-from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.messages import Chips, Landmarks, Message, Tracked
 from vultus.pipeline.stage import Context
 
@@ -36,34 +35,25 @@ class Align:
 
     def open(self, context: Context) -> None:
         """Nothing to load."""
-        self._context = context
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
         """One `Chips` for each `Tracked`, with as many chips as faces; everything else passes."""
         for message in batch:
             if isinstance(message, Tracked):
-                yield from self._align(message)
+                yield _chips(message)
             else:
                 yield message
 
     def close(self) -> None:
         """Nothing to give back."""
 
-    def _align(self, message: Tracked) -> Iterable[Message]:
-        try:
-            image = message.image.array
-            chips = np.empty((len(message.faces), SIDE, SIDE, 3), np.uint8)
-            for number, tracked in enumerate(message.faces):
-                chips[number] = crop(image, tracked.face.landmarks)
-            stale = not message.image.valid()
-        except StaleFrame:
-            stale = True
-        if not stale:
-            yield Chips(origin=message.origin, faces=message.faces, chips=chips, alive=message.alive)
-        elif message.origin.live:
-            self._context.count("stale", len(message.faces))
-        else:
-            raise StaleFrame(f"{message.origin.source}: frame {message.origin.seq} was overwritten before it was read")
+
+def _chips(message: Tracked) -> Chips:
+    image = message.image.array
+    chips = np.empty((len(message.faces), SIDE, SIDE, 3), np.uint8)
+    for number, tracked in enumerate(message.faces):
+        chips[number] = crop(image, tracked.face.landmarks)
+    return Chips(origin=message.origin, faces=message.faces, chips=chips, alive=message.alive)
 
 
 def crop(image: npt.NDArray[np.uint8], landmarks: Landmarks) -> npt.NDArray[np.uint8]:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.configs.schema import Config
-from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.messages import Detections, Face, Frame, Message
 from vultus.pipeline.stage import Context
 from vultus.stages.yunet import YuNet
@@ -47,10 +46,10 @@ class Detect:
         )
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
-        """Counters: `faces`, `no_face` (frames), `too_small`, `no_landmarks` (faces), `second_look`, `stale` (frames)."""
+        """Counters: `faces`, `no_face` (frames), `too_small`, `no_landmarks` (faces), `second_look` (frames)."""
         for message in batch:
             if isinstance(message, Frame):
-                yield from self._detect(message)
+                yield self._detect(message)
             else:
                 yield message
 
@@ -58,20 +57,10 @@ class Detect:
         """Give the network back."""
         self.__dict__.pop("_yunet", None)
 
-    def _detect(self, message: Frame) -> Iterable[Message]:
-        origin = message.origin
-        try:
-            faces = self._faces(message.image.array, still=origin.still)
-            stale = not message.image.valid()
-        except StaleFrame:
-            stale = True
-        if stale and origin.live:
-            self._context.count("stale", 1)
-            return
-        if stale:
-            raise StaleFrame(f"{origin.source}: frame {origin.seq} was overwritten before it was read")
+    def _detect(self, message: Frame) -> Detections:
+        faces = self._faces(message.image.array, still=message.origin.still)
         self._context.count("faces" if faces else "no_face", len(faces) or 1)
-        yield Detections(origin=origin, image=message.image, faces=tuple(faces))
+        return Detections(origin=message.origin, image=message.image, faces=tuple(faces))
 
     def _faces(self, image: npt.NDArray[np.uint8], *, still: bool) -> list[Face]:
         limit = self._config.photo_max_side if still else self._config.max_side

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.configs.schema import Config
-from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.messages import Detections, ItemEnd, Message, Origin, Tracked, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
@@ -68,7 +67,7 @@ class Track:
         self._sources = Attempts(self._begin)
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
-        """Counters: `looks`, `low_quality`, `not_better` (faces), `late`, `cuts`, `stale` (frames)."""
+        """Counters: `looks`, `low_quality`, `not_better` (faces), `late`, `cuts` (frames)."""
         for message in batch:
             if isinstance(message, Detections):
                 yield from self._detections(message)
@@ -91,16 +90,7 @@ class Track:
             self._context.count("late", 1)
             return
         source.seq = message.origin.seq
-        try:
-            faces = self._choose(message, source)
-            stale = not message.image.valid()
-        except StaleFrame:
-            stale = True
-        if stale and message.origin.live:
-            self._context.count("stale", 1)
-            return
-        if stale:
-            raise StaleFrame(f"{message.origin.source}: frame {source.seq} was overwritten before it was read")
+        faces = self._choose(message, source)
         if faces:
             source.sent += len(faces)
             source.looked = source.told = source.time

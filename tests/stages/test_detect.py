@@ -6,11 +6,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from vultus.configs.schema import Config
 from vultus.configs.schema import Detect as Limits
-from vultus.pipeline.errors import StaleFrame
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Chips, Detections, Face, Tracked, TrackedFace
 from vultus.stages import align
@@ -130,25 +128,6 @@ def test_pictures_of_any_shape(detect: Any, frame: Any, rand: np.random.Generato
         for still in (True, False):
             for face in faces_of(stage, frame(picture, still=still)):
                 assert np.isfinite([*face.box, face.score, *sum(face.landmarks, ())]).all()
-
-
-class Overwritten(Image):
-    """What a reader sees that comes too late."""
-
-    def valid(self) -> bool:
-        return False
-
-
-def test_an_overwritten_frame_is_dropped_if_live(
-    portraits: dict[str, np.ndarray], detect: Any, frame: Any, surroundings: Any
-) -> None:
-    live, archived = frame(portraits["person_a_1"], live=True), frame(portraits["person_a_1"])
-    live, archived = (replace(message, image=Overwritten(message.image.array)) for message in (live, archived))
-    stage = detect()
-    assert list(stage.process([live])) == []
-    assert surroundings.counts["stale"] == 1
-    with pytest.raises(StaleFrame, match="overwritten"):
-        list(stage.process([archived]))
 
 
 def test_suppression_keeps_the_best_of_each_heap(rand: np.random.Generator) -> None:
