@@ -16,12 +16,10 @@ from vultus.index.people import clean_name
 from vultus.pipeline.messages import Box
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.store import chip_jpeg
+from vultus.stages.subject import subject
 
 # More digits make no number that a database could hold.
 _DIGITS = 18
-
-# Of several faces in an enrolment photo the largest is meant only if nobody could doubt it.
-_CLEARLY_LARGER = 2.0
 
 
 def _name(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -189,12 +187,10 @@ def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | N
 def _only_face(faces: list[FoundFace]) -> FoundFace:
     if not faces:
         raise ValueError("no face found; use a photo in which the face is larger or turned to the camera")
-    by_size = sorted(faces, key=lambda face: face.box[2] * face.box[3], reverse=True)
-    if len(by_size) > 1:
-        first, second = (face.box[2] * face.box[3] for face in by_size[:2])
-        if first < _CLEARLY_LARGER * second:
-            raise ValueError(f"{len(faces)} faces of similar size; crop the photo to the one person")
-    return by_size[0]
+    meant = subject([face.box for face in faces])
+    if meant is None:
+        raise ValueError(f"{len(faces)} faces of similar size; crop the photo to the one person")
+    return faces[meant]
 
 
 def _already(gallery: Gallery, name: str) -> set[tuple[str, Box | None]]:
