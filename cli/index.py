@@ -22,6 +22,8 @@ from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
 
+_UNLABELLED = "several faces of similar size, or a folder whose name is no person's"
+
 
 @click.command()
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
@@ -52,7 +54,8 @@ def index(
 
     Photos: JPEG, PNG, WebP, TIFF, BMP, GIF, and HEIC with `pip install vultus[heic]`. Videos: what FFmpeg reads.
 
-    With --json the last line is one object: files, done, already, refused, faces, seconds.
+    With --json the last line is one object: files, done, already, refused, faces, unlabelled, seconds. unlabelled: photos
+    whose faces --label-from-folder left without a name, since it is unclear which is meant.
     """
     config, folder = configured(config_file, gallery_dir)
     sources = tuple(Source(address=path) for path in paths) or config.sources
@@ -128,6 +131,7 @@ class IndexJob:
             "already": already,
             "refused": refused,
             "faces": self.counts["faces"],
+            "unlabelled": self.counts["unlabelled"],
             "seconds": round(time.monotonic() - self._started, 2),
         }
 
@@ -141,6 +145,8 @@ class IndexJob:
             f"{figures['refused']} refused"
         )
         line(f"{counted(figures['faces'], 'face')} added to {folder} in {seconds:.1f} s{rate}")
+        if self.counts["unlabelled"]:
+            line(f"{counted(self.counts['unlabelled'], 'photo')} stored without a name: {_UNLABELLED}")
         for reason, count in self.reasons.most_common():
             line(f"  refused {count:>6}  {reason}")
 
@@ -168,6 +174,9 @@ class IndexJob:
         else:
             self.counts[result.status] += 1
             self.counts["faces"] += result.faces
+            if result.unlabelled:
+                self.counts["unlabelled"] += 1
+                say(f"without a name: {result.source}: {_UNLABELLED}", style="yellow")
 
     def _refuse(self, source: str, reason: str) -> None:
         self.refused.append(source)

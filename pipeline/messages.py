@@ -155,6 +155,8 @@ class ItemDone(Message, frozen=True, kw_only=True, tag="item_done"):
     status: Literal["done", "refused", "retry"]
     faces: Count = 0
     reason: str | None = None
+    unlabelled: bool = False
+    """The photo has a label, and its faces are stored without: which one is meant is unclear, or it is no person's name."""
 
 
 class Sighting(Message, frozen=True, kw_only=True, tag="sighting"):

@@ -19,9 +19,8 @@ from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origi
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery
+from vultus.stages.subject import subject
 
-_CLEARLY_LARGER = 2.0
-"""Of several faces on a photo in somebody's folder, one is meant if its area is so many times that of the next."""
 _JPEG_QUALITY = 95
 
 
@@ -159,7 +158,8 @@ class Store:
             else:
                 stored = len(faces.faces or ())
                 self._context.count("faces", stored)
-                yield replace(done, faces=stored)
+                label_lost = end.origin.label is not None and end.origin.still and stored > 0 and faces.label is None
+                yield replace(done, faces=stored, unlabelled=label_lost)
 
     def _named(self, origin: Origin, views: Sequence[_View]) -> int | None:
         """Which of the faces the label means; none if there is no label, or no telling."""
@@ -170,12 +170,10 @@ class Store:
         except ValueError:  # folders may be called what people may not
             self._context.count("label_unclear", 1)
             return None
-        areas = [view.record.box[2] * view.record.box[3] if view.record.box else 0.0 for view in views]
-        largest = max(range(len(areas)), key=areas.__getitem__)
-        if any(areas[largest] < _CLEARLY_LARGER * area for number, area in enumerate(areas) if number != largest):
+        meant = subject([view.record.box for view in views])
+        if meant is None:
             self._context.count("label_unclear", 1)
-            return None
-        return largest
+        return meant
 
 
 def chip_jpeg(chip: npt.NDArray[np.uint8]) -> bytes:

@@ -48,10 +48,12 @@ def test_an_archive_with_a_folder_a_person(vultus: Run, gallery: Path) -> None:
 
 
 def test_a_second_run_finds_everything_done(vultus: Run, archive: Path, tmp_path: Path) -> None:
-    first = vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
-    again = vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
-    assert set(first) == {"files", "done", "already", "refused", "faces", "seconds"}
+    told = vultus("index", archive, "--label-from-folder", "--gallery", tmp_path / "g", "--json")
+    first, again = told.json, vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
+    assert set(first) == {"files", "done", "already", "refused", "faces", "unlabelled", "seconds"}
     assert (first["files"], first["done"], first["already"], first["refused"], first["faces"]) == (5, 5, 0, 0, 10)
+    assert first["unlabelled"] == 1, "the group of six"
+    assert told.err.count("without a name: ") == 1
     assert (again["files"], again["done"], again["already"], again["refused"], again["faces"]) == (5, 0, 5, 0, 0)
 
 

@@ -246,6 +246,7 @@ def label_of(make: Any, gallery: Gallery, *looks: tuple[int, float, np.ndarray],
     side = still.pop("side", 60.0)
     (done,) = list(stage.process([embedded(*looks, side=side, **still), end(len(looks), **still)]))
     assert done.status == "done"
+    assert done.faces == len(looks)
     named = {
         face.id: person.name
         for person in gallery.identities()
@@ -253,6 +254,7 @@ def label_of(make: Any, gallery: Gallery, *looks: tuple[int, float, np.ndarray],
         if face.source == source
     }
     ids = [*named, *(face.id for face in gallery.faces(None) if face.source == source)]
+    assert done.unlabelled == (still["label"] is not None and bool(looks) and still["still"] and not named)
     return [named.get(face) for face in sorted(ids)]
 
 
