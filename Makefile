@@ -10,7 +10,7 @@ MARKS ?= not slow
 # Rebuilt when what it is built from changes.
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.inc' -o -name CMakeLists.txt)
 
-.PHONY: help demo test lint format types native-test neon-test bench clean
+.PHONY: help demo test lint format types native-test neon-test fuzz bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,11 @@ native-test: $(VENV)/installed  ## C tests: plain, then under Address- and Undef
 
 neon-test: $(VENV)/installed  ## C tests for AArch64 under emulation (gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh native/tests/run.sh neon
+
+# FUZZ= says for how many seconds.
+FUZZ ?= 60
+fuzz: $(VENV)/installed  ## the engine's readers under libFuzzer (needs clang), FUZZ= seconds
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh native/fuzz/run.sh $(FUZZ)
 
 bench: $(VENV)/installed  ## benchmarks against peers (installs OpenVINO; takes minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -120,9 +120,9 @@ int command_info(const arguments *a)
     size_t count;
     model m;
 
-    if (!model_open(&m, a) && !model_profile(&m, 1, 1, &layers, &count)) {
+    if (!model_open(&m, a) && !model_profile(&m, 1, 0, &layers, &count)) {
         if (m.network)
-            vultus_network_get_info(m.network, &m.sizes); /* of the size that was computed */
+            vultus_network_get_info(m.network, &m.sizes); /* of the size that was planned */
         status = a->json ? print_json(&m, layers, count) : print_text(&m, layers, count);
     }
     free(layers);

@@ -9,8 +9,10 @@
 #include "kernels/kernels.h"
 
 #define VT_ALIGN 64                            /* bytes; of every array and map */
+#ifndef VT_MAX_PACKED                          /* fuzzers want less */
 #define VT_MAX_PACKED ((uint64_t)1 << 30)      /* bytes of weights of one layer, and of all */
 #define VT_MAX_ARENA ((uint64_t)1 << 30)       /* bytes for each thread */
+#endif
 #define VT_K_BLOCK 256                         /* depth of a matrix product between stores of its sums: 16 KB of a panel */
 #define VT_NO_MAP (-1)
 #define VT_GROUP_MAX 16                        /* layers that are computed together; bounds the time that planning takes */

@@ -42,8 +42,8 @@ int vt_profile_check(const vt_subject *subject, const vultus_layer_time *times, 
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "times is NULL");
     if (subject->n == 0 || subject->n > IMAGES_MAX)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%zu images are outside 1..%d", subject->n, IMAGES_MAX);
-    if (subject->rounds == 0 || subject->rounds > ROUNDS_MAX)
-        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%" PRIu32 " rounds are outside 1..%d", subject->rounds, ROUNDS_MAX);
+    if (subject->rounds > ROUNDS_MAX)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%" PRIu32 " rounds are more than %d", subject->rounds, ROUNDS_MAX);
     return VULTUS_OK;
 }
 

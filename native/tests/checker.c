@@ -131,9 +131,19 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* One core's, of FP32 multiply-adds: kernels of bytes may exceed it. Measured once. */
+static double peak_of(uint32_t isa)
+{
+    static double peaks[16];
+
+    if (isa < sizeof peaks / sizeof *peaks && peaks[isa] == 0)
+        peaks[isa] = vultus_peak_gflops(isa, 1, 0.5);
+    return isa < sizeof peaks / sizeof *peaks ? peaks[isa] : 0;
+}
+
 void time_kernel(const kernel *k, double macs, void (*run)(const kernel *k, const void *job), const void *job)
 {
-    double best = 1e9;
+    double best = 1e9, speed, peak;
 
     for (int round = 0; round < 20; round++) {
         const double start = seconds();
@@ -142,5 +152,8 @@ void time_kernel(const kernel *k, double macs, void (*run)(const kernel *k, cons
             run(k, job);
         best = fmin(best, (seconds() - start) / 200);
     }
-    printf("%-24s %-7s %8.2f us %7.1f GFLOP/s\n", k->name, vultus_isa_name(k->isa), best * 1e6, 2 * macs / best * 1e-9);
+    speed = 2e-9 * macs / best;
+    peak = peak_of(k->isa);
+    printf("%-24s %-7s %8.2f us %7.1f GFLOP/s  %5.1f%% of %.1f\n", k->name, vultus_isa_name(k->isa), best * 1e6, speed,
+           100 * speed / peak, peak);
 }

@@ -72,7 +72,9 @@ static void engine(const bytes *model)
     CHECK(vultus_profile(e, NULL, n, 3, NULL, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
     CHECK(vultus_profile(e, NULL, 0, 3, times, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
     CHECK(vultus_profile(e, NULL, 1025, 3, times, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
-    CHECK(vultus_profile(e, NULL, n, 0, times, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
+    CHECK(vultus_profile(e, NULL, n, 1000001, times, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
+    CHECK(vultus_profile(e, NULL, n, 0, times, count, &count, &error) == VULTUS_OK);
+    CHECK(times[1].seconds == 0 && times[1].macs > 0 && times[1].group == 0);
     CHECK(vultus_profile(e, NULL, n, 3, times, count, NULL, &error) == VULTUS_ERROR_ARGUMENT);
     CHECK(vultus_profile(NULL, NULL, n, 3, times, count, &count, &error) == VULTUS_ERROR_ARGUMENT);
     vultus_close(&e);

@@ -1,4 +1,5 @@
-/* Several threads on one engine, and several engines at once: every thread gets the answers that one alone gets.
+/* Several threads on one engine, and several engines at once: every thread gets the answers that one alone gets, while
+ * others open, use and close engines and networks of other models.
  * Meant to be run under ThreadSanitizer too. */
 #include <pthread.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #define CALLERS 4
 #define ROUNDS 12
 #define FACES 9
+#define OPENINGS 8
 
 static vultus_engine *engines[2];
 static float *x, *expected;
@@ -35,15 +37,56 @@ static void *caller(void *arg)
     return (void *)wrong;
 }
 
+/* Engines that come and go: the answers of one are those of the one before. */
+static void *opener(void *arg)
+{
+    const bytes *model = arg;
+    const vultus_options options = {.threads = 2};
+    float first[8], y[8];
+    uintptr_t wrong = 0;
+
+    for (int i = 0; i < OPENINGS; i++) {
+        static const uint8_t chip[112 * 112 * 3];
+        vultus_engine *engine;
+
+        wrong += vultus_open_memory(&engine, model->data, model->size, &options, NULL) != VULTUS_OK;
+        wrong += wrong || vultus_embed_chips(engine, chip, 1, 0, i ? y : first, NULL) != VULTUS_OK;
+        wrong += i && memcmp(first, y, sizeof y) != 0;
+        vultus_close(&engine);
+    }
+    return (void *)wrong;
+}
+
+/* The same with networks, at another size each time. */
+static void *network_opener(void *arg)
+{
+    const bytes *model = arg;
+    const vultus_options options = {.threads = 2};
+    uintptr_t wrong = 0;
+
+    for (uint32_t i = 0; i < OPENINGS; i++) {
+        static const uint8_t picture[64 * 64 * 3];
+        float *const nothing[64] = {NULL};
+        vultus_network *network;
+
+        wrong += vultus_network_open_memory(&network, model->data, model->size, &options, NULL) != VULTUS_OK;
+        wrong += wrong || vultus_network_run_pixels(network, picture, 1, 32, 4 * (i + 1), nothing, NULL) != VULTUS_OK;
+        vultus_network_close(&network);
+    }
+    return (void *)wrong;
+}
+
 int main(int argc, char **argv)
 {
-    pthread_t threads[CALLERS];
+    pthread_t threads[CALLERS + 2];
     uintptr_t wrong = 0;
     size_t numbers;
-    bytes model;
+    bytes model, efm3, detector;
 
     seed_from(argc, argv);
     model = write_onnx();
+    efm3 = write_efm3();
+    detector = write_detector();
     for (uint32_t i = 0; i < 2; i++) {
         const vultus_options options = {.threads = 3 - 2 * i};
 
@@ -65,7 +108,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < CALLERS; i++)
         if (pthread_create(&threads[i], NULL, caller, (void *)(uintptr_t)i))
             return 1;
-    for (size_t i = 0; i < CALLERS; i++) {
+    if (pthread_create(&threads[CALLERS], NULL, opener, &efm3) ||
+        pthread_create(&threads[CALLERS + 1], NULL, network_opener, &detector))
+        return 1;
+    for (size_t i = 0; i < CALLERS + 2; i++) {
         void *result;
 
         pthread_join(threads[i], &result);
@@ -75,6 +121,8 @@ int main(int argc, char **argv)
     for (int i = 0; i < 2; i++)
         vultus_close(&engines[i]);
     bytes_free(&model);
+    bytes_free(&efm3);
+    bytes_free(&detector);
     free(x);
     free(expected);
     return wrong != 0;

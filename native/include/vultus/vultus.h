@@ -148,9 +148,9 @@ typedef struct vultus_layer_time {
     char text[160];   /* as vultus_layer() gives it */
 } vultus_layer_time;
 
-/* Measures where the time goes: `rounds` times (1..1000000) the plan is computed for n images (1..1024) by one thread,
- * bands and all, with a look at the clock (some 30 ns) after each call of a layer; what is told is the round that was
- * fastest as a whole, divided by n.
+/* Measures where the time goes: `rounds` times (at most 1000000; with 0, every time is 0) the plan is computed for n images
+ * (1..1024) by one thread, bands and all, with a look at the clock (some 30 ns) after each call of a layer; what is told is
+ * the round that was fastest as a whole, divided by n.
  * x: n images as for vultus_embed(), or NULL for noise.
  * times: room for `capacity` records, the first of which is the input, the last the output (scaling and copying), the
  *    layers in order between. *count is set to how many there are; with a capacity of 0 nothing is measured, times may be
