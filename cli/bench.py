@@ -11,6 +11,7 @@ import click
 import numpy as np
 import onnx
 
+from vultus.cli.bench_gallery import gallery
 from vultus.cli.console import line, print_json, say, table
 from vultus.cli.contenders import PACKAGES, Result, Subject, contest, installed, subject
 from vultus.cli.options import json_option
@@ -43,6 +44,9 @@ def _pictures(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str
 @click.group()
 def bench() -> None:
     """Measure this machine; nothing here fails for being slow."""
+
+
+bench.add_command(gallery)
 
 
 @bench.command()

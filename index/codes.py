@@ -214,3 +214,8 @@ def parameter_counts(kind: str, dim: int) -> tuple[int, int]:
     parts = kinds.KINDS[kind]
     store = {"none": 0, "flat": 1, "fp16": 1, "sq8": 1 + 2 * dim}[parts.store]
     return store, {"none": 0, "pq": 1 + 16 * dim, "rabitq": 1 + dim}[parts.scan]
+
+
+def set_threads(count: int) -> None:
+    """Let each search of this process use so many threads; FAISS takes all processors otherwise."""
+    faiss.omp_set_num_threads(count)

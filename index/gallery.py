@@ -134,7 +134,8 @@ class Gallery:
         self, names: Sequence[str], vectors: ArrayLike, faces: Sequence[FaceRecord] | None = None
     ) -> list[int]:
         """Add one face to each named person, in one commit; return the people's numbers, one a name."""
-        clean = [people.clean_name(name) for name in names]
+        known = {name: people.clean_name(name) for name in dict.fromkeys(names)}
+        clean = [known[name] for name in names]
         rows, records = self._checked(vectors, faces, self.dim)
         if len(clean) != len(rows):
             raise ValueError(f"{len(clean)} names were given for {len(rows)} vectors; each needs one")

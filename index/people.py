@@ -8,7 +8,7 @@ import sqlite3
 import struct
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,8 +136,8 @@ def add_faces(
     connection.executemany(
         "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            (number, person, file, *columns(record, number - first), now)
-            for number, person, record in zip(numbers, people, records, strict=True)
+            (number, person, file, *described, now)
+            for number, person, described in zip(numbers, people, _described(records), strict=True)
         ),
     )
     data = vectors.astype("<f4", copy=False).data.cast("B")
@@ -167,6 +167,16 @@ def remove_faces(connection: sqlite3.Connection, writer: str, faces: Sequence[in
         raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
     connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
     journal.append_removed(connection, writer, there)
+
+
+def _described(records: Sequence[FaceRecord]) -> Iterator[tuple[object, ...]]:
+    """Yield the columns of each record; those of a record that is repeated are made once."""
+    before: FaceRecord | None = None
+    described: tuple[object, ...] = ()
+    for at, record in enumerate(records):
+        if record is not before:
+            before, described = record, columns(record, at)
+        yield described
 
 
 def columns(record: FaceRecord, index: int) -> tuple[object, ...]:

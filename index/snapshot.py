@@ -58,6 +58,7 @@ _FIXED = struct.Struct("<8sII16sQQdQIII12s")
 _HEAD_CRC_FROM = 16
 _ALIGN = 64
 _MAX_MODEL = 4096
+_PIECE = 1 << 20
 
 
 class Unusable(Exception):
@@ -104,20 +105,26 @@ def load(path: Path, uid: bytes, model: str | None, dim: int, kind: str) -> tupl
         if header.kind != kind:
             raise Unusable(f"it holds an index of kind {header.kind}, and {kind} is wanted")
         file.seek(header.size)
-        body = np.fromfile(file, np.uint8)
-    shapes = section_shapes(kind, dim, header.count)
-    if len(body) != _total(shapes):
-        raise Unusable("it changed while it was read")
-    if zlib.crc32(body.data) != header.body_crc:
+        crc, sections = 0, []
+        for dtype, shape in section_shapes(kind, dim, header.count):
+            section = np.empty(shape, dtype)
+            crc = _read_into(file, section.reshape(-1).view(np.uint8), crc)
+            sections.append(section)
+    if crc != header.body_crc:
         raise Unusable("its checksum is wrong")
-    sections, start = [], 0
-    for shape in shapes:
-        end = start + _total([shape])
-        sections.append(body[start:end].view(shape[0]).reshape(shape[1]))
-        start = end
     index = VectorIndex(dim, kind)
     index.restore(sections)
     return index, header
+
+
+def _read_into(file: BinaryIO, place: np.ndarray, crc: int) -> int:
+    """Fill `place` and return the checksum, taken of each piece while it is still in the cache."""
+    for start in range(0, len(place), _PIECE):
+        piece = place[start : start + _PIECE].data
+        if file.readinto(piece) != len(piece):  # type: ignore[attr-defined]
+            raise Unusable("it changed while it was read")
+        crc = zlib.crc32(piece, crc)
+    return crc
 
 
 def _total(shapes: list[tuple[str, tuple[int, ...]]]) -> int:

@@ -1,0 +1,58 @@
+"""`vultus bench gallery`: its figures are whole, and its exact contenders are exact."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_process import Run
+
+from vultus.cli import gallery_contenders as contenders
+from vultus.index import Gallery
+
+QUICK = ("--faces", "3000", "--calls", "5", "--probes", "96", "--peers", "faiss")
+
+
+def test_contenders_are_compared(vultus: Run) -> None:
+    answer = vultus("bench", "gallery", *QUICK, "--dim", "32", "--index", "flat,pq-sq8", "--json").json
+    assert answer["conditions"]["faces"] == 3000
+    rows = {row["contender"]: row for row in answer["results"]}
+    assert list(rows) == ["vultus flat", "vultus pq-sq8", "faiss Flat", "faiss PQ32x4fs,Refine(SQ8)"]
+    assert rows["vultus flat"]["as_exact"] == rows["faiss Flat"]["as_exact"] == 1.0
+    assert rows["vultus pq-sq8"]["as_exact"] >= 0.97
+    assert rows["vultus pq-sq8"]["bytes_per_vector"] == 32 + 16 + 16
+    for row in rows.values():
+        assert row["right"] <= 1.0
+        assert 0 < row["p50"] <= row["p99"]
+    assert all(value > 0 for value in answer["gallery"].values())
+
+
+def test_the_faces_of_a_gallery_are_widened(vultus: Run, tmp_path: Path, rand: np.random.Generator) -> None:
+    folder = tmp_path / "gallery"
+    centres = rand.standard_normal((40, 24))
+    with Gallery.open(folder) as gallery:
+        names = [f"p{at % 40}" for at in range(120)]
+        gallery.enrol_many(names, centres[np.arange(120) % 40] + 0.5 * rand.standard_normal((120, 24)))
+    told = vultus("bench", "gallery", *QUICK, "--like", folder, "--index", "flat").out
+    assert "dim: 24" in told
+    assert "vectors: widened" in told
+    assert "vultus flat" in told
+    assert "deleting a face" in told
+    said = vultus("bench", "gallery", "--index", "hnsw", code=2).err
+    assert "'hnsw' is no kind of index; there are auto, flat" in said
+
+
+def test_widened_people_are_as_various_as_the_known(rand: np.random.Generator) -> None:
+    centres = rand.standard_normal((300, 64)) / 8
+    known = centres[np.arange(1200) // 4] + 0.6 * rand.standard_normal((1200, 64)) / 8
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    faces = contenders.widened(known.astype(np.float32), np.arange(1200) // 4, 4000, 4, 50, rand)
+
+    def together(rows: np.ndarray) -> float:
+        groups = rows[: len(rows) // 4 * 4].reshape(-1, 4, rows.shape[1])
+        return float(np.einsum("pd,pd->p", groups[:, 0], groups[:, 1]).mean())
+
+    assert together(faces.rows) == pytest.approx(together(known), abs=0.08)
+    assert np.linalg.norm(faces.rows, axis=1) == pytest.approx(1, abs=1e-5)
+    assert (contenders.exact(faces) == faces.wanted).mean() > 0.9
+    with pytest.raises(ValueError, match="at least three people"):
+        contenders.widened(known[:8].astype(np.float32), np.arange(8) // 4, 100, 4, 50, rand)
