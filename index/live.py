@@ -71,14 +71,25 @@ class LiveIndex:
             with self._lock.writing():
                 self._index, self._point = index, newest
             return
-        chunks = added_faces(connection, index.dim, changes)
-        with self._lock.writing():
-            try:
-                apply(index, changes, chunks)
-            except BaseException:
-                self._index = None  # half applied (out of memory, say): the next search loads it anew
-                raise
-            self._point = newest
+        try:
+            chunks = added_faces(connection, index.dim, changes)
+            with self._lock.writing():
+                try:
+                    apply(index, changes, chunks)
+                except BaseException:
+                    self._index = None  # half applied: nobody is to search in it
+                    raise
+                self._point = newest
+        except MemoryError:
+            # Anew it takes less: the old index is given back before, and nothing is moved about.
+            _log.warning("no memory to follow the changes of the gallery %s; reloading it", self._store.folder)
+            with self._lock.writing():
+                self._index = None
+            index = chunks = None
+            index, self.origin = load(connection, self._store.folder)
+            with self._lock.writing():
+                self._index, self._point = index, newest
+            return
         if self._conversion is None and (kind := kind_for(connection, index.kind, len(index))) != index.kind:
             self._conversion = Conversion(self._store, kind)
             self._conversion.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import sqlite3
@@ -32,6 +33,8 @@ from vultus.index.errors import (
 DATABASE = "gallery.sqlite3"
 _MAGIC = b"SQLite format 3\0"
 _SCRUB_WAIT_MS = 250
+
+_log = logging.getLogger("vultus.index")
 
 
 class Store:
@@ -180,14 +183,16 @@ class Store:
                 self._writing.execute("ROLLBACK")
 
     def _scrub(self, connection: sqlite3.Connection) -> bool:
-        """Empty the write-ahead log, where older pages would survive a deletion; false if readers were in the way."""
+        """Empty the write-ahead log, where older pages would survive a deletion; false if that is still due.
+
+        Never an error: the deletion itself is committed, and the next write or closing tries again.
+        """
         connection.execute(f"PRAGMA busy_timeout = {_SCRUB_WAIT_MS}")
         try:
             (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError as error:
-            # The deletion itself is committed; whatever keeps the log from being emptied now, it stays due.
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
-                raise
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                _log.warning("%s: what was deleted is gone, but not yet from its log: %s", self.folder, error)
             busy = True
         finally:
             connection.execute(f"PRAGMA busy_timeout = {int(self._timeout * 1000)}")
@@ -204,8 +209,7 @@ class Store:
             for connection in pool:
                 connection.close()
             if self._scrub_due:
-                with self._translated():
-                    self._scrub(self._writing)
+                self._scrub(self._writing)
             self._writing.close()
 
     @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """What was deleted is gone from the files, not only from the answers."""
 
+import logging
+import sqlite3
+
 import numpy as np
 import pytest
 
@@ -66,3 +69,36 @@ def test_a_replaced_name_goes_when_the_gallery_closes(folder, vectors):
     with Gallery.open(folder) as gallery:
         gallery.rename(gallery.enrol(NAME, vectors(1)), "X")
     assert traces(folder, []) == set()
+
+
+class FailingLog:
+    """The connection of a disk that fails when the log is emptied."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def __getattr__(self, name):
+        return getattr(self.connection, name)
+
+    def execute(self, statement, *values):
+        if "wal_checkpoint" in statement:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return self.connection.execute(statement, *values)
+
+
+def test_a_log_that_cannot_be_emptied_undoes_no_deletion(folder, vectors, caplog):
+    with Gallery.open(folder) as gallery:
+        faces = gallery.add_faces(vectors(3))
+        stored = np.stack([gallery.face(face).vector for face in faces])
+        sound = gallery._store._writing
+        gallery._store._writing = FailingLog(sound)
+        with caplog.at_level(logging.WARNING, "vultus.index"):
+            gallery.remove_faces(faces[:1])
+        assert "disk I/O error" in caplog.text
+        assert gallery.stats().faces == 2
+        assert traces(folder, stored[:1])
+        gallery._store._writing = sound
+        gallery.enrol("A", vectors(1))
+        assert traces(folder, stored[:1]) == set()

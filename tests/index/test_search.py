@@ -155,3 +155,23 @@ def test_rows_fill_the_gaps_and_keep_their_faces(rand):
         for at, face in enumerate(index.faces.tolist()):
             assert index.people[at] == truth[face][0]
             np.testing.assert_array_equal(index.rows[at], truth[face][1])
+
+
+def test_out_of_memory_while_following_reloads(folder, vectors, monkeypatch):
+    from vultus.index import live
+
+    with Gallery.open(folder) as gallery:
+        gallery.enrol_many(["A", "B"], vectors(2))
+        probe = vectors(1)
+        gallery.search(probe, 1)
+        gallery.enrol("C", probe)
+        calls = []
+
+        def exhausted(*_):
+            calls.append(1)
+            raise MemoryError
+
+        monkeypatch.setattr(live, "apply", exhausted)
+        ((match, *_),) = gallery.search(probe, 1)
+        assert (match.name, len(calls)) == ("C", 1)
+        assert gallery.verify().ok
