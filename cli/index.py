@@ -61,7 +61,9 @@ def index(
     sources = tuple(Source(address=path) for path in paths) or config.sources
     if not sources:
         raise click.UsageError("name at least one PATH, or a configuration that lists sources")
-    fingerprint = Registry(data_folder()).resolve(config.models.embedder, "embedder").fingerprint
+    registry = Registry(data_folder())
+    registry.need(config.models.detector, config.models.embedder)
+    fingerprint = registry.resolve(config.models.embedder, "embedder").fingerprint
     with Gallery.open(folder, model=fingerprint) as gallery:
         job = IndexJob(sources, gallery.known_files(), label_from_folder=label_from_folder, retry_refused=retry_refused)
     interrupted = job.run(config, visible=not as_json)

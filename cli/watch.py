@@ -65,7 +65,9 @@ def watch(
     items, refused = _items(config)
     if not items:
         raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
-    with Gallery.open(folder, model=Registry(data_folder()).resolve(config.models.embedder).fingerprint) as gallery:
+    registry = Registry(data_folder())
+    registry.need(config.models.detector, config.models.embedder)
+    with Gallery.open(folder, model=registry.resolve(config.models.embedder).fingerprint) as gallery:
         people = gallery.stats().identities
     if not people:
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")

@@ -54,7 +54,9 @@ class FaceFinder:
 
     def open(self) -> None:
         """Load the models. Raises ModelMissing (a FileNotFoundError) with the remedy if they were never fetched."""
-        self._model = Registry(self._data).resolve(self._config.models.embedder, "embedder")
+        registry, models = Registry(self._data), self._config.models
+        registry.need(models.detector, models.embedder)
+        self._model = registry.resolve(models.embedder, "embedder")
         config, data = self._config, self._data
         chain = Chain([Detect(config, data), Track(config), Align(config), Embed(config, data)])
         self._chain = chain.__enter__()

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+_PATIENCE, _POLL = 3.0, 0.05
+"""Seconds after which it is said who holds a folder, and between two looks until then."""
+
+_log = logging.getLogger("vultus.weights")
 
 
 def sha256_of(path: Path) -> str:
@@ -46,8 +54,31 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; others wait. The system frees the lock when the process ends, however it ends."""
+    """Hold `folder` for this process; others wait, and after some seconds say in the log for whom.
+
+    The system frees the lock when the process ends, however it ends.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with (folder / ".lock").open("a+") as file:
+        if not _taken(file, _PATIENCE):
+            file.seek(0)
+            _log.warning("waiting for process %s, which is fetching into %s", file.read(20).strip() or "?", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
         yield
+
+
+def _taken(file: IO[str], patience: float) -> bool:
+    """Whether the lock came within so many seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(_POLL)
+        else:
+            return True

@@ -89,10 +89,16 @@ class Registry:
             raise ModelRefused(f"{name} is of the kind {entry.kind}, not {kind}")
         check = self._check(name)
         if check.state == "missing":
-            raise ModelMissing(f"{name} is not on this machine; `vultus models pull {name}` fetches it")
+            raise _missing(name)
         if check.state == "wrong":
             raise ModelRefused(f"{check.detail}; `vultus models pull {name}` fetches the right one")
         return self._model(name)
+
+    def need(self, *names: str) -> None:
+        """Raise ModelMissing, which names all of these models that were never pulled; UnknownModel as `resolve`."""
+        absent = [name for name in dict.fromkeys(names) if self.entry(name) and not self._path(name).exists()]
+        if absent:
+            raise _missing(*absent)
 
     def pull(self, names: Sequence[str], from_dir: Path | None = None, progress: Progress | None = None) -> list[Model]:
         """Make models ready to run: fetch, check, convert, check again, keep. What is there and right stays.
@@ -192,6 +198,13 @@ class Registry:
             threshold=entry.threshold,
             alignment=entry.alignment,
         )
+
+
+def _missing(*names: str) -> ModelMissing:
+    verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return ModelMissing(
+        f"{' and '.join(names)} {verb} not on this machine; `vultus models pull {' '.join(names)}` fetches {them}"
+    )
 
 
 def _same(data: bytes, name: str, entry: Entry, otherwise: str) -> bytes:

@@ -1,15 +1,17 @@
 """Pulling, and that nothing but the manifest's bytes is ever handed out."""
 
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from vultus.weights import FetchFailed, ModelMissing, ModelRefused, Registry
+from vultus.weights import FetchFailed, ModelMissing, ModelRefused, Registry, disk
 
 
 def test_pull_then_resolve(world):
@@ -203,3 +205,36 @@ def test_a_disk_that_cannot_take_it(registry, tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == f"[Errno 27] File too large: '{tmp_path}/models/sface_2021dec.onnx'\n"
     assert [path.name for path in (tmp_path / "models").iterdir()] == [".lock"]
+
+
+def test_all_that_are_missing_are_named(tmp_path):
+    with pytest.raises(ModelMissing, match="`vultus models pull yunet_2023mar sface_2021dec` fetches them"):
+        Registry(tmp_path).need("yunet_2023mar", "sface_2021dec", "yunet_2023mar")
+
+
+def test_who_waits_says_for_whom(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(disk, "_PATIENCE", 0.1)
+    held, done = threading.Event(), threading.Event()
+
+    def other():
+        with disk.locked(tmp_path):
+            held.set()
+            assert done.wait(30)
+
+    holder = threading.Thread(target=other)
+    holder.start()
+    assert held.wait(30)
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            done.set()
+
+    handler = Handler()
+    logging.getLogger("vultus.weights").addHandler(handler)
+    try:
+        with disk.locked(tmp_path):
+            pass
+    finally:
+        logging.getLogger("vultus.weights").removeHandler(handler)
+        holder.join()
+    assert f"waiting for process {os.getpid()}" in caplog.text
