@@ -32,7 +32,8 @@ class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How photos are bounded and streams are watched."""
 
-    max_pixels: Annotated[int, Meta(ge=10_000, le=1_000_000_000)] = 120_000_000
+    max_pixels: Annotated[int, Meta(ge=10_000, le=178_956_970)] = 120_000_000
+    """At most what Pillow itself lets pass (twice its `MAX_IMAGE_PIXELS`)."""
     max_file_bytes: Annotated[int, Meta(ge=1_000, le=4_000_000_000)] = 512_000_000
     video_step: Positive = 3
     """Of an archived video, every how many-th frame is analysed."""

@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -311,3 +312,10 @@ def test_heic_is_turned_once(orientation: int, portrait: np.ndarray) -> None:
     pixels = photo.decode(out.getvalue(), LIMITS)
     assert pixels.shape == portrait.shape
     assert np.abs(pixels.astype(int) - portrait).mean() < 7
+
+
+def test_the_largest_bound_is_the_largest_that_pillow_has() -> None:
+    most = 2 * Pillow.MAX_IMAGE_PIXELS
+    assert msgspec.convert({"max_pixels": most}, Decode).max_pixels == most
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"max_pixels": most + 1}, Decode)
