@@ -110,7 +110,7 @@ def measure(photos: Path, work: Path, rounds: int, seed: int) -> dict[str, objec
     count = sum(1 for _ in photos.iterdir())
     models = opencv_files(data_folder())
     ours, plain, faces = [], [], (0, 0)
-    vultus = [sys.executable, "-m", "vultus.cli.main"]
+    vultus = [sys.executable, "-m", "vultus.cli.entry"]
     for number in range(rounds):
         gallery = work / f"gallery-{number}"
         seconds, printed = timed([*vultus, "index", str(photos), "--gallery", str(gallery), "--json"])

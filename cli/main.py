@@ -10,6 +10,7 @@ import importlib
 import io
 import json
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -73,6 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     _open_what_is_closed()
     arguments = _own_arguments() if argv is None else argv
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `vultus.cli.entry` leaves it
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code: Any = cli.main(args=arguments, prog_name="vultus", standalone_mode=False)
         return int(code or 0)
     except click.exceptions.Exit as stop:
@@ -118,7 +121,7 @@ def _own_arguments() -> list[str]:
         return given
     file_number = os.memfd_create("vultus-arguments", 0)
     os.write(file_number, json.dumps(given).encode())
-    again = [sys.executable, "-m", "vultus.cli.main", _HANDED_OVER, str(file_number), *shown]
+    again = [sys.executable, "-m", "vultus.cli.entry", _HANDED_OVER, str(file_number), *shown]
     os.execv(sys.executable, again)  # noqa: S606 - no shell wanted
 
 
@@ -154,7 +157,3 @@ def _told(error: Exception) -> str:
         return text
     name = type(error).__name__
     return f"internal error: {name}: {text} (`vultus --debug ...` shows the details; please report it)"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -20,7 +20,7 @@ Backend = Literal["auto", "engine", "onnx"]
 if it is installed, for a graph with an operator that the engine lacks; a log line says so. Damaged files and those
 beyond the engine's limits are refused by all three."""
 
-Isa = Literal["auto", "scalar", "avx2"]
+Isa = Literal["auto", "scalar", "avx2", "neon"]
 Opened = TypeVar("Opened")
 
 _log = logging.getLogger("vultus.weights")

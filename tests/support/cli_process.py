@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-COMMAND = [sys.executable, "-m", "vultus.cli.main"]
+COMMAND = [sys.executable, "-m", "vultus.cli.entry"]
 
 
 class Answer(msgspec.Struct):
