@@ -33,6 +33,8 @@ uint64_t vt_weight_bytes(const vt_plan *plan, int layer)
 {
     const vt_layer *l = &plan->layers[layer];
 
+    if (l->kind == VT_KIND_WINOGRAD)
+        return vt_winograd_weights(plan->maps[l->in].c, plan->maps[l->out].c) * sizeof(float);
     return l->kind == VT_KIND_DEPTHWISE || l->kind >= VT_KIND_ELTWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
 }
 

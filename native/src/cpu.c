@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "cpu.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -131,4 +132,27 @@ unsigned vt_cpu_count(void)
 #endif
     online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 ? (unsigned)online : 1;
+}
+
+int vt_cpu_pin(pthread_t thread, unsigned index)
+{
+#ifdef __linux__
+    cpu_set_t allowed, one;
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed) || CPU_COUNT(&allowed) == 0)
+        return EINVAL;
+    index %= (unsigned)CPU_COUNT(&allowed);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed) || index--)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        return pthread_setaffinity_np(thread, sizeof one, &one);
+    }
+    return EINVAL;
+#else
+    (void)thread;
+    (void)index;
+    return ENOSYS;
+#endif
 }

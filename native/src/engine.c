@@ -42,6 +42,8 @@ int vt_options_check(const vultus_options *given, vultus_isa *isa, unsigned *thr
     for (size_t i = 0; i < sizeof options->reserved; i++)
         if (options->reserved[i])
             return vt_fail(error, VULTUS_ERROR_ARGUMENT, "a reserved byte of the options is not zero");
+    if (options->pin > 1)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "pin is %u; it is 0 or 1", options->pin);
     if (options->threads > THREADS_MAX)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "%u threads are more than %d", options->threads, THREADS_MAX);
     *threads = options->threads ? options->threads : vt_cpu_count();
@@ -103,7 +105,7 @@ static int open_file(vultus_engine **out, const vt_file *file, const vultus_opti
     if (!status)
         status = take_memory(engine, error);
     if (!status)
-        status = vt_pool_create(&engine->pool, engine->threads, error);
+        status = vt_pool_create(&engine->pool, engine->threads, options && options->pin, error);
     if (!status)
         fill_info(engine, &graph, isa);
     vt_graph_free(&graph);

@@ -253,7 +253,7 @@ static int open_file(vultus_network **out, vt_file *file, const vultus_options *
     if (!status)
         status = look(network, error);
     if (!status)
-        status = vt_pool_create(&network->pool, network->threads, error);
+        status = vt_pool_create(&network->pool, network->threads, options && options->pin, error);
     if (status)
         vultus_network_close(&network);
     *out = network;

@@ -209,24 +209,28 @@ void vt_pool_run(vt_pool *pool, vt_work_fn *fn, void *arg, unsigned most)
     pthread_mutex_unlock(&pool->lock);
 }
 /* Signals are for the program's own threads. */
-static int start_threads(vt_pool *pool, vultus_error *error)
+static int start_threads(vt_pool *pool, bool pin, vultus_error *error)
 {
     sigset_t all, before;
-    int failed = 0;
+    int failed = 0, pinned = 0;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (pool->started + 1 < pool->seats && !failed) {
+    while (pool->started + 1 < pool->seats && !failed && !pinned) {
         failed = pthread_create(&pool->threads[pool->started], NULL, work, pool);
         pool->started += !failed;
+        if (pin && !failed)
+            pinned = vt_cpu_pin(pool->threads[pool->started - 1], pool->started);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pinned)
+        return vt_fail(error, VULTUS_ERROR_THREAD, "a thread could not be kept on one processor: %s", strerror(pinned));
     return failed ? vt_fail(error, VULTUS_ERROR_THREAD, "thread %u of %u could not be started: %s", pool->started + 2,
                             pool->seats, strerror(failed))
                   : VULTUS_OK;
 }
 
-int vt_pool_create(vt_pool **out, unsigned threads, vultus_error *error)
+int vt_pool_create(vt_pool **out, unsigned threads, bool pin, vultus_error *error)
 {
     vt_pool *pool = calloc(1, sizeof *pool + threads * sizeof *pool->threads);
     unsigned *seats = calloc(threads, sizeof *seats);
@@ -246,7 +250,7 @@ int vt_pool_create(vt_pool **out, unsigned threads, vultus_error *error)
     pool->spins = threads <= vt_cpu_count() ? SPINS : 0;
     for (unsigned i = 0; i < threads; i++)
         seats[i] = threads - 1 - i; /* seat 0 is used first */
-    status = start_threads(pool, error);
+    status = start_threads(pool, pin, error);
     if (status)
         vt_pool_destroy(pool);
     else

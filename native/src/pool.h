@@ -14,8 +14,8 @@ typedef struct vt_pool vt_pool;
  * is left to take, though others may still be at theirs; true if it left early because vt_pool_wanted(). */
 typedef bool vt_work_fn(void *arg, unsigned seat);
 
-/* `threads` seats, and threads - 1 threads: whoever runs a job takes part in it. */
-int vt_pool_create(vt_pool **pool, unsigned threads, vultus_error *error);
+/* `threads` seats, and threads - 1 threads: whoever runs a job takes part in it. pin: as of vultus_options. */
+int vt_pool_create(vt_pool **pool, unsigned threads, bool pin, vultus_error *error);
 
 /* Runs a job in 1..most seats and returns when all of it is done. It waits for one seat only; who comes free joins. Any
  * number of threads may call it at once; together they compute on no more than `threads` processors, and those that wait

@@ -134,9 +134,10 @@ static void run_dense(const step *s, size_t row)
 static void run_winograd(const step *s, size_t row, size_t end)
 {
     const vt_epilogue e = epilogue_of(s, row);
+    const size_t cp = s->plan->maps[s->layer->out].cp, columns = cp < s->columns ? cp : s->columns;
 
     vt_winograd_run(s->plan, s->layer, row_of(s, s->layer->in, 0), row_of(s, s->layer->out, row), &e, s->zeros,
-                    s->own + s->plan->scratch, row, end);
+                    s->own + s->plan->scratch, s->column, columns, row, end);
 }
 
 static void run_depthwise(const step *s, size_t row)

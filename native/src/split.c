@@ -15,7 +15,8 @@
 #define BYTE_OF_MAP 2.0        /* from another processor's cache, or by way of the one that all share */
 #define BYTE_OF_WEIGHTS 1.0    /* of the shared cache or of memory, in order */
 #define NUMBER 4.0             /* of a layer that does not multiply */
-#define DEPTHWISE_FACTOR 2.5   /* its kernels' speed compared with a matrix product's */
+#define DEPTHWISE_FACTOR 2.5   /* its multiply-adds take so much longer than a matrix product's */
+#define WINOGRAD_FACTOR 0.35   /* a quarter of them, and the transforms */
 
 #define PIXEL_STEP 6 /* rows of the tile of the most frequent kernel */
 
@@ -29,14 +30,17 @@ static double work(const vt_plan *plan, int i)
 {
     const vt_layer *layer = &plan->layers[i];
     const vt_map *out = &plan->maps[layer->out];
-    const double macs = (double)layer->macs * (layer->kind == VT_KIND_DEPTHWISE ? DEPTHWISE_FACTOR : 1);
+    const double factor = layer->kind == VT_KIND_DEPTHWISE  ? DEPTHWISE_FACTOR
+                          : layer->kind == VT_KIND_WINOGRAD ? WINOGRAD_FACTOR
+                                                            : 1;
+    const double macs = (double)layer->macs * factor;
 
     return macs + (layer->macs ? 1 : NUMBER) * (double)(pixels(out) * out->cp);
 }
 
 static bool is_product(vt_kind kind)
 {
-    return kind == VT_KIND_POINTWISE || kind == VT_KIND_FC || kind == VT_KIND_DENSE;
+    return kind == VT_KIND_POINTWISE || kind == VT_KIND_FC || kind == VT_KIND_DENSE || kind == VT_KIND_WINOGRAD;
 }
 
 static bool can_split(const vt_plan *plan, const vt_layer *layer, vt_split split)

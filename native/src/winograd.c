@@ -120,9 +120,9 @@ static void forward(const vt_plan *plan, const vt_layer *layer, const float *fro
     plan->kernels.wino_in(&call);
 }
 
-/* All places' products of `tiles` tiles: m = v u. */
+/* All places' products of `tiles` tiles: m = v u, channels column .. columns. */
 static void multiply(const vt_plan *plan, const vt_layer *layer, const layout *from, const layout *to, const float *v,
-                     float *m, size_t tiles, const float *zeros)
+                     float *m, size_t tiles, const float *zeros, size_t column, size_t columns)
 {
     const size_t depth = plan->maps[layer->in].cp, cp = plan->maps[layer->out].cp;
     const size_t blocks = (depth + VT_K_BLOCK - 1) / VT_K_BLOCK, most = (depth + blocks - 1) / blocks;
@@ -132,7 +132,7 @@ static void multiply(const vt_plan *plan, const vt_layer *layer, const layout *f
             const vt_epilogue e = {.bias = at ? NULL : zeros, .act = VT_ACT_NONE};
             const size_t k = depth - at < most ? depth - at : most;
 
-            for (size_t n = 0; n < cp;) {
+            for (size_t n = column; n < columns;) {
                 const int panel = vt_panel(n, cp);
 
                 plan->kernels.gemm[panel](tiles, k, v + p * from->plane + at, from->ld,
@@ -145,7 +145,7 @@ static void multiply(const vt_plan *plan, const vt_layer *layer, const layout *f
 }
 
 void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const float *in, float *out, const vt_epilogue *e,
-                     const float *zeros, float *scratch, size_t row, size_t end)
+                     const float *zeros, float *scratch, size_t column, size_t columns, size_t row, size_t end)
 {
     const vt_map *from = &plan->maps[layer->in], *to = &plan->maps[layer->out];
     const size_t across = tiles_across(to->w), most = rows_at_once(from, to);
@@ -158,14 +158,17 @@ void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const float *in
 
         for (size_t i = 0; i < rows; i++)
             forward(plan, layer, in, &v, scratch + i * across * v.ld, row + TILE * i);
-        multiply(plan, layer, &v, &m, scratch, products, tiles, zeros);
+        multiply(plan, layer, &v, &m, scratch, products, tiles, zeros, column, columns);
         for (size_t i = 0; i < rows; i++, row += TILE) {
             const size_t pixels = (row - start) * to->w;
-            vt_wino_out call = {.in = products + i * across * m.ld, .ldi = m.ld, .plane = m.plane, .tiles = across,
-                                .cp = to->cp, .out = out + pixels * to->ld, .w = to->w, .ldo = to->ld, .e = *e};
+            vt_wino_out call = {.in = products + i * across * m.ld + column, .ldi = m.ld, .plane = m.plane,
+                                .tiles = across, .cp = columns - column, .out = out + pixels * to->ld + column,
+                                .w = to->w, .ldo = to->ld, .e = *e};
 
             call.rows = end - row < TILE ? end - row : TILE;
-            call.e.residual = e->residual ? e->residual + pixels * e->ldr : NULL;
+            call.e.bias = e->bias + column;
+            call.e.slope = e->slope ? e->slope + column : NULL;
+            call.e.residual = e->residual ? e->residual + pixels * e->ldr + column : NULL;
             plan->kernels.wino_out(&call);
         }
     }

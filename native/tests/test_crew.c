@@ -32,9 +32,10 @@ static void *take(size_t size)
     return memory;
 }
 
+/* Every other engine has its threads pinned. */
 static vultus_engine *open_engine(const bytes *model, uint32_t threads)
 {
-    const vultus_options options = {.threads = threads};
+    const vultus_options options = {.threads = threads, .pin = threads % 2};
     vultus_engine *engine;
     vultus_error error = {0};
 

@@ -132,7 +132,10 @@ static void arguments(const bytes *b)
     options.threads = 257;
     CHECK(vultus_open_memory(&engine, b->data, b->size, &options, &error) == VULTUS_ERROR_ARGUMENT);
     vultus_options_default(&options);
-    options.reserved[55] = 1;
+    options.pin = 2;
+    CHECK(vultus_open_memory(&engine, b->data, b->size, &options, &error) == VULTUS_ERROR_ARGUMENT);
+    vultus_options_default(&options);
+    options.reserved[sizeof options.reserved - 1] = 1;
     CHECK(vultus_open_memory(&engine, b->data, b->size, &options, &error) == VULTUS_ERROR_ARGUMENT);
     CHECK(vultus_open_memory(NULL, b->data, b->size, NULL, &error) == VULTUS_ERROR_ARGUMENT);
     CHECK(vultus_open(&engine, "/nonexistent/model", NULL, &error) == VULTUS_ERROR_IO && error.sys_errno);

@@ -227,6 +227,18 @@ def test_what_the_doctor_asks() -> None:
     assert build_info()["version"]
 
 
+@pytest.mark.parametrize("name", ["nano", "paper"])
+def test_threads_share_a_face_of_published_shapes(name: str, faces: np.ndarray) -> None:
+    path = Path(__file__).parents[3] / "shared/golden" / f"{name}.bin"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    alone = Engine(path, threads=1).embed(faces)
+    for threads in (2, 3, 4, 8):
+        engine = Engine(path, threads=threads)
+        assert np.array_equal(engine.embed(faces[:1]), alone[:1])
+        assert np.array_equal(engine.embed(faces), alone)
+
+
 def test_peak() -> None:
     assert 0.01 < peak_gflops("scalar", seconds=0) < 1e5
     assert 0.01 < peak_gflops(threads=2, seconds=0.05) < 1e5

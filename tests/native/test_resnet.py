@@ -35,7 +35,7 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def check(
-    model: onnx.ModelProto, x: np.ndarray, path: Path, isa: str | None = None, want: np.ndarray | None = None
+    model: onnx.ModelProto, x: np.ndarray, path: Path, isa: str = "auto", want: np.ndarray | None = None
 ) -> Engine:
     """Largest difference 3e-5 of the largest number, cosine above 0.999999, and the length too."""
     onnx.save(model, path)
@@ -132,3 +132,15 @@ def test_as_large_as_they_are(rand: np.random.Generator, tmp_path: Path, name: s
     engine = check(model, x, tmp_path / "m.onnx")
     assert engine.dim == 512
     assert engine.memory["weights"] < 1 << 30
+
+
+def test_threads_share_a_face(tmp_path: Path, rand: np.random.Generator) -> None:
+    """Tiles, and channels of them, are shared out; the numbers are those of one thread."""
+    path = tmp_path / "model.onnx"
+    onnx.save(resnet_onnx.iresnet(rand, **SMALL), path)
+    x = rand.uniform(-1, 1, (3, 3, SMALL["size"], SMALL["size"])).astype(np.float32)
+    alone = Engine(path, threads=1).embed(x, normalize=False)
+    for threads in (2, 3, 6):
+        engine = Engine(path, threads=threads)
+        for n in (1, 2, 3):
+            assert np.array_equal(engine.embed(x[:n], normalize=False), alone[:n])

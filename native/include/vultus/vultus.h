@@ -75,7 +75,9 @@ typedef enum vultus_isa {
 typedef struct vultus_options {
     uint32_t threads; /* 1..256 processors to use at most; 0 = as many as the calling process may run on */
     uint32_t isa;     /* a vultus_isa; forcing one that cannot run is VULTUS_ERROR_ISA, never a silent fallback */
-    uint8_t reserved[56];
+    uint32_t pin;     /* 1: the threads that the engine starts stay each on one processor, of those that the opening thread may
+                       * run on the second, the third and so on; a calling thread is left alone. 0: as the system likes */
+    uint8_t reserved[52];
 } vultus_options;
 
 typedef struct vultus_engine vultus_engine; /* opaque */
@@ -99,7 +101,7 @@ typedef struct vultus_info {
 /* Flags of the embed functions. */
 #define VULTUS_EMBED_RAW (1u << 0) /* leave the vector as the network gave it, not scaled to length 1 */
 
-/* Sets every field to its default: threads 0, isa VULTUS_ISA_AUTO, reserved bytes zero. */
+/* Sets every field to its default: threads 0, isa VULTUS_ISA_AUTO, pin 0, reserved bytes zero. */
 VULTUS_API void vultus_options_default(vultus_options *options);
 
 /* Opens the model at path, whose format is told by its first bytes, and makes it ready: weights packed, memory planned
