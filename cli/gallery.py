@@ -15,7 +15,7 @@ from vultus.index import Gallery, kinds
 
 @click.group()
 def gallery() -> None:
-    """The gallery: what it holds, whether it is sound, and how it is searched."""
+    """The gallery: what it holds, whether it is sound, how it is searched, and copies of it."""
 
 
 @gallery.command()
@@ -90,3 +90,52 @@ def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memor
         print_json({"index": stats.index, "bytes_per_vector": stats.bytes_per_vector, "seconds": seconds})
     else:
         line(f"{folder}: index {stats.index}, {stats.bytes_per_vector} bytes a face, made in {seconds:.1f} s")
+
+
+@gallery.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@gallery_option
+@config_option
+@json_option
+def backup(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Copy the gallery into FILE, a new one, while it is in use."""
+    _, folder = configured(config_file, gallery_dir)
+    with Gallery.open(folder, create=False) as opened:
+        size = opened.backup(file)
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        line(f"{folder}: copied into {file}, {size / 1e6:.1f} MB")
+
+
+@gallery.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@gallery_option
+@config_option
+@json_option
+def restore(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Make a gallery of the backup FILE, in a folder that is new or empty."""
+    _, folder = configured(config_file, gallery_dir)
+    Gallery.restore(file, folder)
+    with Gallery.open(folder, create=False) as opened:
+        stats = opened.stats()
+    if as_json:
+        print_json({"gallery": str(folder), "identities": stats.identities, "faces": stats.faces})
+    else:
+        people = "1 person" if stats.identities == 1 else f"{stats.identities} people"
+        line(f"{folder}: restored, {people}, {counted(stats.faces, 'face')}")
+
+
+@gallery.command()
+@gallery_option
+@config_option
+@json_option
+def compact(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Give the space of what was deleted back to the disk."""
+    _, folder = configured(config_file, gallery_dir)
+    with Gallery.open(folder, create=False) as opened:
+        given_back = opened.compact()
+    if as_json:
+        print_json({"bytes": given_back})
+    else:
+        line(f"{folder}: {given_back / 1e6:.1f} MB given back")

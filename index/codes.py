@@ -85,8 +85,8 @@ class Store:
         """Put the rows `movers` into the rows `holes`, and forget all rows from `kept` on."""
         table = self.codes
         table[holes] = table[movers]
-        self._index.remove_ids(faiss.IDSelectorRange(kept, self._count))
-        self._count = kept
+        self._index.codes.resize(kept * self.code_size)
+        self._index.ntotal = self._count = kept
 
     def search(self, probes: np.ndarray, count: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Read every row, or those of the mask `allowed`; see `VectorIndex.search`."""
@@ -197,6 +197,17 @@ class Scan:
         for row in range(kept, min(-(-kept // 32) * 32, self._index.ntotal)):  # adding sets bits and clears none
             self._packer.pack_1(nothing, row % 32, blocks[row // 32 :][:1])
         self._resize(kept)
+
+    def refined(self, store: Store, probes: np.ndarray, count: int, candidates: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of each probe that are best by `store` among the `candidates` best of the scan.
+
+        The same as `search` and `Store.compare` one after the other, in one call and a fraction of the time.
+        """
+        both = faiss.IndexRefine(self._index, store._index)
+        settings = faiss.IndexRefineSearchParameters()
+        settings.k_factor = candidates / count
+        similarities, rows = both.search(probes, count, params=settings)
+        return similarities, rows
 
     def search(self, probes: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the best `count` rows of each probe, as `(n, count)` similarities and rows; -1 where there are none."""

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vultus.index import archive, kinds, people, search, snapshot, verify
+from vultus.index import archive, care, kinds, people, search, snapshot, verify
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
 from vultus.index.errors import GalleryBusy, GalleryError
@@ -363,6 +363,32 @@ class Gallery:
         kind = self._live.convert()
         self.snapshot()
         return kind
+
+    def backup(self, path: str | os.PathLike[str]) -> int:
+        """Copy the gallery as it is at one moment into the new file `path`, while it is in use; return its bytes.
+
+        Raises StorageError, also if `path` is there already.
+        """
+        return care.backup(self._store, Path(path).absolute())
+
+    @staticmethod
+    def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+        """Make a gallery in the folder `path`, new or empty, of what `Gallery.backup` wrote, once it is checked.
+
+        Raises GalleryNotFound, UnknownFormat or GalleryCorrupt for what is no whole backup, StorageError for a folder
+        that is not empty.
+        """
+        care.restore(Path(backup).absolute(), Path(path).absolute())
+
+    def compact(self) -> int:
+        """Give the space of deleted faces back to the disk, and write a snapshot; return how many bytes that is.
+
+        Takes memory of about the size of the database, and other processes' writes wait meanwhile. If another process
+        is reading, the space comes at this process's next write or close.
+        """
+        given_back = care.compact(self._store)
+        self.snapshot()
+        return given_back
 
     def snapshot(self) -> None:
         """Write a snapshot, so that the next opening is quick; none of a gallery that never had a face.

@@ -171,6 +171,14 @@ class Store:
             if scrub or self._scrub_due:
                 self._scrub_due = not self._scrub(connection)
 
+    def vacuum(self) -> None:
+        """Write the file anew without free pages, and empty the log; the latter later if a reader is in the way."""
+        self.check_usable()
+        with self._write_lock, self._translated():
+            self.check_usable()
+            self._writing.execute("VACUUM")
+            self._scrub_due = not self._scrub(self._writing)
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Keep every process from writing for a moment."""

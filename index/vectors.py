@@ -131,21 +131,25 @@ class VectorIndex:
             similarities, rows = self._store.search(probes, count, allowed)
             similarities[rows < 0] = -np.inf
             return similarities, rows
+        wanted = max(_CANDIDATES, _MORE_CANDIDATES * count)
+        if self._store is not None and self._scan is not None and allowed is None:
+            similarities, rows = self._scan.refined(self._store, probes, count, min(len(self), wanted))
+            similarities[rows < 0] = -np.inf
+            return similarities, rows
         similarities = np.full((len(probes), count), -np.inf, np.float32)
         rows = np.full((len(probes), count), -1, np.int64)
-        for at, (found, values) in enumerate(self._candidates(probes, count, allowed)):
+        for at, (found, values) in enumerate(self._candidates(probes, wanted, allowed)):
             best = np.argsort(-values, kind="stable")[:count]
             similarities[at, : len(best)], rows[at, : len(best)] = values[best], found[best]
         return similarities, rows
 
     def _candidates(
-        self, probes: np.ndarray, count: int, allowed: np.ndarray | None
+        self, probes: np.ndarray, wanted: int, allowed: np.ndarray | None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each probe the rows that the scan finds, and their similarities by the store if there is one."""
         scan, store = self._scan, self._store
         if scan is None:
             raise RuntimeError(f"an index of kind {self.kind} has no scan")
-        wanted = max(_CANDIDATES, _MORE_CANDIDATES * count)
         if allowed is not None:
             admitted = np.flatnonzero(allowed)
             if store is None and len(admitted) <= _FEW_ROWS:

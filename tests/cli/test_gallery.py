@@ -16,3 +16,20 @@ def test_convert_changes_the_index_and_keeps_the_answers(vultus, tmp_path, rand)
         assert gallery.search(rows[:5], 1) == before
     text = vultus("gallery", "convert", "--gallery", folder).out
     assert "index flat, 272 bytes a face, made in" in text
+
+
+def test_backup_restore_and_compact(vultus, tmp_path, rand):
+    folder, copy = tmp_path / "gallery", tmp_path / "copy"
+    with Gallery.open(folder) as gallery:
+        gallery.enrol("Ada", rand.standard_normal((500, 128)))
+        gallery.enrol("Bob", rand.standard_normal((3, 128)))
+    said = vultus("gallery", "backup", tmp_path / "file", "--gallery", folder, "--json").json
+    assert said["bytes"] == (tmp_path / "file").stat().st_size
+    assert "is there already" in vultus("gallery", "backup", tmp_path / "file", "--gallery", folder, code=2).err
+    with Gallery.open(folder) as gallery:
+        gallery.remove_identity("Ada")
+    assert vultus("gallery", "compact", "--gallery", folder, "--json").json["bytes"] > 500 * 512
+    assert "2 people, 503 faces" in vultus("gallery", "restore", tmp_path / "file", "--gallery", copy).out
+    assert vultus("gallery", "verify", "--gallery", copy, "--json").json["ok"]
+    assert "not empty" in vultus("gallery", "restore", tmp_path / "file", "--gallery", folder, code=2).err
+    assert "MB given back" in vultus("gallery", "compact", "--gallery", folder).out

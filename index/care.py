@@ -1,0 +1,105 @@
+"""Copies of a gallery made while it is in use, and the space that deleted faces leave."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from vultus.index import schema
+from vultus.index.errors import GalleryCorrupt, GalleryNotFound, StorageError
+from vultus.index.store import DATABASE, Store, sync_folder
+
+_PAGES = 4096
+"""Copied at a time (32 MB); between two such steps a writer of the same process gets its turn."""
+
+
+def backup(store: Store, target: Path) -> int:
+    """Copy the database as it is at one moment into the new file `target`; return its bytes.
+
+    Searches and writes go on meanwhile, in every process. The copy is whole when the name appears.
+    """
+    if target.exists():
+        raise StorageError(f"{target} is there already; nothing was written, choose another name", errno.EEXIST)
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # faces are nobody else's business
+        with store.read() as connection, contextlib.closing(sqlite3.connect(temporary)) as copy:
+            connection.execute("BEGIN")
+            connection.execute("SELECT seq FROM changes LIMIT 1").fetchone()  # pins the state that is copied
+            copy.execute("PRAGMA synchronous = OFF")  # synced below, once
+            connection.backup(copy, pages=_PAGES)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(
+            f"the backup {target} could not be written ({error.strerror}); there is none, the gallery is unharmed",
+            error.errno or errno.EIO,
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return target.stat().st_size
+
+
+def restore(source: Path, folder: Path) -> None:
+    """Make a gallery in `folder`, which is empty or not there, of the backup `source`, checked from end to end first."""
+    if not source.is_file():
+        raise GalleryNotFound(f"there is no backup at {source}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise StorageError(
+            f"{folder} is there and not empty; nothing was changed, restore into a new folder", errno.EEXIST
+        )
+    _check(source)
+    try:
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        temporary = folder / (DATABASE + ".tmp")
+        with source.open("rb") as given, open(temporary, "wb", opener=_private) as file:
+            shutil.copyfileobj(given, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / DATABASE)
+        sync_folder(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise StorageError(
+            f"{folder} could not be written ({error.strerror}); remove it and repeat this", error.errno or errno.EIO
+        ) from error
+
+
+def _check(source: Path) -> None:
+    """Raise UnknownFormat or GalleryCorrupt for what is not a whole gallery."""
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
+        ) as given:
+            schema.check(given, str(source))
+            (verdict,) = given.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise GalleryCorrupt(f"{source} is no whole gallery ({error}); nothing was restored") from error
+    if verdict != "ok":
+        raise GalleryCorrupt(f"{source} is damaged ({verdict}); nothing was restored")
+
+
+def compact(store: Store) -> int:
+    """Write the database anew without the pages that deletions left; return how many bytes are given back.
+
+    What stands in freed pages is zeros already (`secure_delete`), so this gives back space. Needs memory of about the
+    size of the database, since temporary files must not hold names and faces.
+    """
+    path = store.folder / DATABASE
+    before = path.stat().st_size
+    store.vacuum()
+    return before - path.stat().st_size
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
