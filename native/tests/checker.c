@@ -1,33 +1,34 @@
+#define _DEFAULT_SOURCE
 #include "checker.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "plan.h"
-
-#define CANARY 16 /* floats on either side */
+#define CANARY 16 /* floats beside an array at least */
 
 static const uint32_t beside_input = 0x7fc0cafe, canary = 0x5ca1ab1e;
 
 static array take_beside(size_t n, bool random, uint32_t guard)
 {
-    array a = {vt_aligned(n + 2 * CANARY + 8, sizeof(float)), NULL, n};
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t inside = ((n + CANARY) * sizeof(float) + page - 1) / page * page;
+    array a = {.n = n, .mapped = inside + 2 * page};
 
-    if (!a.block)
+    a.pages = mmap(NULL, a.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (a.pages == MAP_FAILED || mprotect((char *)a.pages + page, inside, PROT_READ | PROT_WRITE))
         exit(2);
-    a.data = a.block + CANARY;
-    for (size_t i = 0; i < CANARY; i++) {
-        memcpy(a.block + i, &guard, 4);
-        memcpy(a.data + n + i, &guard, 4);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (random)
-            a.data[i] = number();
-        else
-            memcpy(a.data + i, &guard, 4);
+    a.first = (float *)(void *)((char *)a.pages + page);
+    a.end = a.first + inside / sizeof(float);
+    for (float *f = a.first; f < a.end; f++)
+        memcpy(f, &guard, 4);
+    a.data = below(2) ? a.first : a.end - n;
+    for (size_t i = 0; i < n && random; i++)
+        a.data[i] = number();
     return a;
 }
 
@@ -43,7 +44,7 @@ array output(size_t n, bool random)
 
 void drop(array a)
 {
-    free(a.block);
+    munmap(a.pages, a.mapped);
 }
 
 bool is_canary(const float *f)
@@ -102,9 +103,9 @@ void fail(const kernel *k, const char *what, size_t at)
 
 void compare_outside(const kernel *k, const array *got)
 {
-    for (size_t i = 0; i < CANARY; i++)
-        if (!is_canary(got->block + i) || !is_canary(got->data + got->n + i))
-            fail(k, "wrote outside its output", i);
+    for (const float *f = got->first; f < got->end; f++)
+        if ((f < got->data || f >= got->data + got->n) && !is_canary(f))
+            fail(k, "wrote outside its output", (size_t)(f - got->first));
 }
 
 void compare(const kernel *k, const array *got, const double *want, size_t pixels, size_t cp, size_t ld)

@@ -46,10 +46,14 @@ struct kernel {
 extern const family gemm_family, planar_family, dw3x3_family, dwkxk_family, eltwise_family, max_pool_family,
     sigmoid_family, exponential_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
 
-/* An array between canaries: beside what is read stands a NaN, which shows in the sums; beside what is written a number
- * that no sum has, since a NaN that is read and written again would not show. */
+/* An array that begins after a page that nobody may touch or, as often, ends before one; a kernel that goes further dies.
+ * On the other side are canaries: beside what is read a NaN, which shows in the sums; beside what is written a number that
+ * no sum has, since a NaN that is read and written again would not show. */
 typedef struct array {
-    float *block, *data; /* data is aligned as maps and weights are */
+    void *pages;
+    size_t mapped;
+    float *first, *end; /* all that is between the pages */
+    float *data;        /* aligned to 32 bytes if n is a multiple of 8 */
     size_t n;
 } array;
 

@@ -1,5 +1,5 @@
 /* Every kernel of the list that this machine can run, against plain double-precision loops (checker_*.c), over random
- * shapes with odd sizes and edges, with canaries around what it may write. `test_kernels [seed [rounds]]`;
+ * shapes with odd sizes and edges, between canaries and pages that must not be touched. `test_kernels [seed [rounds]]`;
  * `test_kernels --bench` times them on shapes of real networks instead. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,9 +45,11 @@ int main(int argc, char **argv)
         } else if (timing) {
             k->family->bench(k);
         } else {
+            printf("%-24s %-7s ", k->name, vultus_isa_name(k->isa));
+            fflush(stdout); /* in case it does not come back */
             for (int round = 0; round < rounds; round++)
                 k->family->check(k);
-            printf("%-24s %-7s %d shapes agree\n", k->name, vultus_isa_name(k->isa), rounds);
+            printf("%d shapes agree\n", rounds);
         }
     }
     printf("%zu kernels, %zu skipped\n", sizeof kernels / sizeof *kernels, skipped);
