@@ -18,8 +18,10 @@ from vultus.native._engine import (
     cpu_features,
     peak_gflops,
 )
+from vultus.native._faces import FACE, decode_ultralight, decode_yunet, suppress
 
 __all__ = [
+    "FACE",
     "Engine",
     "LayerTime",
     "ModelFormatError",
@@ -27,5 +29,8 @@ __all__ = [
     "UnsupportedModelError",
     "build_info",
     "cpu_features",
+    "decode_ultralight",
+    "decode_yunet",
     "peak_gflops",
+    "suppress",
 ]

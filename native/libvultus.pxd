@@ -127,3 +127,16 @@ cdef extern from "vultus/vultus.h" nogil:
     const char *vultus_isa_name(uint32_t isa)
     double vultus_peak_gflops(uint32_t isa, uint32_t threads, double seconds)
     const char *vultus_version()
+
+    ctypedef struct vultus_face:
+        float box[4]
+        float score
+        float landmarks[10]
+        uint32_t place
+
+    int vultus_decode_yunet(const float *const *heads, uint32_t height, uint32_t width, float score, vultus_face *faces,
+                            size_t capacity, size_t *found, vultus_error *error)
+    int vultus_decode_ultralight(const float *scores, const float *locations, uint32_t height, uint32_t width,
+                                 float score, vultus_face *faces, size_t capacity, size_t *found, vultus_error *error)
+    size_t vultus_ultralight_rows(uint32_t height, uint32_t width)
+    int vultus_suppress(vultus_face *faces, size_t n, float iou, size_t *kept, vultus_error *error)

@@ -15,7 +15,7 @@ from vultus.stages import align
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect, look
 from vultus.stages.quality import pose, quality, sharpness
-from vultus.stages.yunet import YuNet, suppress
+from vultus.stages.yunet import YuNet
 from vultus.weights import Registry
 
 
@@ -128,17 +128,6 @@ def test_pictures_of_any_shape(detect: Any, frame: Any, rand: np.random.Generato
         for still in (True, False):
             for face in faces_of(stage, frame(picture, still=still)):
                 assert np.isfinite([*face.box, face.score, *sum(face.landmarks, ())]).all()
-
-
-def test_suppression_keeps_the_best_of_each_heap(rand: np.random.Generator) -> None:
-    places = np.array([(0, 0), (200, 0), (0, 300)], np.float32)
-    heap = rand.integers(0, 3, 90)
-    boxes = np.hstack([places[heap] + rand.uniform(0, 8, (90, 2)), np.full((90, 2), 100)]).astype(np.float32)
-    scores = rand.uniform(0.7, 1, 90).astype(np.float32)
-    kept = suppress(boxes, scores, 0.3)
-    assert sorted(heap[kept]) == sorted(set(heap))
-    assert all(scores[index] == scores[heap == heap[index]].max() for index in kept)
-    assert suppress(boxes[:0], scores[:0], 0.3) == []
 
 
 def test_a_file_that_is_no_yunet(registry: Registry) -> None:

@@ -231,6 +231,36 @@ VULTUS_API int vultus_network_profile(vultus_network *network, const float *x, s
 /* Fills *info. Cannot fail; thread-safe. */
 VULTUS_API void vultus_network_get_info(vultus_network *network, vultus_network_info *info);
 
+/* A face that a detector found, in pixels of the picture that the network was given. */
+typedef struct vultus_face {
+    float box[4];        /* left, top, width, height; parts may lie outside the picture */
+    float score;         /* 0..1 */
+    float landmarks[10]; /* x and y of right eye, left eye, nose, right and left corner of the mouth; zeros if unknown */
+    uint32_t place;      /* which of the network's places it comes from; decides between equal scores */
+} vultus_face;
+
+/* The faces that YuNet's heads stand for, for one picture of height x width pixels (multiples of 32), in no order.
+ * heads: cls, obj, bbox and kps, of each those of the strides 8, 16 and 32, as vultus_network_run() gives them. Borrowed.
+ * score: faces below it, or with a number that is not finite, are left out.
+ * faces: places for `capacity` faces; of more than that, those of the highest scores are stored. *found: how many are.
+ * Nothing is allocated. Thread-safe. */
+VULTUS_API int vultus_decode_yunet(const float *const heads[12], uint32_t height, uint32_t width, float score,
+                                   vultus_face *faces, size_t capacity, size_t *found, vultus_error *error);
+
+/* The same of an Ultra-Light detector whose graph ends in its heads, for a picture of any size.
+ * scores: vultus_ultralight_rows() x 2, after softmax: no face, face. locations: as many x 4, relative to the priors. */
+VULTUS_API int vultus_decode_ultralight(const float *scores, const float *locations, uint32_t height, uint32_t width,
+                                        float score, vultus_face *faces, size_t capacity, size_t *found,
+                                        vultus_error *error);
+
+/* Rows of an Ultra-Light detector's outputs for a picture of the size; 0 if that is too large. */
+VULTUS_API size_t vultus_ultralight_rows(uint32_t height, uint32_t width);
+
+/* Greedy non-maximum suppression, in place: faces become sorted, highest score first, and of those that share more than
+ * `iou` (0..1) of the area they cover together only the better one stays. Faces with a number that is not finite go. *kept:
+ * how many are left. Its time grows with n times *kept. Nothing is allocated. Thread-safe. */
+VULTUS_API int vultus_suppress(vultus_face *faces, size_t n, float iou, size_t *kept, vultus_error *error);
+
 /* What processor and operating system offer (VULTUS_CPU_ bits). Thread-safe. */
 VULTUS_API uint32_t vultus_cpu_features(void);
 
