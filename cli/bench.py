@@ -100,7 +100,8 @@ def engine(
 
     All contenders compute the same noise, in turns, so that a slow moment hits each; their answers are compared first.
     Milliseconds are of one image, the median and the best of the rounds; GFLOP/s and the share of peak go by the
-    median; `times vultus` is the median of the rounds' ratios. The peak is that of one core's FP32 multiply-adds,
+    median, with the multiply-adds that the network states (layers computed by Winograd's method need fewer);
+    `times vultus` is the median of the rounds' ratios. The peak is that of one core's FP32 multiply-adds,
     measured now, times the threads.
     """
     if max(threads) > 256:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import AttributeProto, TensorProto, shape_inference
+from onnx import AttributeProto, TensorProto, shape_inference, version_converter
 
 from vultus.native import ModelFormatError
 
@@ -21,6 +21,9 @@ MOST_NODES = 16_384
 MOST_NUMBERS = 2**26
 """In one value, as in the engine."""
 MOST_NUMBERS_TOGETHER = 2**28
+_MODERN = 17
+"""Version of the operator set in which the `onnx` package follows shapes that a graph computes, and in which its reference
+evaluator takes batch norms for what they are at inference."""
 _SMALL = 1024
 """Constants up to this length are shapes and the like, which decide the sizes of others."""
 
@@ -88,26 +91,41 @@ def bound(model: onnx.ModelProto, shape: tuple[int, int, int, int], name: str) -
     for dim, side in zip(dims.type.tensor_type.shape.dim, shape, strict=True):
         dim.Clear()
         dim.dim_value = side
-    del light.graph.value_info[:]  # what a file says of its own values is not believed
-    for output in light.graph.output:
-        output.type.tensor_type.ClearField("shape")
     try:
-        inferred = shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
-    except (shape_inference.InferenceError, onnx.checker.ValidationError, ValueError) as error:
+        known = _sizes(light) | _sizes(modern(light))
+    except (shape_inference.InferenceError, version_converter.ConvertError, RuntimeError, ValueError) as error:
         raise ModelFormatError(f"{name}: for an input of {shape}: {_line(error)}") from error
-    known = {value.name: value.type.tensor_type for value in (*inferred.graph.value_info, *inferred.graph.output)}
     together = 0
     for node in model.graph.node:
         for output in filter(None, node.output):
             what = f"{name}: the value {output!r} of {node.op_type}"
-            kind = known.get(output)
-            if kind is None or not kind.HasField("shape") or any(not d.HasField("dim_value") for d in kind.shape.dim):
+            numbers = known.get(output)
+            if numbers is None:
                 raise ModelFormatError(f"{what} has a size that is not known before it is computed")
-            numbers = math.prod(d.dim_value for d in kind.shape.dim)
             together += numbers
             if numbers > MOST_NUMBERS or together > MOST_NUMBERS_TOGETHER:
                 raise ModelFormatError(f"{what} goes beyond 2^26 numbers, or all values together beyond 2^28")
     return together
+
+
+def modern(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph in a newer operator set, if its own is older; ConvertError or RuntimeError if that cannot be."""
+    version = max(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return model if version >= _MODERN else version_converter.convert_version(model, _MODERN)
+
+
+def _sizes(graph: onnx.ModelProto) -> dict[str, int]:
+    """Numbers in each value whose size can be told."""
+    del graph.graph.value_info[:]  # what a file says of its own values is not believed
+    for output in graph.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = shape_inference.infer_shapes(graph, check_type=True, strict_mode=True, data_prop=True).graph
+    kinds = {value.name: value.type.tensor_type for value in (*inferred.value_info, *inferred.output)}
+    return {
+        name: math.prod(dim.dim_value for dim in kind.shape.dim)
+        for name, kind in kinds.items()
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in kind.shape.dim)
+    }
 
 
 def only_input(model: onnx.ModelProto, name: str) -> onnx.ValueInfoProto:

@@ -126,7 +126,7 @@ def _in_double(graph: onnx.ModelProto, x: npt.NDArray[np.float32]) -> Answers:
     from onnx.reference import ReferenceEvaluator
 
     double = onnx.ModelProto()
-    double.CopyFrom(graph)
+    double.CopyFrom(onnx_check.modern(graph))
     constants = [node.attribute[0].t for node in double.graph.node if node.op_type == "Constant"]
     for tensor in (*double.graph.initializer, *constants):
         if tensor.data_type == TensorProto.FLOAT:

@@ -105,3 +105,39 @@ def test_damaged_and_missing(model: Path, tmp_path: Path, vultus: Run) -> None:
     assert "byte" in told[str(model)]["detail"]
     assert "sface_2021dec" in told["nowhere"]["detail"]
     assert "--against" in vultus("models", "verify", "--against", model, code=2).err
+
+
+def test_an_old_operator_set(tmp_path: Path, rand: np.random.Generator) -> None:
+    """Batch norms as PyTorch wrote them in opset 9, and a Reshape whose target the graph computes."""
+    constants = {
+        "w": rand.standard_normal((4, 3, 3, 3)),
+        "s": rand.uniform(0.5, 1.5, 4),
+        "b": rand.standard_normal(4),
+        "m": rand.standard_normal(4),
+        "v": rand.uniform(0.5, 1.5, 4),
+    }
+    zero, rows, columns = (numpy_helper.from_array(np.array(value)) for value in (0, -1, 2))
+    nodes = [
+        helper.make_node("Conv", ["data", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"]),
+        helper.make_node("Transpose", ["n"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Shape", ["t"], ["shape"]),
+        helper.make_node("Constant", [], ["zero"], value=zero),
+        helper.make_node("Gather", ["shape", "zero"], ["first"]),
+        helper.make_node("Constant", [], ["rows"], value=rows),
+        helper.make_node("Constant", [], ["columns"], value=columns),
+        *(helper.make_node("Unsqueeze", [x], [f"{x}_1"], axes=[0]) for x in ("first", "rows", "columns")),
+        helper.make_node("Concat", ["first_1", "rows_1", "columns_1"], ["target"], axis=0),
+        helper.make_node("Reshape", ["t", "target"], ["y"]),
+    ]
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 16, 24])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    model = helper.make_model(helper.make_graph(nodes, "g", [data], [out], weights), ir_version=4)
+    del model.opset_import[:]
+    model.opset_import.add(version=9)
+    path = tmp_path / "old.onnx"
+    onnx.save(model, path)
+    verdict = verify(path)
+    assert verdict.holds, verdict
+    assert not verdict.left_out
