@@ -181,7 +181,7 @@ def faiss(faces: Faces, kind: str, k: int) -> Found | None:
     for start in range(0, len(faces.rows), _BLOCK):
         index.add(faces.rows[start : start + _BLOCK])
     # As many candidates as the gallery takes.
-    settings = library.IndexRefineSearchParameters(k_factor=512 / k) if scan else None
+    settings = library.IndexRefineSearchParameters(k_factor=kinds.CANDIDATES / k) if scan else None
 
     def first(probes: Floats) -> Numbers:
         rows = index.search(probes, k, params=settings)[1][:, 0]

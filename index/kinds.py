@@ -30,6 +30,8 @@ FEWEST = 1024
 """Below this many faces a quantiser has too little to learn from, and every gallery is flat."""
 MOST_FLAT = 1 << 26
 """Numbers (faces times dim) up to which `auto` stays exact: 131,072 × 512, 524,288 × 128; 256 MB, read in about 15 ms."""
+CANDIDATES = 1024
+"""Rows that a scan hands on to be compared again by the store, at least."""
 TABLES = 16
 """Bytes a face of the tables beside the vectors: face number and person number."""
 

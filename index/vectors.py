@@ -13,8 +13,8 @@ from vultus.index.codes import Scan, Store, parameter_counts
 NOBODY = 0
 """Stands for "no identity" in the array of people; identities count from 1."""
 _BLOCK = 4096
-_CANDIDATES = 512
-"""Rows that a scan hands on to be compared again, at least."""
+_FROM_DATABASE = 512
+"""Rows that are compared with the database, at least, where there is no store."""
 _MORE_CANDIDATES = 8
 """And for each row asked for, this many."""
 _FEW_ADMITTED = 0.05
@@ -67,7 +67,7 @@ class VectorIndex:
     @property
     def fewest(self) -> int:
         """How many rows a search should ask for at least: many, where only the database can tell which is best."""
-        return _CANDIDATES if self._store is None else 1
+        return _FROM_DATABASE if self._store is None else 1
 
     @property
     def error(self) -> float:
@@ -131,7 +131,7 @@ class VectorIndex:
             similarities, rows = self._store.search(probes, count, allowed)
             similarities[rows < 0] = -np.inf
             return similarities, rows
-        wanted = max(_CANDIDATES, _MORE_CANDIDATES * count)
+        wanted = max(kinds.CANDIDATES, _MORE_CANDIDATES * count)
         if self._store is not None and self._scan is not None and allowed is None:
             similarities, rows = self._scan.refined(self._store, probes, count, min(len(self), wanted))
             similarities[rows < 0] = -np.inf
