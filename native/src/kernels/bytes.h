@@ -19,18 +19,20 @@
 
 #define VT_PAIR_MOST 128
 
-/* From a sum to what is stored: y = act(sum * scale + bias + residual), as a float or, rounded to the nearest and to even
- * between two, as a byte. Every kernel rounds after the product and after each sum: all of them store the same. */
+/* From a sum to what is stored: y = act((sum + bias) * scale + residual), as a float; or without a residual, rounded to
+ * the nearest (to even between two), plus zero, within 0..255, as a byte. Every kernel rounds after the product and after
+ * each sum: all of them store the same. |sum + bias| * scale stays below 2^30. */
 typedef struct vt_finish8 {
-    const float *scale, *bias; /* [channels] */
-    const float *residual;     /* pixels ldr apart; NULL: none */
+    const int32_t *bias;   /* [channels] */
+    const float *scale;    /* [channels] */
+    const float *residual; /* pixels ldr apart; NULL: none */
     size_t ldr;
-    const float *slope;        /* [channels], of VT_ACT_PRELU */
-    float lo, hi;              /* of VT_ACT_CLIP; for bytes within -zero..255 - zero, whatever the activation */
+    const float *slope;    /* [channels], of VT_ACT_PRELU: at most 1, so that it is max(y, slope * y) */
+    float lo, hi;          /* of VT_ACT_CLIP */
     vt_act act;
     int zero;
-    float *floats;             /* where it goes, pixels ldo apart: here or, */
-    uint8_t *bytes;            /* where y + zero goes, here; the other is NULL */
+    float *floats;         /* where it goes, pixels ldo apart: here or */
+    uint8_t *bytes;        /* here; the other is NULL */
     size_t ldo;
 } vt_finish8;
 

@@ -59,11 +59,11 @@ VT_INLINE void block(const vt_dw8_row *r, size_t c, const size_t stride)
         column(r, at + 2, c, quads[2]);
         VT_UNROLL
         for (size_t j = 0; j < 4; j++) {
-            const __m256i sum = _mm256_add_epi32(_mm256_add_epi32(products(quads[0][j], w + 32 * j),
-                                                                  products(quads[1][j], w + 128 + 32 * j)),
-                                                 products(quads[2][j], w + 256 + 32 * j));
+            const __m256i sum = _mm256_add_epi32(
+                _mm256_add_epi32(vt_bias8_avx2(&r->f, c + 8 * j), products(quads[0][j], w + 32 * j)),
+                _mm256_add_epi32(products(quads[1][j], w + 128 + 32 * j), products(quads[2][j], w + 256 + 32 * j)));
 
-            y[j] = vt_value8_avx2(sum, &r->f, NULL, c + 8 * j, true);
+            y[j] = vt_value8_avx2(sum, &r->f, NULL, c + 8 * j);
         }
         _mm256_store_si256((__m256i *)(void *)(r->f.bytes + x * r->f.ldo + c),
                            _mm256_packus_epi16(vt_words_avx2(y[0], y[1], zero), vt_words_avx2(y[2], y[3], zero)));

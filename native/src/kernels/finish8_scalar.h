@@ -4,10 +4,13 @@
 
 #include "kernels.h"
 
-/* To the nearest integer, to even between two; exact below 2^22. */
-static inline int vt_round(float x)
+/* The nearest integer, the even one between two, plus zero, within a byte. |x| is below 2^31; what is not exact from
+ * 2^22 on is beyond a byte. */
+static inline uint8_t vt_byte(float x, int zero)
 {
-    return (int)((x + 0x1.8p23f) - 0x1.8p23f);
+    const int rounded = (int)((x + 0x1.8p23f) - 0x1.8p23f) + zero;
+
+    return (uint8_t)(rounded < 0 ? 0 : rounded > 255 ? 255 : rounded);
 }
 
 static inline float vt_bound(float x, float lo, float hi)
@@ -18,17 +21,18 @@ static inline float vt_bound(float x, float lo, float hi)
 
 static inline void vt_store8(int32_t sum, const vt_finish8 *f, size_t pixel, size_t channel, size_t place)
 {
-    const float product = (float)sum * f->scale[channel];
-    float y = product + f->bias[channel];
+    float y = (float)(sum + f->bias[channel]) * f->scale[channel];
 
     if (f->residual)
         y += f->residual[pixel * f->ldr + place];
     if (f->act == VT_ACT_PRELU)
         y = y < 0 ? y * f->slope[channel] : y;
+    if (f->act == VT_ACT_CLIP)
+        y = vt_bound(y, f->lo, f->hi);
     if (f->bytes)
-        f->bytes[pixel * f->ldo + place] = (uint8_t)(vt_round(vt_bound(y, f->lo, f->hi)) + f->zero);
+        f->bytes[pixel * f->ldo + place] = vt_byte(y, f->zero);
     else
-        f->floats[pixel * f->ldo + place] = f->act == VT_ACT_CLIP ? vt_bound(y, f->lo, f->hi) : y;
+        f->floats[pixel * f->ldo + place] = y;
 }
 
 #endif

@@ -43,7 +43,7 @@ VT_INLINE void vt_tile8_avx2(const size_t mr, const size_t nv, size_t k, const u
     for (size_t i = 0; i < mr; i++)
         VT_UNROLL
         for (size_t j = 0; j < nv; j++)
-            sums[i][j] = _mm256_setzero_si256();
+            sums[i][j] = vt_bias8_avx2(f, 8 * j);
     for (size_t p = 0; p < k; p += 4) {
         __m256i v[3];
 
@@ -67,7 +67,7 @@ VT_INLINE void vt_tile8_avx2(const size_t mr, const size_t nv, size_t k, const u
 
         VT_UNROLL
         for (size_t j = 0; j < nv; j++)
-            y[j] = vt_value8_avx2(sums[i][j], f, residual ? residual + 8 * j : NULL, 8 * j, f->bytes != NULL);
+            y[j] = vt_value8_avx2(sums[i][j], f, residual ? residual + 8 * j : NULL, 8 * j);
         if (f->bytes) {
             vt_pack_bytes_avx2(nv, y, zero, f->bytes + (pixel + i) * f->ldo);
             continue;

@@ -6,7 +6,7 @@ void vt_quantize_1x8_scalar(size_t n, size_t cp, const float *x, size_t ldx, vt_
 
     for (size_t i = 0; i < n; i++)
         for (size_t c = 0; c < cp; c++)
-            out[i * ldo + c] = (uint8_t)(vt_round(vt_bound(x[i * ldx + c] * inverse, lo, hi)) + q.zero);
+            out[i * ldo + c] = vt_byte(vt_bound(x[i * ldx + c] * inverse, lo, hi), q.zero);
 }
 
 void vt_dequantize_1x8_scalar(size_t n, size_t cp, const uint8_t *x, size_t ldx, vt_quant q, float *out, size_t ldo)
