@@ -19,6 +19,8 @@ static uint64_t map_floats(const vt_plan *plan, int i, uint32_t rows)
 
     if (i == 0 && plan->planar_input)
         return (uint64_t)3 * plan->padded_h * plan->padded_w;
+    if (m->quant.scale != 0)
+        return ((uint64_t)rows * m->w * m->ld + sizeof(float) - 1) / sizeof(float);
     return (uint64_t)rows * m->w * m->ld;
 }
 
@@ -35,6 +37,8 @@ uint64_t vt_weight_bytes(const vt_plan *plan, int layer)
 
     if (l->kind == VT_KIND_WINOGRAD)
         return vt_winograd_weights(plan->maps[l->in].c, plan->maps[l->out].c) * sizeof(float);
+    if (l->kind == VT_KIND_POINTWISE8 || l->kind == VT_KIND_DEPTHWISE8)
+        return (uint64_t)l->k * plan->maps[l->out].cp;
     return l->kind == VT_KIND_DEPTHWISE || l->kind >= VT_KIND_ELTWISE ? 0 : (uint64_t)l->k * plan->maps[l->out].cp * sizeof(float);
 }
 

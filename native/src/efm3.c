@@ -1,10 +1,11 @@
 /* Reader of EFM3, the weight file of the FaceX MobileFaceNet family. Little-endian, no padding:
  *
- *     "EFM3" | u32 version = 3 | 80 bytes header | u32 n, n bytes JSON | u32 count | count x (u32 bytes, FP32 numbers)
+ *     "EFM3" | u32 version | 80 bytes header | u32 n, n bytes JSON | u32 count | count x (u32 bytes, numbers)
  *
  * The header (16 bytes, then 8 records of 8 bytes) states the whole network; the JSON is for people and not read.
- * Tensors come in the order of computation: for each convolution its weight, the four vectors of its batch norm, and
- * its PReLU slopes if it has any.
+ * Tensors come in the order of computation. Version 3, FP32: for each convolution its weight, the four vectors of its
+ * batch norm, and its PReLU slopes if it has any. Version 4, INT8 (docs/formats.md): what its input is rounded to, its
+ * weight in steps, the step and the bias of each output channel, and the slopes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ typedef struct header {
 } header;
 
 typedef struct reader {
+    uint32_t version;
     const vt_file *file;
     size_t at; /* <= file->size */
     vt_graph *graph;
@@ -113,12 +115,13 @@ static int read_header(reader *r, header *h)
     return status ? status : read_stages(r, p + 16, h);
 }
 
-static uint32_t tensors_implied(const header *h)
+static uint32_t tensors_implied(const header *h, uint32_t version)
 {
-    uint32_t count = 6 * 3 + 5 * 2; /* stem, dw_stem, final_conv; gdconv, embed_proj */
+    const uint32_t plain = version == 3 ? 5 : 4, prelu = plain + 1;
+    uint32_t count = 3 * prelu + 2 * plain; /* stem, dw_stem, final_conv; gdconv, embed_proj */
 
     for (uint32_t i = 0; i < h->n_stages; i++)
-        count += h->stages[i].blocks * (6 + 6 + 5);
+        count += h->stages[i].blocks * (2 * prelu + plain);
     return count;
 }
 
@@ -174,6 +177,80 @@ static int take_batch_norm(reader *r, int conv, int *out)
     return status;
 }
 
+/* One record of exactly n bytes, borrowed. */
+static int take_bytes(reader *r, size_t n, const char *what, const uint8_t **out)
+{
+    const size_t at = r->at;
+    uint32_t bytes;
+    const int status = take_u32(r, what, &bytes);
+
+    if (status)
+        return status;
+    if (bytes != n)
+        return vt_fail_at(r->error, VULTUS_ERROR_FORMAT, at, "%s has %u bytes where the header implies %zu", what, bytes, n);
+    return take(r, n, what, out);
+}
+
+/* What the input of a convolution is rounded to, if to anything: *at becomes the node that does it. */
+static int take_quant(reader *r, int *at)
+{
+    const uint8_t *p = NULL;
+    const size_t offset = r->at + 4;
+    vt_quant quant = {0, 0};
+    uint32_t zero;
+    int status = take_bytes(r, 8, "a scale of activations", &p);
+
+    if (!status)
+        status = vt_copy_floats(&quant.scale, p, 1, offset, r->error);
+    if (status)
+        return status;
+    zero = vt_u32(p + 4);
+    if (zero > 255 || (quant.scale == 0 && zero))
+        return vt_fail_at(r->error, VULTUS_ERROR_FORMAT, offset + 4, "a zero point of %u for a scale of %g", zero,
+                          (double)quant.scale);
+    quant.zero = (uint8_t)zero;
+    return quant.scale == 0 ? VULTUS_OK : vt_graph_quant(r->graph, *at, quant, offset, at, r->error);
+}
+
+static int take_steps(reader *r, vt_node *node)
+{
+    const size_t count = vt_weight_count(r->graph, node), row = count / node->shape.c;
+    const uint8_t *p = NULL;
+    size_t at;
+    int status = take_bytes(r, count, "a convolution weight", &p);
+
+    at = r->at + 4;
+    if (!status)
+        status = take_tensor(r, node->shape.c, "the steps of a weight", &node->step);
+    if (status)
+        return status;
+    node->weight = malloc(count * sizeof(float));
+    if (!node->weight)
+        return vt_fail_memory(r->error, count * sizeof(float));
+    for (size_t n = 0; n < node->shape.c; n++) {
+        if (!(node->step[n] >= 0))
+            return vt_fail_at(r->error, VULTUS_ERROR_FORMAT, at + 4 * n, "a step of %g", (double)node->step[n]);
+        for (size_t i = n * row; i < (n + 1) * row; i++)
+            node->weight[i] = (float)(p[i] < 128 ? p[i] : p[i] - 256) * node->step[n];
+    }
+    return VULTUS_OK;
+}
+
+static int take_bias(reader *r, vt_node *node)
+{
+    float *bias = NULL;
+    int status = take_tensor(r, node->shape.c, "a bias", &bias);
+
+    if (!status) {
+        node->shift = malloc(node->shape.c * sizeof *node->shift);
+        status = node->shift ? VULTUS_OK : vt_fail_memory(r->error, node->shape.c * sizeof *node->shift);
+    }
+    for (uint32_t c = 0; c < node->shape.c && !status; c++)
+        node->shift[c] = (double)bias[c];
+    free(bias);
+    return status;
+}
+
 /* A convolution with its batch norm and, if asked, its PReLU: *at is the node before and then the last one. */
 static int take_conv(reader *r, int *at, uint32_t c_out, uint32_t kernel, uint32_t stride, uint32_t padding,
                      bool depthwise, bool prelu)
@@ -181,13 +258,21 @@ static int take_conv(reader *r, int *at, uint32_t c_out, uint32_t kernel, uint32
     const uint32_t groups = depthwise ? c_out : 1;
     const vt_geometry g = {kernel, kernel, stride, stride, 1, 1, padding, padding, padding, padding, groups};
     const uint64_t offset = r->at;
-    int node, status = vt_graph_conv(r->graph, *at, c_out, &g, offset, &node, r->error);
+    int node = 0, status = r->version == 3 ? VULTUS_OK : take_quant(r, at);
 
     if (!status)
+        status = vt_graph_conv(r->graph, *at, c_out, &g, offset, &node, r->error);
+    if (!status && r->version == 3) {
         status = take_tensor(r, vt_weight_count(r->graph, &r->graph->nodes[node]), "a convolution weight",
                              &r->graph->nodes[node].weight);
-    if (!status)
-        status = take_batch_norm(r, node, at);
+        if (!status)
+            status = take_batch_norm(r, node, at);
+    } else if (!status) {
+        status = take_steps(r, &r->graph->nodes[node]);
+        if (!status)
+            status = take_bias(r, &r->graph->nodes[node]);
+        *at = node;
+    }
     if (!status && prelu) {
         status = vt_graph_prelu(r->graph, *at, r->at, &node, r->error);
         if (!status)
@@ -241,14 +326,14 @@ static int take_network(reader *r, const header *h)
 
 int vt_load_efm3(const vt_file *file, vt_graph *graph, vultus_error *error)
 {
-    reader r = {file, 4, graph, error};
-    uint32_t version, json, count;
+    reader r = {0, file, 4, graph, error};
+    uint32_t json, count;
     const uint8_t *skipped;
     header h;
-    int status = take_u32(&r, "the version", &version);
+    int status = take_u32(&r, "the version", &r.version);
 
-    if (!status && version != 3)
-        return vt_fail_at(error, VULTUS_ERROR_FORMAT, 4, "EFM version %u, of which only 3 is known", version);
+    if (!status && r.version != 3 && r.version != 4)
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, 4, "EFM version %u, of which only 3 and 4 are known", r.version);
     if (!status)
         status = read_header(&r, &h);
     if (!status)
@@ -257,9 +342,9 @@ int vt_load_efm3(const vt_file *file, vt_graph *graph, vultus_error *error)
         status = take(&r, json, "the JSON text", &skipped);
     if (!status)
         status = take_u32(&r, "the number of tensors", &count);
-    if (!status && count != tensors_implied(&h))
+    if (!status && count != tensors_implied(&h, r.version))
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, r.at - 4, "%u tensors where the header implies %u", count,
-                          tensors_implied(&h));
+                          tensors_implied(&h, r.version));
     if (!status)
         status = vt_graph_init(graph, "EFM3", SIDE, SIDE, 0, error);
     for (int c = 0; c < 3 && !status; c++) {

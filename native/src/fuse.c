@@ -30,7 +30,7 @@ static void fold(fusion *f, vt_node *node, int into)
 
 static bool bare(const vt_node *node)
 {
-    return node->act == VT_ACT_NONE && node->residual < 0;
+    return node->act == VT_ACT_NONE && node->residual < 0 && node->quant.scale == 0;
 }
 
 /* y = scale * x + shift behind weights: rows of the weights and the bias are scaled. */
@@ -45,6 +45,8 @@ static void affine_into_weights(const vt_graph *graph, vt_node *to, const vt_nod
             w[i] = (float)((double)w[i] * affine->scale[n]);
         to->shift[n] = to->shift[n] * affine->scale[n] + affine->shift[n];
     }
+    free(to->step); /* no whole steps any more */
+    to->step = NULL;
 }
 
 /* y = scale * x + shift before a fully connected layer; each scale covers `span` inputs in turn. */
@@ -62,6 +64,8 @@ static void affine_before_fc(const vt_graph *graph, vt_node *fc, const vt_node *
         }
         fc->shift[n] += sum;
     }
+    free(fc->step);
+    fc->step = NULL;
 }
 
 static void fuse_affine(fusion *f, vt_node *node)
@@ -99,7 +103,7 @@ static void fuse_act(fusion *f, vt_node *node)
 {
     vt_node *before = &f->graph->nodes[node->in];
 
-    if (f->uses[node->in] != 1 || before->act != VT_ACT_NONE ||
+    if (f->uses[node->in] != 1 || before->act != VT_ACT_NONE || before->quant.scale != 0 ||
         (node->act == VT_ACT_SIGMOID ? before->op != VT_OP_ROWS : node->act == VT_ACT_EXP || !has_epilogue(before)))
         return;
     before->act = node->act;
@@ -107,6 +111,17 @@ static void fuse_act(fusion *f, vt_node *node)
     before->lo = node->lo;
     before->hi = node->hi;
     node->slope = NULL;
+    fold(f, node, node->in);
+}
+
+/* Whatever computes the value rounds it, if nobody wants it as it was. */
+static void fuse_quant(fusion *f, vt_node *node)
+{
+    vt_node *before = &f->graph->nodes[node->in];
+
+    if (f->uses[node->in] != 1 || before->quant.scale != 0 || before->op != VT_OP_CONV)
+        return;
+    before->quant = node->quant;
     fold(f, node, node->in);
 }
 
@@ -211,6 +226,8 @@ int vt_graph_fuse(vt_graph *graph, vultus_error *error)
             fuse_act(&f, node);
         else if (node->op == VT_OP_ADD)
             fuse_add(&f, node);
+        else if (node->op == VT_OP_QUANT)
+            fuse_quant(&f, node);
         else if (node->op == VT_OP_FC)
             fuse_before_fc(&f, node);
         else if (node->op == VT_OP_CONV)
@@ -222,5 +239,5 @@ int vt_graph_fuse(vt_graph *graph, vultus_error *error)
     for (int i = 0; i < graph->n_outputs; i++)
         graph->outputs[i].node = resolve(graph, graph->outputs[i].node);
     free(f.uses);
-    return status;
+    return status ? status : vt_graph_lower(graph, error);
 }

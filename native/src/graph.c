@@ -21,16 +21,21 @@ int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, u
     return VULTUS_OK;
 }
 
+void vt_node_free(vt_node *node)
+{
+    free(node->weight);
+    free(node->step);
+    free(node->scale);
+    free(node->shift);
+    free(node->in_scale);
+    free(node->in_shift);
+    free(node->slope);
+}
+
 void vt_graph_free(vt_graph *graph)
 {
-    for (int i = 0; i < graph->count; i++) {
-        free(graph->nodes[i].weight);
-        free(graph->nodes[i].scale);
-        free(graph->nodes[i].shift);
-        free(graph->nodes[i].in_scale);
-        free(graph->nodes[i].in_shift);
-        free(graph->nodes[i].slope);
-    }
+    for (int i = 0; i < graph->count; i++)
+        vt_node_free(&graph->nodes[i]);
     for (int i = 0; i < graph->n_outputs; i++)
         free(graph->outputs[i].name);
     free(graph->nodes);
@@ -295,6 +300,18 @@ int vt_graph_add(vt_graph *graph, int a, int b, uint64_t offset, int *out, vultu
         return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "an addition of %u x %u x %u and %u x %u x %u", s.c, s.h, s.w,
                           t.c, t.h, t.w);
     node.in2 = b;
+    return append(graph, &node, offset, out, error);
+}
+
+int vt_graph_quant(vt_graph *graph, int in, vt_quant quant, uint64_t offset, int *out, vultus_error *error)
+{
+    vt_node node = node_of(VT_OP_QUANT, in, graph->nodes[in].shape);
+
+    /* Far from the ends of the range, so that neither its inverse nor a product with a weight leaves it. */
+    if (!(quant.scale >= 1e-20f && quant.scale <= 1e20f))
+        return vt_fail_at(error, VULTUS_ERROR_FORMAT, offset, "a scale of activations of %g is outside 1e-20..1e20",
+                          (double)quant.scale);
+    node.quant = quant;
     return append(graph, &node, offset, out, error);
 }
 

@@ -32,6 +32,8 @@ typedef enum vt_op {
     VT_OP_FC,      /* weight [n_out][n_in], bias */
     VT_OP_MAX_POOL,
     VT_OP_RESIZE,  /* every pixel g.sy x g.sx times */
+    VT_OP_QUANT,   /* to bytes */
+    VT_OP_DEQUANT, /* and back; only vt_graph_lower() makes it */
     VT_OP_ROWS,    /* the pixels of a map one after the other, cut into rows of another length */
     VT_OP_JOIN,    /* writes `in` into its place in a larger value, which in2, the part before it, wrote to as well */
     VT_OP_COLUMNS, /* some columns of rows */
@@ -76,6 +78,7 @@ typedef struct vt_node {
     uint32_t first;      /* JOIN: channel where `in` goes; COLUMNS: the first that is taken */
     uint32_t first_row;  /* JOIN of rows: likewise */
     float *weight;       /* CONV, FC */
+    float *step;         /* CONV, FC: [c] or NULL: the weights of each output channel are whole steps, -128 to 127 of them */
     double *scale;       /* AFFINE: [vt_channels()] */
     double *shift;       /* AFFINE: likewise; bias of CONV and FC: [c]; double until it is packed */
     double *in_scale;    /* CONV: what is done to its input before it is padded, [c of it]; NULL: nothing. Set by fusion, */
@@ -84,6 +87,8 @@ typedef struct vt_node {
     vt_act act;
     float *slope;        /* PRELU: [c] */
     float lo, hi;        /* CLIP */
+    vt_quant quant;      /* what the value is rounded to, after everything else */
+    bool bytes;          /* CONV: computed from bytes; set by vt_graph_lower() */
 } vt_node;
 
 typedef struct vt_output {
@@ -111,6 +116,7 @@ typedef struct vt_graph {
 /* node 0 is the input of the shape; 3 channels. */
 int vt_graph_init(vt_graph *graph, const char *format, uint32_t h, uint32_t w, uint64_t offset, vultus_error *error);
 void vt_graph_free(vt_graph *graph);
+void vt_node_free(vt_node *node); /* what it owns */
 
 /* Each appends a node and stores its number in *out. `offset` is the byte of the file that errors name. Arrays are
  * copied where they are const; they hold as many numbers as the shapes say, which the caller has checked. */
@@ -132,6 +138,7 @@ int vt_graph_join(vt_graph *graph, const int *parts, size_t n, bool rows, uint64
 int vt_graph_columns(vt_graph *graph, int in, uint32_t first, uint32_t count, uint64_t offset, int *out,
                      vultus_error *error);
 int vt_graph_softmax(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
+int vt_graph_quant(vt_graph *graph, int in, vt_quant quant, uint64_t offset, int *out, vultus_error *error);
 int vt_graph_flatten(vt_graph *graph, int in, uint64_t offset, int *out, vultus_error *error);
 
 /* Declares a node as an output; the name is copied. */
@@ -143,7 +150,16 @@ uint32_t vt_channels(const vt_shape *shape);
 /* The weights of a CONV or FC node: how many. */
 size_t vt_weight_count(const vt_graph *graph, const vt_node *node);
 
-/* Folds and fuses in place. Afterwards every node that is not `folded` reads nodes that are not either. */
+/* Folds and fuses in place, and lowers. Afterwards every node that is not `folded` reads nodes that are not either. */
 int vt_graph_fuse(vt_graph *graph, vultus_error *error);
+
+/* The last step of it: decides which convolutions are computed from bytes, and puts a DEQUANT before whatever else reads a value
+ * that is bytes, and a QUANT behind what cannot store them. Afterwards a node's value is bytes if and only if it has a
+ * quant, and only DEQUANT and nodes with `bytes` read such a value. Nothing is folded any more. */
+int vt_graph_lower(vt_graph *graph, vultus_error *error);
+
+/* Output channel n of a convolution that reads bytes: its weights in steps, what is added to the sum of products, and what
+ * that is multiplied with. False if that does not compute in 32 bits, or pairs of products not in 16 (kernels/bytes.h). */
+bool vt_channel_bytes(const vt_graph *graph, const vt_node *node, uint32_t n, int8_t *weights, int32_t *bias, float *scale);
 
 #endif

@@ -15,18 +15,25 @@ void *vt_aligned(size_t count, size_t size)
     return memory;
 }
 
-static int take(vt_plan *plan, uint64_t count, float **out, vultus_error *error)
+int vt_pack_take(vt_plan *plan, uint64_t count, size_t size, void *out, vultus_error *error)
 {
-    const uint64_t bytes = count * sizeof(float);
+    const uint64_t bytes = count * size;
+    void *memory;
 
     if (bytes > VT_MAX_PACKED || plan->weight_bytes + bytes > VT_MAX_PACKED)
         return vt_fail(error, VULTUS_ERROR_FORMAT, "the packed weights exceed the limit of %llu bytes",
                        (unsigned long long)VT_MAX_PACKED);
-    *out = vt_aligned((size_t)count, sizeof(float));
-    if (!*out)
+    memory = vt_aligned((size_t)count, size);
+    if (!memory)
         return vt_fail_memory(error, bytes);
+    memcpy(out, &memory, sizeof memory); /* a pointer of any type */
     plan->weight_bytes += (size_t)bytes;
     return VULTUS_OK;
+}
+
+static int take(vt_plan *plan, uint64_t count, float **out, vultus_error *error)
+{
+    return vt_pack_take(plan, count, sizeof(float), out, error);
 }
 
 /* Panels of columns, [k][nr] each. Row n of the source has `row` weights, of which source[p] is the p-th to be
@@ -153,7 +160,7 @@ static int pack_winograd(vt_plan *plan, vt_layer *layer, const vt_node *node, vu
 
 int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error)
 {
-    int status = pack_channels(plan, layer, node, error);
+    int status = node->bytes ? vt_pack_bytes(plan, layer, graph, node, error) : pack_channels(plan, layer, node, error);
 
     if (!status && layer->kind == VT_KIND_PLANAR)
         status = planar_offsets(plan, layer, error);
@@ -167,7 +174,7 @@ int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node
         status = take(plan, count, &layer->weights, error);
         if (!status)
             memcpy(layer->weights, node->weight, count * sizeof(float));
-    } else if (!status && layer->kind < VT_KIND_ELTWISE) {
+    } else if (!status && layer->kind < VT_KIND_POINTWISE8) {
         status = pack_matrix(plan, layer, node, vt_weight_count(graph, node) / node->shape.c, error);
     }
     free(node->weight);

@@ -50,7 +50,8 @@ static int add_map(builder *b, int node, int producer)
     vt_map *map = &b->plan->maps[b->plan->n_maps];
 
     *map = (vt_map){.c = s.c, .h = s.h, .w = s.w, .cp = up(s.c, 8), .rows = s.h, .slots = 1, .producer = producer,
-                    .last_reader = producer, .tight = s.rows, .flat = s.flat, .compact = s.rows};
+                    .last_reader = producer, .tight = s.rows, .flat = s.flat, .compact = s.rows,
+                    .quant = b->graph->nodes[node].quant};
     if (s.rows)
         map->cp = s.c;
     b->map[node] = b->plan->n_maps++;
@@ -62,6 +63,8 @@ static vt_kind conv_kind(const builder *b, const vt_node *node)
     const vt_geometry *g = &node->g;
     const uint32_t c_in = b->graph->nodes[node->in].shape.c;
 
+    if (node->bytes)
+        return g->groups == 1 ? VT_KIND_POINTWISE8 : VT_KIND_DEPTHWISE8;
     if (g->groups == c_in && node->shape.c == c_in)
         return VT_KIND_DEPTHWISE;
     if (g->groups > 1)
@@ -94,6 +97,10 @@ static vt_kind kind_of(const builder *b, const vt_node *node)
         return VT_KIND_COLUMNS;
     case VT_OP_SOFTMAX:
         return VT_KIND_SOFTMAX;
+    case VT_OP_QUANT:
+        return VT_KIND_QUANTIZE;
+    case VT_OP_DEQUANT:
+        return VT_KIND_DEQUANTIZE;
     default:
         return node->act == VT_ACT_SIGMOID || node->act == VT_ACT_EXP ? VT_KIND_CURVE : VT_KIND_ELTWISE;
     }
@@ -204,6 +211,14 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
         return layer->act == VT_ACT_SIGMOID ? plan->kernels.names[2 * VT_NR_COUNT + 4] : "copy";
     case VT_KIND_GROUPED:
         return "plain C";
+    case VT_KIND_POINTWISE8:
+        return plan->kernels.names8[panel];
+    case VT_KIND_DEPTHWISE8:
+        return plan->kernels.names8[VT_NR_COUNT];
+    case VT_KIND_QUANTIZE:
+        return plan->kernels.names8[VT_NR_COUNT + 1];
+    case VT_KIND_DEQUANTIZE:
+        return plan->kernels.names8[VT_NR_COUNT + 2];
     default:
         return plan->kernels.names[panel];
     }
@@ -212,8 +227,9 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
 const char *vt_kind_name(vt_kind kind)
 {
     static const char *const names[] = {"planar conv", "pointwise", "fully connected", "conv", "winograd conv",
-                                        "depthwise",   "grouped conv", "elementwise", "max pool", "resize", "rows", "curve",
-                                        "join", "columns", "softmax"};
+                                        "depthwise",   "grouped conv", "pointwise int8", "depthwise int8",
+                                        "elementwise", "max pool", "resize", "rows", "curve", "join", "columns", "softmax",
+                                        "quantize",    "dequantize"};
 
     return names[kind];
 }
@@ -266,7 +282,9 @@ static void choose_strides(vt_plan *plan, bool network)
     for (int i = 0; i < plan->n_maps; i++) {
         vt_map *map = &plan->maps[i];
 
-        map->ld = map->cp;
+        map->ld = map->quant.scale != 0 ? up(map->c, VT_BLOCK8) : map->cp;
+        if (map->quant.scale != 0)
+            continue;
         if (!map->tight && map->h * map->w > 1 && map->ld % (network ? 128 : 32) == 0)
             map->ld += 16;
     }
@@ -417,6 +435,8 @@ void vt_plan_free(vt_plan *plan)
 {
     for (int i = 0; i < plan->n_layers; i++) {
         free(plan->layers[i].weights);
+        free(plan->layers[i].weights8);
+        free(plan->layers[i].bias8);
         free(plan->layers[i].bias);
         free(plan->layers[i].slope);
         free(plan->layers[i].scale);

@@ -14,6 +14,7 @@
 #define VT_MAX_ARENA ((uint64_t)1 << 30)       /* bytes for each thread */
 #endif
 #define VT_K_BLOCK 256                         /* depth of a matrix product between stores of its sums: 16 KB of a panel */
+#define VT_BLOCK8 32                           /* channels of a pixel of bytes are a multiple of this */
 #define VT_NO_MAP (-1)
 #define VT_GROUP_MAX 16                        /* layers that are computed together; bounds the time that planning takes */
 #define VT_PIECES_MAX 32                       /* of a face that several threads compute */
@@ -27,6 +28,7 @@ typedef struct vt_map {
     uint32_t slots;     /* copies, one for each face of a batch; more than 1 if the batched tail reads the map */
     size_t slot_stride; /* floats from copy to copy */
     size_t offset;      /* floats from the arena's start */
+    vt_quant quant;     /* numbers are bytes if it has a scale, and ld counts those: a multiple of 32 */
     int producer;       /* layer; -1: the input */
     int last_reader;    /* layer */
     int readers;
@@ -44,6 +46,8 @@ typedef enum vt_kind {
     VT_KIND_WINOGRAD,  /* a 3x3 convolution of many channels, by transformed tiles */
     VT_KIND_DEPTHWISE,
     VT_KIND_GROUPED,   /* any other number of groups, in plain C */
+    VT_KIND_POINTWISE8, /* of bytes; the same, in whole numbers */
+    VT_KIND_DEPTHWISE8, /* of bytes, 3x3 */
     VT_KIND_ELTWISE,   /* scale, shift, addition, activation */
     VT_KIND_MAX_POOL,
     VT_KIND_RESIZE,    /* nearest, with addition and activation */
@@ -52,6 +56,8 @@ typedef enum vt_kind {
     VT_KIND_JOIN,
     VT_KIND_COLUMNS,
     VT_KIND_SOFTMAX,
+    VT_KIND_QUANTIZE,
+    VT_KIND_DEQUANTIZE,
 } vt_kind;
 
 typedef struct vt_layer {
@@ -61,6 +67,8 @@ typedef struct vt_layer {
     uint32_t first, first_row; /* JOIN, COLUMNS: as of the node */
     size_t k;              /* depth of the matrix product */
     float *weights;        /* packed for the kind; NULL if it has none */
+    int8_t *weights8;      /* the same of bytes */
+    int32_t *bias8;
     float *bias;           /* [cp of out] */
     float *slope;          /* [cp of out] or NULL */
     float *scale;          /* ELTWISE: [cp of out] or NULL */
@@ -128,6 +136,9 @@ const char *vt_kind_name(vt_kind kind);
 /* Packing (pack.c). */
 int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error);
 void *vt_aligned(size_t count, size_t size); /* zeroed, VT_ALIGN; NULL if there is no memory */
+
+int vt_pack_bytes(vt_plan *plan, vt_layer *layer, const vt_graph *graph, const vt_node *node, vultus_error *error);
+int vt_pack_take(vt_plan *plan, uint64_t count, size_t size, void *out, vultus_error *error);
 
 /* Groups, rings and arena (bands.c). */
 int vt_plan_bands(vt_plan *plan, vultus_error *error);

@@ -4,15 +4,6 @@
 #include "step.h"
 #include "winograd.h"
 
-/* Rows from `row` on, at most `most`, that stand one after the other. */
-static size_t run_length(const step *s, int map, size_t row, size_t most)
-{
-    const vt_map *m = &s->plan->maps[map];
-    const size_t length = m->rows - row % m->rows;
-
-    return length < most ? length : most;
-}
-
 static vt_epilogue epilogue_of(const step *s, size_t row)
 {
     const vt_layer *l = s->layer;
@@ -338,6 +329,12 @@ void vt_run_rows(const step *s, size_t row, size_t end)
             break;
         case VT_KIND_SOFTMAX:
             vt_softmax_rows(&s->plan->kernels, in, row_of(s, s->layer->in, row), row_of(s, s->layer->out, row));
+            break;
+        case VT_KIND_POINTWISE8:
+        case VT_KIND_DEPTHWISE8:
+        case VT_KIND_QUANTIZE:
+        case VT_KIND_DEQUANTIZE:
+            rows = vt_run_bytes(s, row, end - row);
             break;
         default:
             run_eltwise(s, row);

@@ -24,6 +24,15 @@ static inline float *row_of(const step *s, int map, size_t row)
            row % m->rows * m->w * m->ld;
 }
 
+/* Rows from `row` on, at most `most`, that stand one after the other. */
+static inline size_t run_length(const step *s, int map, size_t row, size_t most)
+{
+    const vt_map *m = &s->plan->maps[map];
+    const size_t length = m->rows - row % m->rows;
+
+    return length < most ? length : most;
+}
+
 /* Rows row .. end of the layer's output, in the step's columns if it is a matrix product. */
 void vt_run_rows(const step *s, size_t row, size_t end);
 
@@ -32,5 +41,8 @@ void vt_run_pixels(const step *s, size_t from, size_t to);
 
 /* A layer of 1x1 maps: the faces of a batch are the pixels. Slots from s->slot on. */
 void vt_run_faces(const step *s, size_t faces);
+
+/* Rows from `row` on, at most `most`, of a layer that reads or writes bytes; how many were done (run_bytes.c). */
+size_t vt_run_bytes(const step *s, size_t row, size_t most);
 
 #endif

@@ -64,7 +64,7 @@ def refusal(path: Path, data: bytes) -> ModelFormatError:
     ("offset", "data", "byte", "words"),
     [
         (0, b"EFM4", 0, "neither an EFM3 file"),
-        (4, struct.pack("<I", 2), 4, "EFM version 2, of which only 3"),
+        (4, struct.pack("<I", 2), 4, "EFM version 2, of which only 3 and 4"),
         (8, b"\2", 8, "header version 2"),
         (9, b"\0", 9, "0 stages"),
         (9, b"\11", 9, "9 stages"),
