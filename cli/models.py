@@ -9,6 +9,7 @@ import click
 
 from vultus.cli.console import counted, print_json, progress, say, table
 from vultus.cli.options import json_option
+from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Models
 from vultus.weights import Model, Registry
@@ -26,6 +27,9 @@ def models() -> None:
     Models are kept in the user's data folder. Each is fetched from the sources that the manifest names, checked against
     its SHA-256 and only then used.
     """
+
+
+models.add_command(quantize)
 
 
 @models.command("list")

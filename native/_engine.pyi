@@ -88,14 +88,25 @@ class Engine(_Opened):
         path: an EFM3 file or an ONNX graph; told apart by content.
         threads: processors to use at most, 1..256; 0 stands for all that this process may run on.
         isa: instruction set of the kernels. "auto" is the best that runs here; a forced one never falls back.
+        precision: what the file has to be, "fp32" or "int8"; None: as it is. A file holds one of them.
 
     Raises:
         FileNotFoundError, PermissionError, OSError: the file cannot be read.
         UnsupportedModelError: it can, but holds something that the engine does not compute, which is named.
         ModelFormatError: it can, but is damaged or beyond a limit; says why and at which byte.
-        ValueError: an unknown instruction set, or one that this processor or build lacks.
+        ValueError: an unknown instruction set, or one that this processor or build lacks; a file of another precision.
     """
 
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        threads: int = 0,
+        isa: Literal["auto", "scalar", "avx2"] = "auto",
+        precision: Literal["fp32", "int8"] | None = None,
+    ) -> None: ...
+    @property
+    def precision(self) -> Literal["fp32", "int8"]:
+        """What it computes in: "int8" if any of its convolutions is computed from bytes."""
     @property
     def dim(self) -> int:
         """Numbers of one vector."""

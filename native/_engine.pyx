@@ -159,7 +159,7 @@ cdef class _Opened:
     cdef bytes _encoded
     cdef dict _normalisation
 
-    def __cinit__(self, path, threads=0, isa="auto"):
+    def __cinit__(self, path, threads=0, isa="auto", precision=None):
         c.vultus_options_default(&self._options)
         self._options.threads = _thread_count(threads)
         if not isinstance(isa, str):
@@ -169,6 +169,11 @@ cdef class _Opened:
         if b"\0" in self._encoded:
             raise ValueError("the path holds a NUL byte")
         self._options.isa = _isa_number(isa)
+        if precision is not None and precision not in ("fp32", "int8"):
+            raise ValueError(f"precision is {precision!r}; it must be 'fp32', 'int8', or None for the file's")
+        self._options.precision = {
+            None: c.VULTUS_PRECISION_FILE, "fp32": c.VULTUS_PRECISION_FP32, "int8": c.VULTUS_PRECISION_INT8
+        }[precision]
 
     cdef int _says(self, uint32_t threads, uint32_t isa, const double *mean, const double *std, bint bgr) except -1:
         """What the options became, and what pixels become."""
@@ -220,8 +225,12 @@ cdef class Engine(_Opened):
     def __repr__(self):
         return (
             f"<vultus.native.Engine {self._path!r}: {self._info.height} x {self._info.width} -> {self._info.dim}, "
-            f"{self.isa}, {self._info.threads} threads>"
+            f"{self.precision}, {self.isa}, {self._info.threads} threads>"
         )
+
+    @property
+    def precision(self):
+        return "int8" if self._info.precision == c.VULTUS_PRECISION_INT8 else "fp32"
 
     @property
     def dim(self):

@@ -42,9 +42,15 @@ cdef extern from "vultus/vultus.h" nogil:
     enum:
         VULTUS_EMBED_RAW
 
+    enum:
+        VULTUS_PRECISION_FILE
+        VULTUS_PRECISION_FP32
+        VULTUS_PRECISION_INT8
+
     ctypedef struct vultus_options:
         uint32_t threads
         uint32_t isa
+        uint32_t precision
 
     ctypedef struct vultus_engine:
         pass
@@ -62,6 +68,7 @@ cdef extern from "vultus/vultus.h" nogil:
         double std[3]
         uint32_t bgr
         char format[8]
+        uint32_t precision
 
     void vultus_options_default(vultus_options *options)
     int vultus_open(vultus_engine **engine, const char *path, const vultus_options *options, vultus_error *error)

@@ -51,6 +51,14 @@ int vt_options_check(const vultus_options *given, vultus_isa *isa, unsigned *thr
     return vt_isa_resolve(options->isa, isa, error);
 }
 
+static vultus_precision precision_of(const vt_graph *graph)
+{
+    for (int i = 0; i < graph->count; i++)
+        if (graph->nodes[i].bytes)
+            return VULTUS_PRECISION_INT8;
+    return VULTUS_PRECISION_FP32;
+}
+
 static void fill_info(vultus_engine *engine, const vt_graph *graph, vultus_isa isa)
 {
     const vt_plan *plan = &engine->plan;
@@ -65,10 +73,26 @@ static void fill_info(vultus_engine *engine, const vt_graph *graph, vultus_isa i
         .weight_bytes = plan->weight_bytes,
         .thread_bytes = plan->arena_floats * sizeof(float),
         .bgr = graph->bgr,
+        .precision = precision_of(graph),
     };
     memcpy(engine->info.mean, graph->mean, sizeof graph->mean);
     memcpy(engine->info.std, graph->std, sizeof graph->std);
     memcpy(engine->info.format, graph->format, sizeof graph->format);
+}
+
+/* A file holds one precision; the other is another file. */
+static int check_precision(const vt_graph *graph, const vultus_options *options, vultus_error *error)
+{
+    const uint32_t asked = options ? options->precision : VULTUS_PRECISION_FILE;
+
+    if (asked > VULTUS_PRECISION_INT8)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT, "precision %" PRIu32 " is none that there is", asked);
+    if (asked == VULTUS_PRECISION_FILE || asked == precision_of(graph))
+        return VULTUS_OK;
+    if (asked == VULTUS_PRECISION_INT8)
+        return vt_fail(error, VULTUS_ERROR_ARGUMENT,
+                       "the model is FP32; `vultus models quantize` makes an INT8 file of it");
+    return vt_fail(error, VULTUS_ERROR_ARGUMENT, "the model is INT8; for FP32 open the file that it was made of");
 }
 
 static int take_memory(vultus_engine *engine, vultus_error *error)
@@ -100,6 +124,8 @@ static int open_file(vultus_engine **out, const vt_file *file, const vultus_opti
         status = vt_load(file, &graph, error);
     if (!status)
         status = vt_graph_fuse(&graph, error);
+    if (!status)
+        status = check_precision(&graph, options, error);
     if (!status)
         status = vt_plan_build(&engine->plan, &graph, isa, engine->threads, error);
     if (!status)

@@ -250,6 +250,8 @@ static int open_file(vultus_network **out, vt_file *file, const vultus_options *
     pthread_mutex_init(&network->lock, NULL);
     pthread_cond_init(&network->changed, NULL);
     status = vt_options_check(options, &network->isa, &network->threads, error);
+    if (!status && options && options->precision != VULTUS_PRECISION_FILE)
+        status = vt_fail(error, VULTUS_ERROR_ARGUMENT, "a network is computed as its file is; only an engine takes a precision");
     if (!status)
         status = look(network, error);
     if (!status)

@@ -62,6 +62,13 @@ typedef enum vultus_isa {
     VULTUS_ISA_NEON = 3    /* AArch64 */
 } vultus_isa;
 
+/* What a network is computed in. */
+typedef enum vultus_precision {
+    VULTUS_PRECISION_FILE = 0, /* as the file is */
+    VULTUS_PRECISION_FP32 = 1,
+    VULTUS_PRECISION_INT8 = 2  /* convolutions from bytes, as far as the file says and kernels are there; else floats */
+} vultus_precision;
+
 /* Bits of vultus_cpu_features(): what processor and operating system offer together, used here or not. */
 #define VULTUS_CPU_AVX (1u << 0)
 #define VULTUS_CPU_FMA (1u << 1)
@@ -77,7 +84,8 @@ typedef struct vultus_options {
     uint32_t isa;     /* a vultus_isa; forcing one that cannot run is VULTUS_ERROR_ISA, never a silent fallback */
     uint32_t pin;     /* 1: the threads that the engine starts stay each on one processor, of those that the opening thread may
                        * run on the second, the third and so on; a calling thread is left alone. 0: as the system likes */
-    uint8_t reserved[52];
+    uint32_t precision; /* a vultus_precision; if the file is of the other one, it is refused with VULTUS_ERROR_ARGUMENT */
+    uint8_t reserved[48];
 } vultus_options;
 
 typedef struct vultus_engine vultus_engine; /* opaque */
@@ -95,7 +103,8 @@ typedef struct vultus_info {
     double std[3];
     uint32_t bgr;          /* 1 if the network wants blue first, else 0 */
     char format[8];        /* "EFM3" or "ONNX" */
-    uint8_t reserved[64];
+    uint32_t precision;    /* VULTUS_PRECISION_FP32 or, if any convolution is computed from bytes, _INT8 */
+    uint8_t reserved[60];
 } vultus_info;
 
 /* Flags of the embed functions. */

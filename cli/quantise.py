@@ -1,0 +1,111 @@
+"""`vultus models quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from vultus.cli.console import line, print_json, progress, say
+from vultus.cli.options import json_option
+from vultus.configs.loader import data_folder
+from vultus.native import Engine
+from vultus.pipeline.errors import RefusedInput
+from vultus.stages.finder import FaceFinder
+from vultus.weights import Samples
+from vultus.weights.disk import write_atomically
+
+Chips = npt.NDArray[np.uint8]
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_MOST_CHIPS = 256
+"""More change nothing any more."""
+
+
+@click.command("quantize")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
+@click.option(
+    "--calibrate",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="FOLDER",
+    help="Photographs whose faces say how large the network's inner values become.  [default: the sample photographs]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where the INT8 file goes.  [default: NAME.int8.SUFFIX beside FILE]",
+)
+@click.option("--mean", help="What FILE, an ONNX graph, does not say itself: pixels become (pixel - mean) / std.")
+@click.option("--std", help="The same; one number, or three separated by commas.")
+@json_option
+def quantize(
+    file: Path, folder: Path | None, out: Path | None, mean: str | None, std: str | None, as_json: bool
+) -> None:
+    """Make an INT8 file of an FP32 embedder, EFM3 or ONNX.
+
+    FOLDER should hold a few dozen people or more; with the few sample photographs alone, other faces may fall outside
+    the ranges that they show. The new file's answers are compared with the old one's on the same faces.
+    """
+    from vultus.weights.quantise import declared, quantise  # `onnx` is for this command only
+
+    engine = Engine(file, precision="fp32")
+    data = declared(file.read_bytes(), mean=mean, std=std)
+    if engine.input_size != (112, 112):
+        raise click.ClickException(
+            f"{file}: the network takes {engine.input_size} pixels; faces are aligned to 112 x 112"
+        )
+    chips = _chips(folder, visible=not as_json)
+    with progress(visible=not as_json) as bar:
+        task = bar.add_task(file.name, total=1.0)
+        made = quantise(data, chips, lambda step, share: bar.update(task, description=step, completed=share))
+    target = out or file.with_suffix(f".int8{file.suffix}")
+    write_atomically(target, made)
+    cosines = _cosines(data, made, chips)
+    result = {
+        "file": str(target),
+        "bytes": len(made),
+        "bytes_before": len(data),
+        "chips": len(chips),
+        "cosine_least": float(cosines.min()),
+        "cosine_mean": float(cosines.mean()),
+    }
+    if as_json:
+        print_json(result)
+        return
+    line(f"{target}: {len(made):,} bytes instead of {len(data):,}")
+    line(f"cosine to FP32 on {len(chips)} faces: {cosines.mean():.4f} on average, {cosines.min():.4f} at least")
+
+
+def _chips(folder: Path | None, *, visible: bool) -> Chips:
+    """Aligned faces of photographs and their mirror images, (n, 112, 112, 3) uint8 BGR."""
+    data = data_folder()
+    photos = [path for path in sorted((folder or Samples(data).pull()).rglob("*")) if path.suffix.lower() in _PICTURES]
+    found: list[Chips] = []
+    with FaceFinder(data=data) as finder, progress(visible=visible) as bar:
+        for photo in bar.track(photos, description="faces"):
+            try:
+                found += [face.chip for face in finder.find(photo)]
+            except RefusedInput as error:
+                say(f"{photo}: {error}; left out")
+    if not found:
+        raise click.ClickException(f"{folder}: no face on any of {len(photos)} photographs")
+    chips = np.stack(found)
+    chips = np.concatenate([chips, chips[:, :, ::-1]])
+    every = -(-len(chips) // _MOST_CHIPS)
+    return np.ascontiguousarray(chips[::every])
+
+
+def _cosines(before: bytes, after: bytes, chips: Chips) -> npt.NDArray[np.float32]:
+    """Of each face, between the answers of two model files."""
+    with TemporaryDirectory() as folder:
+        answers = []
+        for name, data in (("before", before), ("after", after)):
+            path = Path(folder) / name
+            path.write_bytes(data)
+            answers.append(Engine(path).embed_chips(chips))
+    return (answers[0] * answers[1]).sum(1)

@@ -1,0 +1,165 @@
+"""From an FP32 embedder to an INT8 one: EFM3 to EFM3 version 4, ONNX to ONNX with QuantizeLinear and DequantizeLinear.
+
+Weights become whole steps, -127..127, with a step for each output channel. What convolutions in bytes read (pointwise ones
+and depthwise 3x3) becomes 0..255 with a scale and a zero point for the value; what blocks add up stays floats, and so do
+the first convolution's input and the last layers, whose weights alone are rounded.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper
+
+from vultus.weights import mobilefacenet, rounding
+from vultus.weights.activations import Chips, Moments, Progress, Range, measure, widths
+from vultus.weights.equalise import equalise
+from vultus.weights.errors import ImportFailed
+from vultus.weights.float_graph import Convolution, FloatGraph
+
+_EFM3 = b"EFM3"
+_COLUMN_PAIRS = (0, 6, 1, 7, 2, 8, 3, 4, 5)
+"""Taps of a depthwise 3x3 in the order of rounding: the first and the last row are pairs, the middle one has no partner."""
+_PER_AXIS = 13
+"""The first opset whose DequantizeLinear has one scale for each channel."""
+
+
+def declared(data: bytes, *, mean: str | None = None, std: str | None = None) -> bytes:
+    """The file with the normalisation that it lacks written into it; as it is where nothing is given.
+
+    Raises ImportFailed for a file that says already what it wants.
+    """
+    given = {key: value for key, value in (("vultus.mean", mean), ("vultus.std", std)) if value is not None}
+    if not given:
+        return data
+    if data[:4] == _EFM3:
+        raise ImportFailed("an EFM3 network always takes (pixel - 127.5) / 128")
+    model = onnx.load_from_string(data)
+    known = {entry.key: entry.value for entry in model.metadata_props}
+    if any(key in known for key in given):
+        raise ImportFailed(f"the file says its own normalisation: {known}")
+    helper.set_model_props(model, {**known, **given})
+    return bytes(model.SerializeToString())
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """Weights of a convolution: (c_out, c_in / groups, height, width) int8 times (c_out,), and the bias (c_out,) float32."""
+
+    steps: npt.NDArray[np.int8]
+    step: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+def quantise(data: bytes, chips: Chips, progress: Progress | None = None) -> bytes:
+    """The INT8 file for an FP32 one that the engine opens.
+
+    Args:
+        data: EFM3 version 3, or ONNX.
+        chips: (n, height, width, 3) uint8 BGR, aligned faces as the network will see them; a few dozen people at least.
+
+    Raises ImportFailed for a network that is quantised already, or has no convolution that the engine computes from bytes.
+    """
+
+    def report(step: str, share: float) -> None:
+        if progress is not None:
+            progress(step, share)
+
+    efm3 = data[:4] == _EFM3
+    if efm3 and struct.unpack_from("<I", data, 4)[0] != 3:
+        raise ImportFailed("the network is quantised already")
+    graph = FloatGraph(mobilefacenet.from_efm3(data) if efm3 else onnx.load_from_string(data))
+    if not graph.byte_values():
+        raise ImportFailed("no convolution in it is one that the engine computes from bytes (1x1, or depthwise 3x3)")
+    if not efm3 and graph.opset < _PER_AXIS:
+        raise ImportFailed(f"the graph is of opset {graph.opset}; scales for each channel need {_PER_AXIS} or later")
+    report("ranges", 0.0)
+    widest = widths(graph, chips)
+    divided = equalise(graph, widest)
+    most = {name: float((width / divided.get(name, 1.0)).max()) for name, width in widest.items()}
+    report("moments", 0.3)
+    ranges, moments = measure(graph, most, chips)
+    rounded = {}
+    for i, conv in enumerate(graph.convolutions):
+        report("rounding", 0.6 + 0.4 * i / len(graph.convolutions))
+        rounded[conv.node.output[0]] = _round(conv, moments.get(conv.node.output[0]))
+    report("ready", 1.0)
+    return _efm3(data, graph, ranges, rounded) if efm3 else _qdq(graph, ranges, rounded)
+
+
+def _round(conv: Convolution, moments: Moments | None) -> Rounded:
+    shape, rows = conv.weight.shape, conv.weight.reshape(len(conv.weight), -1)
+    bias = conv.bias
+    if moments is None:
+        steps, step = rounding.plain(rows)
+    elif conv.depthwise:
+        order = list(_COLUMN_PAIRS)
+        covariance = moments.covariance[:, order][:, :, order]
+        ordered, step = rounding.compensated(rows[:, order], covariance, paired=6)
+        steps = ordered[:, np.argsort(order)]
+    else:
+        steps, step = rounding.compensated(rows, moments.covariance, paired=rows.shape[1])
+    step32 = step.astype(np.float32)
+    if moments is not None:  # what rounding does to the mean is known, and the bias takes it back
+        change = steps * step32[:, None].astype(np.float64) - rows
+        bias = bias - (change * moments.mean if conv.depthwise else change @ moments.mean[:, None]).sum(1)
+    return Rounded(steps.reshape(shape), step32, bias.astype(np.float32))
+
+
+def _efm3(data: bytes, graph: FloatGraph, ranges: dict[str, Range], rounded: dict[str, Rounded]) -> bytes:
+    """EFM3 version 4 (docs/formats.md): header and JSON as they were, then the records of each convolution."""
+    consumers = graph.consumers()
+    records: list[bytes] = []
+    for conv in graph.convolutions:
+        of = ranges.get(conv.node.input[0]) if conv.in_bytes else None
+        weights = rounded[conv.node.output[0]]
+        records.append(struct.pack("<fI", of.scale if of else 0.0, of.zero if of else 0))
+        records += [weights.steps.tobytes(), weights.step.astype("<f4").tobytes(), weights.bias.astype("<f4").tobytes()]
+        slopes = [node for node in consumers.get(conv.node.output[0], []) if node.op_type == "PRelu"]
+        records += [graph.constants[node.input[1]].astype("<f4").tobytes() for node in slopes]
+    end = 92 + struct.unpack_from("<I", data, 88)[0]
+    parts = [_EFM3, struct.pack("<I", 4), data[8:end], struct.pack("<I", len(records))]
+    parts += [struct.pack("<I", len(record)) + record for record in records]
+    return b"".join(parts)
+
+
+def _qdq(graph: FloatGraph, ranges: dict[str, Range], rounded: dict[str, Rounded]) -> bytes:
+    """ONNX: weights by DequantizeLinear, values that convolutions in bytes read by a QuantizeLinear and one of those."""
+    constants: dict[str, npt.NDArray[Any]] = dict(graph.constants)
+    byte_readers = {conv.node.output[0] for conv in graph.convolutions if conv.in_bytes}
+    nodes: list[onnx.NodeProto] = []
+
+    def add(op: str, inputs: list[str], output: str, **attributes: int) -> str:
+        nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+    for node in graph.nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        out = node.output[0]
+        if node.op_type == "Conv":
+            weights = rounded[out]
+            names = [f"{out}.steps", f"{out}.step", f"{out}.no_shift"]
+            constants[names[0]], constants[names[1]] = weights.steps, weights.step
+            constants[names[2]] = np.zeros(len(weights.step), np.int8)
+            constants[copy.input[2]] = weights.bias
+            copy.input[1] = add("DequantizeLinear", names, f"{out}.weight", axis=0)
+            if out in byte_readers and node.input[0] in ranges:
+                copy.input[0] = f"{node.input[0]}.rounded"
+        nodes.append(copy)
+        if out in ranges:
+            names = [f"{out}.scale", f"{out}.zero"]
+            constants[names[0]] = np.array(ranges[out].scale, np.float32)
+            constants[names[1]] = np.array(ranges[out].zero, np.uint8)
+            byte = add("QuantizeLinear", [out, *names], f"{out}.byte")
+            add("DequantizeLinear", [byte, *names], f"{out}.rounded")
+    for out in rounded:
+        constants.pop(f"{out}.weight", None)  # that name is a computed value now
+    model = graph.assemble(nodes, constants)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
