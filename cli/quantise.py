@@ -108,4 +108,5 @@ def _cosines(before: bytes, after: bytes, chips: Chips) -> npt.NDArray[np.float3
             path = Path(folder) / name
             path.write_bytes(data)
             answers.append(Engine(path).embed_chips(chips))
-    return (answers[0] * answers[1]).sum(1)
+    cosines: npt.NDArray[np.float32] = (answers[0] * answers[1]).sum(1)
+    return cosines

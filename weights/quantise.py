@@ -134,7 +134,7 @@ def _qdq(graph: FloatGraph, ranges: dict[str, Range], rounded: dict[str, Rounded
     byte_readers = {conv.node.output[0] for conv in graph.convolutions if conv.in_bytes}
     nodes: list[onnx.NodeProto] = []
 
-    def add(op: str, inputs: list[str], output: str, **attributes: int) -> str:
+    def add(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 

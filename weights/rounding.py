@@ -60,12 +60,13 @@ def _limits(partner: Array) -> tuple[Array, Array]:
 def _best_step(weight: Array, variance: Array, paired: int) -> Array:
     """Of each row the step with the smallest error if every weight is rounded by itself."""
     widest = np.maximum(np.abs(weight).max(1), 1e-20)
-    best, least = widest / 64, np.full(len(weight), np.inf)
+    best: Array = widest / 64
+    least = np.full(len(weight), np.inf)
     for levels in np.linspace(64, 140, _STEPS):
         step = widest / levels
         steps = np.clip(np.round(weight / step[:, None]), -MOST, MOST)
         low, high = _limits(steps[:, 0:paired:2])
         steps[:, 1:paired:2] = np.clip(steps[:, 1:paired:2], low[:, : paired // 2], high[:, : paired // 2])
         error = ((steps * step[:, None] - weight) ** 2 * variance).sum(1)
-        best, least = np.where(error < least, step, best), np.minimum(error, least)
+        best, least = np.where(error < least, step, best).astype(np.float64), np.minimum(error, least)
     return best
