@@ -21,7 +21,7 @@ _CHIPS = 4
 _OUTPUTS = 60
 """Of one network, of at most 64."""
 _BINS = 2048
-_SHARES = np.linspace(0.4, 1.0, 31)
+_SHARES = np.linspace(0.4, 1.0, 16)
 """Of a value's range, of which the best is taken."""
 _PIXELS = 196
 """Of a chip's map, at most, that moments are taken from."""

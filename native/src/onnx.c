@@ -330,6 +330,8 @@ static int read_outputs(model *m)
             return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset,
                               "the output '%.*s' is a transposed map; the engine wants it reshaped to rows",
                               VT_TEXT_ARGS(name));
+        if (value && value->bytes)
+            return vt_fail_at(m->error, VULTUS_ERROR_UNSUPPORTED, f.offset, "the output '%.*s' is bytes", VT_TEXT_ARGS(name));
         if (!value || value->node <= 0)
             return vt_fail_at(m->error, VULTUS_ERROR_FORMAT, f.offset, "the output '%.*s' is not computed by the graph",
                               VT_TEXT_ARGS(name));

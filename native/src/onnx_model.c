@@ -15,7 +15,7 @@ enum { NODE_ATTRIBUTE = 5 };
 
 static size_t element_bytes(uint32_t type)
 {
-    return type == VT_ONNX_FLOAT ? 4 : type == VT_ONNX_INT64 ? 8 : type == VT_ONNX_BOOL ? 1 : 0;
+    return type == VT_ONNX_FLOAT ? 4 : type == VT_ONNX_INT64 ? 8 : type == VT_ONNX_BOOL || type == VT_ONNX_INT8 || type == VT_ONNX_UINT8 ? 1 : 0;
 }
 
 static int add_dim(vt_constant *t, uint64_t dim, uint64_t offset, vultus_error *error)
@@ -286,6 +286,8 @@ int vt_input_computed(const vt_onnx_node *node, uint32_t i, const vt_value **out
         return vt_fail_at(node->error, VULTUS_ERROR_UNSUPPORTED, node->offset,
                           "%.*s '%.*s' reads a constant where the engine wants a computed value; fold constants first",
                           VT_TEXT_ARGS(node->type), VT_TEXT_ARGS(node->name));
+    if (value->bytes)
+        return vt_unsupported(node, "reads bytes without a DequantizeLinear between");
     *out = value;
     return VULTUS_OK;
 }
@@ -309,6 +311,27 @@ int vt_input_is_constant(const vt_onnx_node *node, uint32_t i)
     const int status = find_input(node, i, &value);
 
     return status ? status : value && value->node < 0;
+}
+
+int vt_input_type(const vt_onnx_node *node, uint32_t i, uint32_t *type)
+{
+    const vt_value *value;
+    const int status = find_input(node, i, &value);
+
+    *type = !status && value && value->node < 0 ? value->constant.type : 0;
+    return status;
+}
+
+int vt_input_weight(const vt_onnx_node *node, uint32_t i, const vt_constant **out, bool *stepped)
+{
+    const vt_value *value;
+    const int status = find_input(node, i, &value);
+
+    *stepped = !status && value && value->node < 0 && value->stepped;
+    if (!*stepped)
+        return status ? status : vt_input_constant(node, i, VT_ONNX_FLOAT, out);
+    *out = &value->constant;
+    return VULTUS_OK;
 }
 
 int vt_input_constant(const vt_onnx_node *node, uint32_t i, uint32_t type, const vt_constant **out)

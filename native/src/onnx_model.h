@@ -9,7 +9,7 @@
 #define VT_ONNX_MAX_INPUTS 8           /* of one node */
 #define VT_ONNX_MAX_RANK 8
 
-enum { VT_ONNX_FLOAT = 1, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
+enum { VT_ONNX_FLOAT = 1, VT_ONNX_UINT8 = 2, VT_ONNX_INT8 = 3, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
 
 /* A TensorProto, still in the file, whose numbers are known to be all there; or a few INT64 that were computed from sizes
  * while loading. */
@@ -30,6 +30,9 @@ typedef struct vt_value {
     vt_text name;
     int node; /* -1 for a constant */
     bool transposed; /* the node's map as n x height x width x channels */
+    bool bytes;      /* what a QuantizeLinear made: only a DequantizeLinear reads it */
+    bool stepped;    /* a constant of int8, each the multiple of its output channel's */
+    vt_constant step;
     vt_constant constant;
 } vt_value;
 
@@ -67,6 +70,11 @@ int vt_input_node(const vt_onnx_node *node, uint32_t i, int *out);
 /* Input i as a constant of this type; *out is NULL if it was left out. */
 int vt_input_constant(const vt_onnx_node *node, uint32_t i, uint32_t type, const vt_constant **out);
 
+/* Its data type; 0 if it was left out or is no constant. */
+int vt_input_type(const vt_onnx_node *node, uint32_t i, uint32_t *type);
+/* Input i as a constant of int8 with steps, or of floats: *out and whether. */
+int vt_input_weight(const vt_onnx_node *node, uint32_t i, const vt_constant **out, bool *stepped);
+
 /* Attributes: the default stays if the node does not have it. */
 int vt_attribute_int(const vt_onnx_node *node, const char *name, int64_t *value);
 int vt_attribute_float(const vt_onnx_node *node, const char *name, float *value, bool *found);
@@ -87,6 +95,12 @@ int vt_channel_constant(const vt_onnx_node *node, const vt_constant *constant, i
 /* Strides, padding and dilation of Conv and MaxPool. kernel: height and width as far as they are known; the attribute
  * kernel_shape replaces them. */
 int vt_onnx_window(const vt_onnx_node *node, int64_t kernel[2], vt_geometry *g);
+
+/* onnx_quant.c */
+int vt_op_quantize(vt_onnx_node *node);
+int vt_op_dequantize(vt_onnx_node *node);
+/* Weights in steps, input i: `count` numbers of so many output channels, and the step of each. */
+int vt_take_weight(const vt_onnx_node *node, uint32_t i, size_t count, uint32_t rows, float **weight, float **step);
 
 /* onnx_arithmetic.c */
 int vt_op_arithmetic(vt_onnx_node *node);

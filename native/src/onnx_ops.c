@@ -89,10 +89,11 @@ static int op_conv(vt_onnx_node *n)
     int64_t group = 1, kernel[2];
     int in, index, status;
     float *floats = NULL;
+    bool stepped;
     vt_geometry g;
     vt_node *node;
 
-    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &weight)) ||
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_weight(n, 1, &weight, &stepped)) ||
         (status = vt_input_constant(n, 2, VT_ONNX_FLOAT, &bias)))
         return status;
     if (!weight || weight->rank != 4)
@@ -112,7 +113,8 @@ static int op_conv(vt_onnx_node *n)
     node = &n->graph->nodes[index];
     if (weight->dims[1] != n->graph->nodes[in].shape.c / g.groups)
         return vt_bad(n, "has a weight for another number of input channels");
-    status = vt_take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
+    status = stepped ? vt_take_weight(n, 1, vt_weight_count(n->graph, node), node->shape.c, &node->weight, &node->step)
+                     : vt_take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
     if (!status && bias) {
         status = vt_take_floats(n, bias, node->shape.c, &floats);
         node->shift = malloc(node->shape.c * sizeof *node->shift);
@@ -360,13 +362,15 @@ static const struct {
     {"Add", vt_op_arithmetic},   {"BatchNormalization", vt_op_batch_norm},
     {"Cast", vt_op_cast},     {"Clip", op_clip},
     {"Concat", vt_op_concat}, {"Constant", op_constant},
-    {"Conv", op_conv},        {"Div", vt_op_arithmetic},
+    {"Conv", op_conv},        {"DequantizeLinear", vt_op_dequantize},
+    {"Div", vt_op_arithmetic},
     {"Dropout", op_pass},     {"Exp", vt_op_exp},
     {"Flatten", op_flatten},  {"Gather", vt_op_gather},
     {"Gemm", op_gemm},        {"Identity", op_pass},
     {"LeakyRelu", op_leaky_relu}, {"MatMul", op_matmul},
     {"MaxPool", vt_op_max_pool},  {"Mul", vt_op_arithmetic},
-    {"PRelu", op_prelu},      {"Relu", op_relu},
+    {"PRelu", op_prelu},      {"QuantizeLinear", vt_op_quantize},
+    {"Relu", op_relu},
     {"Reshape", op_reshape},  {"Resize", vt_op_resize},
     {"Shape", vt_op_shape},   {"Sigmoid", vt_op_sigmoid},
     {"Slice", vt_op_slice},   {"Softmax", vt_op_softmax},

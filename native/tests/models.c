@@ -59,7 +59,30 @@ static uint32_t put_efm3_conv(bytes *b, size_t weights, size_t channels, int pre
     return prelu ? 6 : 5;
 }
 
-bytes write_efm3(void)
+/* A convolution of version 4; its weights fit the kernels of bytes. */
+static uint32_t put_efm3_int8_conv(bytes *b, size_t weights, size_t channels, int prelu)
+{
+    static unsigned conv;
+
+    put_u32(b, 8);
+    put_float(b, conv % 4 ? 0.05f : 0); /* now and then floats */
+    put_u32(b, conv++ % 4 ? below(256) : 0);
+    put_u32(b, (uint32_t)weights);
+    for (size_t i = 0; i < weights; i++) {
+        const uint8_t byte = (uint8_t)(below(129) - 64);
+
+        put(b, &byte, 1);
+    }
+    put_tensor(b, channels, 0.001f, 0.01f);
+    put_tensor(b, channels, -0.1f, 0.1f);
+    if (prelu)
+        put_tensor(b, channels, 0, 0.5f);
+    return prelu ? 5 : 4;
+}
+
+typedef uint32_t put_efm3_fn(bytes *b, size_t weights, size_t channels, int prelu);
+
+static bytes write_mobilefacenet(uint32_t version, put_efm3_fn *put_conv_of)
 {
     enum { STEM = 8, BLOCK = 6, FINAL = 16, DIM = 8, STAGES = 3 };
     static const uint8_t stages[STAGES][3] = {{2, 2, 2}, {1, 1, 2}, {3, 2, 2}};
@@ -72,30 +95,40 @@ bytes write_efm3(void)
     for (int i = 0; i < STAGES; i++)
         memcpy(header + 16 + 8 * i, stages[i], 3);
     put(&b, "EFM3", 4);
-    put_u32(&b, 3);
+    put_u32(&b, version);
     put(&b, header, sizeof header);
     put_u32(&b, (uint32_t)strlen(json));
     put(&b, json, strlen(json));
     count_at = b.size;
     put_u32(&b, 0);
-    count += put_efm3_conv(&b, STEM * 27, STEM, 1);
-    count += put_efm3_conv(&b, STEM * 9, STEM, 1);
+    count += put_conv_of(&b, STEM * 27, STEM, 1);
+    count += put_conv_of(&b, STEM * 9, STEM, 1);
     for (int i = 0; i < STAGES; i++) {
         for (int j = 0; j < stages[i][1]; j++) {
             const uint32_t wide = c_in * stages[i][0], c_out = i ? BLOCK : STEM;
 
-            count += put_efm3_conv(&b, (size_t)c_in * wide, wide, 1);
-            count += put_efm3_conv(&b, (size_t)9 * wide, wide, 1);
-            count += put_efm3_conv(&b, (size_t)wide * c_out, c_out, 0);
+            count += put_conv_of(&b, (size_t)c_in * wide, wide, 1);
+            count += put_conv_of(&b, (size_t)9 * wide, wide, 1);
+            count += put_conv_of(&b, (size_t)wide * c_out, c_out, 0);
             c_in = c_out;
         }
     }
-    count += put_efm3_conv(&b, (size_t)c_in * FINAL, FINAL, 1);
-    count += put_efm3_conv(&b, FINAL * 49, FINAL, 0);
-    count += put_efm3_conv(&b, FINAL * DIM, DIM, 0);
+    count += put_conv_of(&b, (size_t)c_in * FINAL, FINAL, 1);
+    count += put_conv_of(&b, FINAL * 49, FINAL, 0);
+    count += put_conv_of(&b, FINAL * DIM, DIM, 0);
     for (int i = 0; i < 4; i++)
         b.data[count_at + (size_t)i] = (uint8_t)(count >> 8 * i);
     return b;
+}
+
+bytes write_efm3(void)
+{
+    return write_mobilefacenet(3, put_efm3_conv);
+}
+
+bytes write_efm3_int8(void)
+{
+    return write_mobilefacenet(4, put_efm3_int8_conv);
 }
 
 /* Protocol buffers. */

@@ -209,19 +209,24 @@ static void text_of_errors(const bytes *efm3)
 
 int main(int argc, char **argv)
 {
-    bytes efm3, onnx, detector;
+    bytes efm3, int8, onnx, detector;
 
     seed_from(argc, argv);
     efm3 = write_efm3();
+    int8 = write_efm3_int8();
     onnx = write_onnx();
     detector = write_detector();
     expect_valid("EFM3", &efm3);
+    expect_valid("EFM3 INT8", &int8);
     expect_valid("ONNX", &onnx);
     text_of_errors(&efm3);
     truncations(&efm3, true);
+    truncations(&int8, true);
     truncations(&onnx, false); /* metadata stand at the end: a model cut between them is a model */
     mutations(&efm3, 120, 1500);
     mutations(&efm3, efm3.size, 500);
+    mutations(&int8, 160, 1000);
+    mutations(&int8, int8.size, 1000);
     mutations(&onnx, onnx.size, 4000);
     noise("EFM3\3\0\0\0\1", 9, 2000);
     noise("\x08\x08\x3a\x7f", 4, 2000);
@@ -233,6 +238,7 @@ int main(int argc, char **argv)
     noise("\x08\x08\x3a\x7f", 4, 500);
     printf("%u files opened, %u refused\n", opened, refused);
     bytes_free(&efm3);
+    bytes_free(&int8);
     bytes_free(&onnx);
     bytes_free(&detector);
     return 0;
