@@ -59,20 +59,16 @@ static uint32_t put_efm3_conv(bytes *b, size_t weights, size_t channels, int pre
     return prelu ? 6 : 5;
 }
 
-/* A convolution of version 4; its weights fit the kernels of bytes. */
+/* Of version 4; the weights fit the kernels of bytes, and the input is now and then floats. */
 static uint32_t put_efm3_int8_conv(bytes *b, size_t weights, size_t channels, int prelu)
 {
     static unsigned conv;
 
     put_u32(b, 8);
-    put_float(b, conv % 4 ? 0.05f : 0); /* now and then floats */
-    put_u32(b, conv++ % 4 ? below(256) : 0);
-    put_u32(b, (uint32_t)weights);
-    for (size_t i = 0; i < weights; i++) {
-        const uint8_t byte = (uint8_t)(below(129) - 64);
-
-        put(b, &byte, 1);
-    }
+    put_float(b, ++conv % 4 ? 0.05f : 0);
+    put_u32(b, conv % 4 ? below(256) : 0), put_u32(b, (uint32_t)weights);
+    for (size_t i = 0; i < weights; i++)
+        put(b, &(uint8_t){(uint8_t)(below(129) - 64)}, 1);
     put_tensor(b, channels, 0.001f, 0.01f);
     put_tensor(b, channels, -0.1f, 0.1f);
     if (prelu)
@@ -80,9 +76,7 @@ static uint32_t put_efm3_int8_conv(bytes *b, size_t weights, size_t channels, in
     return prelu ? 5 : 4;
 }
 
-typedef uint32_t put_efm3_fn(bytes *b, size_t weights, size_t channels, int prelu);
-
-static bytes write_mobilefacenet(uint32_t version, put_efm3_fn *put_conv_of)
+static bytes write_mobilefacenet(uint32_t version, uint32_t (*put_conv_of)(bytes *, size_t, size_t, int))
 {
     enum { STEM = 8, BLOCK = 6, FINAL = 16, DIM = 8, STAGES = 3 };
     static const uint8_t stages[STAGES][3] = {{2, 2, 2}, {1, 1, 2}, {3, 2, 2}};
