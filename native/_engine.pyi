@@ -101,7 +101,7 @@ class Engine(_Opened):
         self,
         path: str | os.PathLike[str],
         threads: int = 0,
-        isa: Literal["auto", "scalar", "avx2"] = "auto",
+        isa: Literal["auto", "scalar", "avx2", "neon"] = "auto",
         precision: Literal["fp32", "int8"] | None = None,
     ) -> None: ...
     @property
