@@ -19,11 +19,11 @@ for name in $names; do
     onnx) share=80 ending=onnx limits="-max_len=16384 -dict=native/fuzz/onnx.dict" ;;
     esac
     [ $# -gt 1 ] && share=100
-    mkdir -p $build/corpus/$name native/fuzz/corpus/$name
+    mkdir -p $build/corpus/$name
     find $build/seeds -name "*.$ending" -exec cp {} $build/corpus/$name/ ';'
     echo "== $name, $((seconds * share / 100)) s"
     # shellcheck disable=SC2086 # a list of options
-    $build/fuzz/fuzz_$name -max_total_time=$((seconds * share / 100)) $limits -timeout=20 -rss_limit_mb=2048 -reduce_inputs=1 \
+    $build/fuzz/fuzz_$name -max_total_time=$((seconds * share / 100)) $limits -timeout=300 -rss_limit_mb=2048 -reduce_inputs=1 \
         -print_final_stats=1 -verbosity=${VERBOSITY:-0} -artifact_prefix=$build/findings/$name- $build/corpus/$name \
         native/fuzz/corpus/$name
 done
