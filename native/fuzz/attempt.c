@@ -27,13 +27,13 @@ static void check_refusal(int status, const vultus_error *error, size_t size)
     demand(error->offset == VULTUS_NO_OFFSET || error->offset <= size);
 }
 
-/* Both kernels of everything: the file's size decides, so that a finding repeats. */
+/* Both kernels of everything, alone and together on one image: the file's size decides, so that a finding repeats. */
 static vultus_options options_for(size_t size)
 {
     vultus_options options;
 
     vultus_options_default(&options);
-    options.threads = 1;
+    options.threads = size % 4 == 3 ? 2 : 1;
     options.isa = size % 2 || vultus_isa_usable(VULTUS_ISA_AVX2) != 1 ? VULTUS_ISA_SCALAR : VULTUS_ISA_AVX2;
     return options;
 }

@@ -23,7 +23,7 @@ for name in $names; do
     find $build/seeds -name "*.$ending" -exec cp {} $build/corpus/$name/ ';'
     echo "== $name, $((seconds * share / 100)) s"
     # shellcheck disable=SC2086 # a list of options
-    $build/fuzz/fuzz_$name -max_total_time=$((seconds * share / 100)) $limits -timeout=300 -rss_limit_mb=2048 -reduce_inputs=1 \
+    $build/fuzz/fuzz_$name -max_total_time=$((seconds * share / 100)) $limits -timeout=60 -rss_limit_mb=2048 -reduce_inputs=1 \
         -print_final_stats=1 -verbosity=${VERBOSITY:-0} -artifact_prefix=$build/findings/$name- $build/corpus/$name \
         native/fuzz/corpus/$name
 done
