@@ -299,10 +299,8 @@ static int lay_out(vt_plan *plan, vultus_error *error)
 
         m->slot_stride = (size_t)floats;
         extents[i] = (extent){i, floats * m->slots, 0, group_of(plan, m->producer), group_of(plan, m->last_reader)};
-        if (m->slots > 1) { /* written for one face while others' are kept */
-            extents[i].from = -1;
-            extents[i].to = plan->n_groups;
-        }
+        if (m->slots > 1 && extents[i].from < plan->deep)
+            extents[i].from = -1; /* written for one face while others' are kept */
     }
     extents[plan->n_maps] = (extent){-1, line(plan->scratch_floats), 0, -1, plan->n_groups};
     /* The sum of all is far from 2^64: 2^12 maps of at most 2^33 floats in 12 slots. */
@@ -347,6 +345,7 @@ int vt_plan_bands(vt_plan *plan, vultus_error *error)
     for (int g = 0; plan->threads > 1 && g < plan->n_groups; g++) /* 1 row where even that does not fit */
         choose_band(plan, &plan->groups[g], rows, rows + plan->n_layers);
     free(rows);
+    plan->deep = group_of(plan, plan->deep);
     side_buffers(plan);
     return status ? status : lay_out(plan, error);
 }

@@ -63,6 +63,24 @@ static void run_group(step *s, const vt_context *context, const vt_group *group)
     run_bands(s, context, group, 0, s->plan->maps[s->plan->layers[group->last].out].h);
 }
 
+/* The deep layers, each for all faces before the next. */
+static void run_deep(step *s, const vt_context *context, size_t faces)
+{
+    for (int i = s->plan->deep; i < s->plan->n_groups; i++) {
+        const vt_group *group = &s->plan->groups[i];
+
+        s->layer = &s->plan->layers[group->first];
+        if (s->layer->kind == VT_KIND_WINOGRAD) {
+            vt_run_winograd(s, 0, s->plan->maps[s->layer->out].h, faces);
+            lap(s, group->first);
+            continue;
+        }
+        for (; s->slot < faces; s->slot++)
+            run_group(s, context, group);
+        s->slot = 0;
+    }
+}
+
 void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, const vt_faces *faces, size_t first,
             size_t count)
 {
@@ -71,10 +89,11 @@ void vt_run(const vt_plan *plan, const vt_context *context, const float *zeros, 
     for (; s.slot < count; s.slot++) {
         vt_fill_input(plan, row_of(&s, 0, 0), faces, first + s.slot, 0, plan->maps[0].h);
         lap(&s, -1);
-        for (int i = 0; i < plan->n_groups; i++)
+        for (int i = 0; i < plan->deep; i++)
             run_group(&s, context, &plan->groups[i]);
     }
     s.slot = 0;
+    run_deep(&s, context, count);
     for (int i = plan->tail; i < plan->n_layers; i++) {
         s.layer = &plan->layers[i];
         vt_run_faces(&s, count);

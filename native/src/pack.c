@@ -5,16 +5,6 @@
 #include "plan.h"
 #include "winograd.h"
 
-void *vt_aligned(size_t count, size_t size)
-{
-    const size_t bytes = (count * size + VT_ALIGN - 1) / VT_ALIGN * VT_ALIGN;
-    void *memory = aligned_alloc(VT_ALIGN, bytes ? bytes : VT_ALIGN);
-
-    if (memory)
-        memset(memory, 0, bytes ? bytes : VT_ALIGN);
-    return memory;
-}
-
 int vt_pack_take(vt_plan *plan, uint64_t count, size_t size, void *out, vultus_error *error)
 {
     const uint64_t bytes = count * size;

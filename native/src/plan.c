@@ -1,4 +1,5 @@
 #include "plan.h"
+#include "winograd.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,6 +12,8 @@
  * weights, which share the cache, are few. */
 #define RING_BYTES ((uint64_t)288 << 10)
 #define RING_BYTES_NETWORK ((uint64_t)416 << 10)
+#define DEEP_MAP_FLOATS ((uint64_t)128 << 10)
+#define DEEP_RATIO 8
 #define LARGE_TAIL_BYTES ((size_t)4 << 20)
 
 /* What the builder knows of the graph beside the plan. */
@@ -299,12 +302,31 @@ static bool batched(const vt_plan *plan, const vt_layer *layer)
     return layer->kind == VT_KIND_ELTWISE && out->h * out->w == 1 && in->h * in->w == 1 && layer->in != 0;
 }
 
+/* The first layer of the deep ones: a convolution by Winograd whose weights are far larger than its map, with no larger
+ * map behind it. */
+static int find_deep(const vt_plan *plan)
+{
+    int deep = plan->tail;
+
+    for (int i = plan->tail - 1; i >= 0; i--) {
+        const vt_layer *layer = &plan->layers[i];
+        const vt_map *in = &plan->maps[layer->in], *out = &plan->maps[layer->out];
+
+        if ((uint64_t)in->h * in->w * in->ld > DEEP_MAP_FLOATS || (uint64_t)out->h * out->w * out->ld > DEEP_MAP_FLOATS)
+            break;
+        if (layer->kind == VT_KIND_WINOGRAD &&
+            vt_winograd_weights(in->c, out->c) > DEEP_RATIO * (uint64_t)out->h * out->w * out->ld)
+            deep = i;
+    }
+    return deep;
+}
+
 /* The last layers that see a face as one pixel, and how many faces they take at a time. */
 static void find_tail(vt_plan *plan, bool network)
 {
     size_t bytes = 0;
 
-    plan->tail = plan->n_layers;
+    plan->tail = plan->deep = plan->n_layers;
     plan->batch = 1;
     if (network)
         return;
@@ -314,10 +336,11 @@ static void find_tail(vt_plan *plan, bool network)
         bytes += layer->kind == VT_KIND_FC ? layer->k * plan->maps[layer->out].cp * sizeof(float) : 0;
     }
     plan->batch = bytes > LARGE_TAIL_BYTES ? FACES_LARGE : FACES_SMALL;
+    plan->deep = find_deep(plan);
     for (int i = 0; i < plan->n_maps; i++) {
         vt_map *map = &plan->maps[i];
 
-        if (map->last_reader >= plan->tail || map->producer >= plan->tail || i == plan->output)
+        if (map->last_reader >= plan->deep || map->producer >= plan->deep || i == plan->output)
             map->slots = plan->batch;
     }
 }
@@ -348,7 +371,7 @@ static int plan_crew(vt_plan *plan, unsigned threads, vultus_error *error)
         return vt_fail_memory(error, sizeof *crew);
     *crew = *plan;
     crew->threads = threads < VT_PIECES_MAX ? threads : VT_PIECES_MAX;
-    crew->tail = plan->n_layers;
+    crew->tail = crew->deep = plan->n_layers;
     crew->batch = 1;
     crew->crew = NULL;
     crew->n_groups = 0;

@@ -107,7 +107,8 @@ typedef struct vt_plan {
     int tail;              /* layers from here on have 1x1 maps and run once for a batch of faces */
     vt_group *groups;      /* of the layers before the tail */
     int n_groups;
-    uint32_t batch;        /* faces that go through the tail together, at most */
+    int deep;              /* groups from here on have small maps and weights that are not, and run for a batch of faces */
+    uint32_t batch;        /* faces that go through them and the tail together, at most */
     int outputs[VT_MAX_OUTPUTS]; /* maps */
     int n_outputs;
     int output;            /* the first */
@@ -135,7 +136,9 @@ const char *vt_kind_name(vt_kind kind);
 
 /* Packing (pack.c). */
 int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error);
-void *vt_aligned(size_t count, size_t size); /* zeroed, VT_ALIGN; NULL if there is no memory */
+
+/* Zeroed, aligned to VT_ALIGN, for free(); NULL if there is no memory (memory.c). */
+void *vt_aligned(size_t count, size_t size);
 
 int vt_pack_bytes(vt_plan *plan, vt_layer *layer, const vt_graph *graph, const vt_node *node, vultus_error *error);
 int vt_pack_take(vt_plan *plan, uint64_t count, size_t size, void *out, vultus_error *error);

@@ -122,13 +122,18 @@ static void run_dense(const step *s, size_t row)
     multiply(s, out->w, gathered, s->layer->k, row_of(s, s->layer->out, row), out->ld, &e);
 }
 
-static void run_winograd(const step *s, size_t row, size_t end)
+void vt_run_winograd(const step *s, size_t row, size_t end, size_t faces)
 {
-    const vt_epilogue e = epilogue_of(s, row);
-    const size_t cp = s->plan->maps[s->layer->out].cp, columns = cp < s->columns ? cp : s->columns;
+    const vt_layer *l = s->layer;
+    const vt_map *maps = s->plan->maps;
+    const size_t cp = maps[l->out].cp;
+    const vt_winograd_faces f = {.count = faces, .in = row_of(s, l->in, 0), .out = row_of(s, l->out, row),
+                                 .e = epilogue_of(s, row), .in_stride = maps[l->in].slot_stride,
+                                 .out_stride = maps[l->out].slot_stride, .column = s->column,
+                                 .columns = cp < s->columns ? cp : s->columns,
+                                 .residual_stride = l->residual == VT_NO_MAP ? 0 : maps[l->residual].slot_stride};
 
-    vt_winograd_run(s->plan, s->layer, row_of(s, s->layer->in, 0), row_of(s, s->layer->out, row), &e, s->zeros,
-                    s->own + s->plan->scratch, s->column, columns, row, end);
+    vt_winograd_run(s->plan, l, &f, s->zeros, s->own + s->plan->scratch, row, end);
 }
 
 static void run_depthwise(const step *s, size_t row)
@@ -300,7 +305,7 @@ void vt_run_rows(const step *s, size_t row, size_t end)
             run_dense(s, row);
             break;
         case VT_KIND_WINOGRAD:
-            run_winograd(s, row, end);
+            vt_run_winograd(s, row, end, 1);
             rows = end - row;
             break;
         case VT_KIND_DEPTHWISE:

@@ -39,6 +39,9 @@ void vt_run_rows(const step *s, size_t row, size_t end);
 /* Pixels from .. to of a pointwise convolution, whose maps are there whole. */
 void vt_run_pixels(const step *s, size_t from, size_t to);
 
+/* Rows row .. end of a convolution by Winograd, of several faces. Slots from s->slot on. */
+void vt_run_winograd(const step *s, size_t row, size_t end, size_t faces);
+
 /* A layer of 1x1 maps: the faces of a batch are the pixels. Slots from s->slot on. */
 void vt_run_faces(const step *s, size_t faces);
 

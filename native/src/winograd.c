@@ -1,11 +1,14 @@
 #include "winograd.h"
 
 #include <math.h>
+#include <string.h>
 
 #define TILE 4
 #define PLACES 36
 #define CHANNELS_MIN 32                        /* below, transforming costs what multiplying saves */
 #define SCRATCH_BYTES ((size_t)1280 << 10)     /* of tiles that go through the weights together, if a row of tiles fits */
+#define TILES_SHARED 64                        /* of several faces, at least */
+#define PANEL_MAX 24
 #define ROW_BYTES_MAX ((uint64_t)8 << 20)      /* of one row of tiles */
 
 /* Where the transformed tiles of a piece of a map lie: `plane` floats from place to place. The sets of a cache are shared
@@ -31,13 +34,16 @@ static size_t tiles_across(size_t w)
     return (w + TILE - 1) / TILE;
 }
 
-/* Rows of tiles that go through the weights together. */
+/* Rows of tiles that go through the weights together: as many as fit the scratch, and of several faces more, since then
+ * the weights are what takes time to read. */
 static size_t rows_at_once(const vt_map *in, const vt_map *out)
 {
-    const size_t tiles = tiles_across(out->w), all = tiles_across(out->h);
-    const size_t bytes = PLACES * tiles * (in->cp + out->cp) * sizeof(float), rows = SCRATCH_BYTES / bytes;
+    const size_t tiles = tiles_across(out->w), all = tiles_across(out->h) * out->slots;
+    const size_t bytes = PLACES * tiles * (in->cp + out->cp) * sizeof(float);
+    const size_t shared = out->slots > 1 ? (TILES_SHARED + tiles - 1) / tiles : 1;
+    const size_t rows = SCRATCH_BYTES / bytes < shared ? shared : SCRATCH_BYTES / bytes;
 
-    return rows < 1 ? 1 : rows < all ? rows : all;
+    return rows < all ? rows : all;
 }
 
 bool vt_winograd_pays(const vt_node *conv, const vt_shape *in)
@@ -59,8 +65,8 @@ uint64_t vt_winograd_weights(uint32_t c_in, uint32_t c_out)
     return (uint64_t)PLACES * up(c_in, 8) * up(c_out, 8);
 }
 
-/* G g G^T; the matrices are in kernels/wino.h. */
-static void transform(const float *g, double *u)
+/* G g G^T of a panel's filters for one channel of the input; the matrices are in kernels/wino.h. */
+static void transform(double g[9][PANEL_MAX], float u[PLACES][PANEL_MAX])
 {
     const double a = sqrt(0.5), b = sqrt(2.0);
     const double matrix[6][3] = {{1, 0, 0},
@@ -69,32 +75,35 @@ static void transform(const float *g, double *u)
                                  {1.0 / 6, 1.0 / 6 * b, 1.0 / 3},
                                  {1.0 / 6, -1.0 / 6 * b, 1.0 / 3},
                                  {0, 0, 1}};
-    double t[3][6];
 
-    for (size_t y = 0; y < 3; y++)
-        for (size_t i = 0; i < 6; i++)
-            t[y][i] = matrix[i][0] * (double)g[3 * y] + matrix[i][1] * (double)g[3 * y + 1] +
-                      matrix[i][2] * (double)g[3 * y + 2];
-    for (size_t j = 0; j < 6; j++)
-        for (size_t i = 0; i < 6; i++)
-            u[6 * j + i] = matrix[j][0] * t[0][i] + matrix[j][1] * t[1][i] + matrix[j][2] * t[2][i];
+    for (size_t p = 0; p < PLACES; p++) {
+        const double *y = matrix[p / 6], *x = matrix[p % 6];
+
+        for (size_t j = 0; j < PANEL_MAX; j++)
+            u[p][j] = (float)(y[0] * (x[0] * g[0][j] + x[1] * g[1][j] + x[2] * g[2][j]) +
+                              y[1] * (x[0] * g[3][j] + x[1] * g[4][j] + x[2] * g[5][j]) +
+                              y[2] * (x[0] * g[6][j] + x[1] * g[7][j] + x[2] * g[8][j]));
+    }
 }
 
 void vt_winograd_pack(float *out, const float *weight, uint32_t c_in, uint32_t c_out)
 {
     const size_t depth = up(c_in, 8), cp = up(c_out, 8);
+    double g[9][PANEL_MAX];
+    float u[PLACES][PANEL_MAX];
 
     for (size_t n = 0; n < cp;) {
         const size_t nr = VT_NR(vt_panel(n, cp));
 
-        for (size_t k = 0; k < c_in; k++)
-            for (size_t j = 0; j < nr && n + j < c_out; j++) {
-                double u[PLACES];
-
-                transform(weight + ((n + j) * c_in + k) * 9, u);
-                for (size_t p = 0; p < PLACES; p++)
-                    out[(p * cp + n) * depth + k * nr + j] = (float)u[p];
-            }
+        memset(g, 0, sizeof g);
+        for (size_t k = 0; k < c_in; k++) {
+            for (size_t j = 0; j < nr && n + j < c_out; j++)
+                for (size_t i = 0; i < 9; i++)
+                    g[i][j] = (double)weight[((n + j) * c_in + k) * 9 + i];
+            transform(g, u);
+            for (size_t p = 0; p < PLACES; p++)
+                memcpy(out + (p * cp + n) * depth + k * nr, u[p], nr * sizeof(float));
+        }
         n += nr;
     }
 }
@@ -144,31 +153,36 @@ static void multiply(const vt_plan *plan, const vt_layer *layer, const layout *f
     }
 }
 
-void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const float *in, float *out, const vt_epilogue *e,
-                     const float *zeros, float *scratch, size_t column, size_t columns, size_t row, size_t end)
+void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const vt_winograd_faces *faces, const float *zeros,
+                     float *scratch, size_t row, size_t end)
 {
     const vt_map *from = &plan->maps[layer->in], *to = &plan->maps[layer->out];
-    const size_t across = tiles_across(to->w), most = rows_at_once(from, to);
-    const size_t start = row;
+    const size_t across = tiles_across(to->w), down = tiles_across(end - row), all = down * faces->count;
+    const size_t most = rows_at_once(from, to);
 
-    while (row < end) {
-        const size_t left = tiles_across(end - row), rows = left < most ? left : most, tiles = rows * across;
-        const layout v = layout_of(from->cp, tiles), m = layout_of(to->cp, tiles);
+    for (size_t first = 0, rows; first < all; first += rows) {
+        rows = all - first < most ? all - first : most;
+        const layout v = layout_of(from->cp, rows * across), m = layout_of(to->cp, rows * across);
         float *products = scratch + PLACES * v.plane;
 
-        for (size_t i = 0; i < rows; i++)
-            forward(plan, layer, in, &v, scratch + i * across * v.ld, row + TILE * i);
-        multiply(plan, layer, &v, &m, scratch, products, tiles, zeros, column, columns);
-        for (size_t i = 0; i < rows; i++, row += TILE) {
-            const size_t pixels = (row - start) * to->w;
-            vt_wino_out call = {.in = products + i * across * m.ld + column, .ldi = m.ld, .plane = m.plane,
-                                .tiles = across, .cp = columns - column, .out = out + pixels * to->ld + column,
-                                .w = to->w, .ldo = to->ld, .e = *e};
+        for (size_t i = 0; i < rows; i++) {
+            const size_t face = (first + i) / down, y = row + (first + i) % down * TILE;
 
-            call.rows = end - row < TILE ? end - row : TILE;
-            call.e.bias = e->bias + column;
-            call.e.slope = e->slope ? e->slope + column : NULL;
-            call.e.residual = e->residual ? e->residual + pixels * e->ldr + column : NULL;
+            forward(plan, layer, faces->in + face * faces->in_stride, &v, scratch + i * across * v.ld, y);
+        }
+        multiply(plan, layer, &v, &m, scratch, products, rows * across, zeros, faces->column, faces->columns);
+        for (size_t i = 0; i < rows; i++) {
+            const size_t face = (first + i) / down, below = (first + i) % down * TILE, pixels = below * to->w;
+            vt_wino_out call = {.in = products + i * across * m.ld + faces->column, .ldi = m.ld, .plane = m.plane,
+                                .tiles = across, .cp = faces->columns - faces->column,
+                                .out = faces->out + face * faces->out_stride + pixels * to->ld + faces->column,
+                                .w = to->w, .ldo = to->ld, .e = faces->e};
+
+            call.rows = end - row - below < TILE ? end - row - below : TILE;
+            call.e.bias += faces->column;
+            call.e.slope = call.e.slope ? call.e.slope + faces->column : NULL;
+            if (call.e.residual)
+                call.e.residual += face * faces->residual_stride + pixels * call.e.ldr + faces->column;
             plan->kernels.wino_out(&call);
         }
     }

@@ -19,9 +19,19 @@ void vt_winograd_pack(float *out, const float *weight, uint32_t c_in, uint32_t c
 /* Floats that a computation needs beside the maps. */
 size_t vt_winograd_scratch(const vt_map *in, const vt_map *out);
 
-/* Channels column .. columns of rows row to end of the output, whose tiles begin at `row`: ranges that begin at multiples of four give the same numbers
- * as the whole. in: row 0 of a map that is there whole; out and *e: from row `row` on, one row after the other. */
-void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const float *in, float *out, const vt_epilogue *e,
-                     const float *zeros, float *scratch, size_t column, size_t columns, size_t row, size_t end);
+/* The maps of several faces, so many floats from face to face. */
+typedef struct vt_winograd_faces {
+    size_t count;
+    const float *in; /* row 0 of a map that is there whole */
+    float *out;      /* channel 0 of the first row that is computed, like e; one row after the other */
+    vt_epilogue e;
+    size_t in_stride, out_stride, residual_stride;
+    size_t column, columns; /* channels of the output: from, to */
+} vt_winograd_faces;
+
+/* Rows row to end of those channels, whose tiles begin at `row`: ranges that begin at multiples of four give the same
+ * numbers as the whole. zeros: as many as the output has channels. */
+void vt_winograd_run(const vt_plan *plan, const vt_layer *layer, const vt_winograd_faces *faces, const float *zeros,
+                     float *scratch, size_t row, size_t end);
 
 #endif
