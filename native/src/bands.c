@@ -277,7 +277,7 @@ static void side_buffers(vt_plan *plan)
                              : layer->kind == VT_KIND_GROUPED || layer->kind == VT_KIND_WINOGRAD
                                  ? out->cp /* a bias of nothing */
                                  : 0;
-        const size_t gathered = layer->kind == VT_KIND_DENSE      ? (size_t)out->w * layer->k
+        const size_t gathered = layer->kind == VT_KIND_DENSE      ? vt_dense_rows(layer, out) * out->w * layer->k
                                 : layer->kind == VT_KIND_WINOGRAD ? vt_winograd_scratch(in, out)
                                                                   : 0;
 

@@ -14,6 +14,8 @@
 #define VT_MAX_ARENA ((uint64_t)1 << 30)       /* bytes for each thread */
 #endif
 #define VT_K_BLOCK 256                         /* depth of a matrix product between stores of its sums: 16 KB of a panel */
+#define VT_DENSE_PIXELS 48                     /* that share a reading of a dense convolution's weights, */
+#define VT_DENSE_FLOATS ((size_t)256 << 10)    /* as far as the cache holds what is under its kernel there */
 #define VT_BLOCK8 32                           /* channels of a pixel of bytes are a multiple of this */
 #define VT_NO_MAP (-1)
 #define VT_GROUP_MAX 16                        /* layers that are computed together; bounds the time that planning takes */
@@ -176,6 +178,15 @@ void vt_group_advance(const vt_plan *plan, const vt_group *group, uint32_t end, 
 static inline uint32_t vt_row_step(const vt_layer *layer)
 {
     return layer->kind == VT_KIND_WINOGRAD ? 4 : 1;
+}
+
+/* Rows of a dense convolution whose pixels are gathered for one product: in small maps several, since each product reads
+ * all weights. */
+static inline size_t vt_dense_rows(const vt_layer *layer, const vt_map *out)
+{
+    const size_t wanted = (VT_DENSE_PIXELS + out->w - 1) / out->w, most = VT_DENSE_FLOATS / (out->w * layer->k);
+
+    return most < 1 ? 1 : wanted < most ? wanted : most;
 }
 
 /* Width of the panel at column n of cp: 16, with one of 24 or 8 at the end where 16 does not divide. */

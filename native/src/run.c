@@ -112,14 +112,22 @@ static void gather(const step *s, size_t row, float *to)
     }
 }
 
-static void run_dense(const step *s, size_t row)
+/* Returns how many rows were done. */
+static size_t run_dense(const step *s, size_t row, size_t most)
 {
-    const vt_map *out = &s->plan->maps[s->layer->out];
+    const vt_layer *l = s->layer;
+    const vt_map *out = &s->plan->maps[l->out];
     float *gathered = s->own + s->plan->scratch;
     const vt_epilogue e = epilogue_of(s, row);
+    size_t rows = vt_dense_rows(l, out);
 
-    gather(s, row, gathered);
-    multiply(s, out->w, gathered, s->layer->k, row_of(s, s->layer->out, row), out->ld, &e);
+    rows = run_length(s, l->out, row, rows < most ? rows : most);
+    if (l->residual != VT_NO_MAP)
+        rows = run_length(s, l->residual, row, rows);
+    for (size_t i = 0; i < rows; i++)
+        gather(s, row + i, gathered + i * out->w * l->k);
+    multiply(s, rows * out->w, gathered, l->k, row_of(s, l->out, row), out->ld, &e);
+    return rows;
 }
 
 void vt_run_winograd(const step *s, size_t row, size_t end, size_t faces)
@@ -302,7 +310,7 @@ void vt_run_rows(const step *s, size_t row, size_t end)
             rows = run_pointwise(s, row, end - row);
             break;
         case VT_KIND_DENSE:
-            run_dense(s, row);
+            rows = run_dense(s, row, end - row);
             break;
         case VT_KIND_WINOGRAD:
             vt_run_winograd(s, row, end, 1);

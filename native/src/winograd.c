@@ -65,8 +65,8 @@ uint64_t vt_winograd_weights(uint32_t c_in, uint32_t c_out)
     return (uint64_t)PLACES * up(c_in, 8) * up(c_out, 8);
 }
 
-/* G g G^T of a panel's filters for one channel of the input; the matrices are in kernels/wino.h. */
-static void transform(double g[9][PANEL_MAX], float u[PLACES][PANEL_MAX])
+/* G g G^T of the filters of a panel's nr columns for one channel of the input; the matrices are in kernels/wino.h. */
+static void transform(size_t nr, double g[9][PANEL_MAX], float u[PLACES][PANEL_MAX])
 {
     const double a = sqrt(0.5), b = sqrt(2.0);
     const double matrix[6][3] = {{1, 0, 0},
@@ -75,14 +75,19 @@ static void transform(double g[9][PANEL_MAX], float u[PLACES][PANEL_MAX])
                                  {1.0 / 6, 1.0 / 6 * b, 1.0 / 3},
                                  {1.0 / 6, -1.0 / 6 * b, 1.0 / 3},
                                  {0, 0, 1}};
+    double t[18][PANEL_MAX];
 
+    for (size_t i = 0; i < 18; i++) {
+        const double *x = matrix[i % 6];
+
+        for (size_t j = 0; j < nr; j++)
+            t[i][j] = x[0] * g[i / 6 * 3][j] + x[1] * g[i / 6 * 3 + 1][j] + x[2] * g[i / 6 * 3 + 2][j];
+    }
     for (size_t p = 0; p < PLACES; p++) {
-        const double *y = matrix[p / 6], *x = matrix[p % 6];
+        const double *y = matrix[p / 6];
 
-        for (size_t j = 0; j < PANEL_MAX; j++)
-            u[p][j] = (float)(y[0] * (x[0] * g[0][j] + x[1] * g[1][j] + x[2] * g[2][j]) +
-                              y[1] * (x[0] * g[3][j] + x[1] * g[4][j] + x[2] * g[5][j]) +
-                              y[2] * (x[0] * g[6][j] + x[1] * g[7][j] + x[2] * g[8][j]));
+        for (size_t j = 0; j < nr; j++)
+            u[p][j] = (float)(y[0] * t[p % 6][j] + y[1] * t[6 + p % 6][j] + y[2] * t[12 + p % 6][j]);
     }
 }
 
@@ -100,7 +105,7 @@ void vt_winograd_pack(float *out, const float *weight, uint32_t c_in, uint32_t c
             for (size_t j = 0; j < nr && n + j < c_out; j++)
                 for (size_t i = 0; i < 9; i++)
                     g[i][j] = (double)weight[((n + j) * c_in + k) * 9 + i];
-            transform(g, u);
+            transform(nr, g, u);
             for (size_t p = 0; p < PLACES; p++)
                 memcpy(out + (p * cp + n) * depth + k * nr, u[p], nr * sizeof(float));
         }
