@@ -75,7 +75,7 @@ typedef struct vt_node {
     int residual;        /* node added before the activation, -1 if none; set by fusion */
     bool folded;         /* computes nothing any more: its readers read `in` */
     vt_geometry g;       /* CONV, MAX_POOL, RESIZE */
-    uint32_t first;      /* JOIN: channel where `in` goes; COLUMNS: the first that is taken */
+    uint32_t first;      /* JOIN: channel where `in` goes; COLUMNS, ROWS: the first that is taken */
     uint32_t first_row;  /* JOIN of rows: likewise */
     float *weight;       /* CONV, FC */
     float *step;         /* CONV, FC: [c] or NULL: the weights of each output channel are whole steps, -128 to 127 of them */
@@ -161,5 +161,8 @@ int vt_graph_lower(vt_graph *graph, vultus_error *error);
 /* Output channel n of a convolution that reads bytes: its weights in steps, what is added to the sum of products, and what
  * that is multiplied with. False if that does not compute in 32 bits, or pairs of products not in 16 (kernels/bytes.h). */
 bool vt_channel_bytes(const vt_graph *graph, const vt_node *node, uint32_t n, int8_t *weights, int32_t *bias, float *scale);
+
+/* Makes narrow branches that read the same map one (merge.c). After fusion. */
+int vt_graph_merge(vt_graph *graph, vultus_error *error);
 
 #endif

@@ -184,6 +184,8 @@ static int shape_layer(const builder *b, const vt_node *node, vt_layer *layer)
         const bool special = g->kh == 3 && g->kw == 3 && g->dy == 1 && g->dx == 1 && g->sx <= 2 && g->left <= 1;
 
         layer->depthwise = special ? b->plan->kernels.dw3x3 : b->plan->kernels.dwkxk;
+        if (special && g->sx == 1 && g->sy == 1 && g->right <= 1)
+            layer->depthwise_pair = b->plan->kernels.dw3x3_pair;
     }
     return VULTUS_OK;
 }
@@ -196,7 +198,8 @@ static const char *kernel_name(const vt_plan *plan, const vt_layer *layer)
     case VT_KIND_PLANAR:
         return plan->kernels.names[VT_NR_COUNT + panel];
     case VT_KIND_DEPTHWISE:
-        return plan->kernels.names[2 * VT_NR_COUNT + (layer->depthwise == plan->kernels.dw3x3 ? 0 : 1)];
+        return plan->kernels.names[layer->depthwise_pair ? 2 * VT_NR_COUNT + 6
+                                   : 2 * VT_NR_COUNT + (layer->depthwise == plan->kernels.dw3x3 ? 0u : 1u)];
     case VT_KIND_ELTWISE:
         return plan->kernels.names[2 * VT_NR_COUNT + 2];
     case VT_KIND_RESIZE:

@@ -66,7 +66,7 @@ typedef struct vt_layer {
     vt_kind kind;
     int in, residual, out; /* maps; residual may be VT_NO_MAP */
     vt_geometry g;
-    uint32_t first, first_row; /* JOIN, COLUMNS: as of the node */
+    uint32_t first, first_row; /* JOIN, COLUMNS, ROWS: as of the node */
     size_t k;              /* depth of the matrix product */
     float *weights;        /* packed for the kind; NULL if it has none */
     int8_t *weights8;      /* the same of bytes */
@@ -79,6 +79,7 @@ typedef struct vt_layer {
     vt_act act;
     float lo, hi;
     vt_dw_fn *depthwise;
+    vt_dw_pair_fn *depthwise_pair; /* NULL: row by row */
     uint64_t macs;         /* of a face */
     char text[160];
 } vt_layer;

@@ -144,7 +144,7 @@ void vt_run_winograd(const step *s, size_t row, size_t end, size_t faces)
     vt_winograd_run(s->plan, l, &f, s->zeros, s->own + s->plan->scratch, row, end);
 }
 
-static void run_depthwise(const step *s, size_t row)
+static vt_dw_row depthwise_row(const step *s, size_t row, size_t kh)
 {
     const vt_layer *l = s->layer;
     const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
@@ -152,12 +152,31 @@ static void run_depthwise(const step *s, size_t row)
                    .cp = out->cp, .kh = l->g.kh, .kw = l->g.kw, .stride = l->g.sx, .dilation = l->g.dx, .left = l->g.left,
                    .w = l->weights, .e = epilogue_of(s, row)};
 
-    for (size_t ky = 0; ky < l->g.kh; ky++) {
+    for (size_t ky = 0; ky < kh; ky++) {
         const size_t y = row * l->g.sy + ky * l->g.dy - l->g.top;
 
         r.rows[ky] = y < in->h ? row_of(s, l->in, y) : s->zeros;
     }
+    return r;
+}
+
+/* Two rows if there is a kernel for them. Returns how many were done. */
+static size_t run_depthwise(const step *s, size_t row, size_t most)
+{
+    const vt_layer *l = s->layer;
+
+    if (l->depthwise_pair && most > 1) {
+        const vt_dw_row r = depthwise_row(s, row, 4);
+        const vt_dw_below below = {row_of(s, l->out, row + 1),
+                                   l->residual != VT_NO_MAP ? row_of(s, l->residual, row + 1) : NULL};
+
+        l->depthwise_pair(&r, &below);
+        return 2;
+    }
+    const vt_dw_row r = depthwise_row(s, row, l->g.kh);
+
     l->depthwise(&r);
+    return 1;
 }
 
 static float grouped_sum(const step *s, size_t row, size_t x, size_t channel)
@@ -250,11 +269,12 @@ static void run_to_rows(const step *s)
 {
     const vt_layer *l = s->layer;
     const vt_map *in = &s->plan->maps[l->in], *out = &s->plan->maps[l->out];
-    const float *from = row_of(s, l->in, 0);
+    const size_t pixels = (size_t)in->h * in->w, channels = (size_t)out->w * out->c / pixels;
+    const float *from = row_of(s, l->in, 0) + l->first;
     float *const start = row_of(s, l->out, 0), *to = start;
 
-    for (size_t pixels = (size_t)in->h * in->w; pixels; pixels--, from += in->ld)
-        for (size_t c = 0; c < in->c; c++)
+    for (size_t i = 0; i < pixels; i++, from += in->ld)
+        for (size_t c = 0; c < channels; c++)
             *to++ = from[c];
     if (l->act == VT_ACT_SIGMOID)
         s->plan->kernels.sigmoid((size_t)out->w * out->c, start, start);
@@ -317,7 +337,7 @@ void vt_run_rows(const step *s, size_t row, size_t end)
             rows = end - row;
             break;
         case VT_KIND_DEPTHWISE:
-            run_depthwise(s, row);
+            rows = run_depthwise(s, row, end - row);
             break;
         case VT_KIND_GROUPED:
             run_grouped(s, row);

@@ -17,6 +17,7 @@ typedef union kernel_fn {
     vt_gemm_fn *gemm;
     vt_planar_fn *planar;
     vt_dw_fn *dw;
+    vt_dw_pair_fn *dw_pair;
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
     vt_curve_fn *curve;
@@ -43,7 +44,7 @@ struct kernel {
     kernel_fn fn;
 };
 
-extern const family gemm_family, planar_family, dw3x3_family, dwkxk_family, eltwise_family, max_pool_family,
+extern const family gemm_family, planar_family, dw3x3_family, dw3x3_pair_family, dwkxk_family, eltwise_family, max_pool_family,
     sigmoid_family, exponential_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
 
 /* An array that begins after a page that nobody may touch or, as often, ends before one; a kernel that goes further dies.

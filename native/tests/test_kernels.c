@@ -11,6 +11,7 @@
 #define VT_KERNEL_PLANAR(symbol, isa, mr, nr) {#symbol, &planar_family, isa, mr, nr, {.planar = symbol}},
 #define VT_KERNEL_DW3X3(symbol, isa, mr, nr) {#symbol, &dw3x3_family, isa, mr, nr, {.dw = symbol}},
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) {#symbol, &dwkxk_family, isa, mr, nr, {.dw = symbol}},
+#define VT_KERNEL_DW3X3_PAIR(symbol, isa, mr, nr) {#symbol, &dw3x3_pair_family, isa, mr, nr, {.dw_pair = symbol}},
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) {#symbol, &eltwise_family, isa, mr, nr, {.eltwise = symbol}},
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) {#symbol, &max_pool_family, isa, mr, nr, {.max_pool = symbol}},
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) {#symbol, &sigmoid_family, isa, mr, nr, {.curve = symbol}},

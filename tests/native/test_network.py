@@ -89,6 +89,11 @@ def numbers(g: Graph, *shape: int) -> np.ndarray:
     return g.rand.standard_normal(shape).astype(np.float32)
 
 
+def branch(g: Graph, x: str, channels: int, k: int = 3, pad: int = 1) -> str:
+    """What a detector's head is made of: pointwise, depthwise."""
+    return g.add("Conv", g.conv(x, 11, channels, k=1), numbers(g, channels, 1, k, k), group=channels, pads=[pad] * 4)
+
+
 def columns(g: Graph, rows: str, start: int, end: int) -> str:
     return g.add("Slice", rows, np.array([start]), np.array([end]), np.array([2]))
 
@@ -165,6 +170,15 @@ GRAPHS: dict[str, Callable[[Graph, str], list[str]]] = {
         ),
         g.add("Reshape", last(g, x), g.add("Concat", np.array([1, -1]), tail(g, g.add("Shape", x), 2, 3), axis=0)),
     ],
+    "heads of one map": lambda g, x: [
+        *(g.add("Sigmoid", g.rows(branch(g, x, 1), 0, -1, 1)) for _ in range(2)),
+        *(g.rows(branch(g, x, channels), 0, -1, channels) for channels in (4, 10, 60)),
+        g.rows(branch(g, x, 4, k=5, pad=2), 0, -1, 2),
+        g.rows(branch(g, x, 2), 0, -1, 4),
+    ],
+    "heads that others read": lambda g, x: (
+        lambda a, b: [g.rows(a, 0, -1, 3), a, g.rows(b, 0, -1, 3), g.conv(b, 3, 2), g.rows(branch(g, x, 3), 0, -1, 3)]
+    )(branch(g, x, 3), branch(g, x, 3)),
     "a vector": lambda g, x: [
         g.add("Gemm", g.add("Flatten", x), g.rand.standard_normal((11 * 480, 4)).astype(np.float32)),
         g.conv(x, 11, 2),

@@ -64,6 +64,15 @@ typedef struct vt_dw_row {
 
 typedef void vt_dw_fn(const vt_dw_row *row);
 
+/* The output row below the one of a vt_dw_row. */
+typedef struct vt_dw_below {
+    float *out;
+    const float *residual; /* as of the epilogue */
+} vt_dw_below;
+
+/* Both rows, from four input rows: kh = kw = 3, stride and dilation 1, at most one column of padding on either side. */
+typedef void vt_dw_pair_fn(const vt_dw_row *row, const vt_dw_below *below);
+
 /* Maxima instead of sums: of kh rows and kw columns, dilation 1; w and e are not read. A row outside the map is given as
  * one inside the window, which the maximum does not notice. */
 typedef void vt_pool_fn(const vt_dw_row *row);
@@ -123,6 +132,7 @@ typedef struct vt_kernels {
     vt_planar_fn *planar[VT_NR_COUNT];
     vt_dw_fn *dw3x3;   /* kh = kw = 3, dilation 1, stride 1 or 2, left 0 or 1 */
     vt_dw_fn *dwkxk;   /* any */
+    vt_dw_pair_fn *dw3x3_pair; /* NULL where nothing is gained by two rows */
     vt_eltwise_fn *eltwise;
     vt_pool_fn *max_pool;
     vt_curve_fn *sigmoid;
@@ -135,7 +145,7 @@ typedef struct vt_kernels {
     vt_wino_out_fn *wino_out;
     vt_peak_fn *peak;
     size_t peak_macs;  /* multiply-adds of one round of peak */
-    const char *names[2 * VT_NR_COUNT + 6]; /* in the order of the members, without the peak */
+    const char *names[2 * VT_NR_COUNT + 7]; /* in the order of the members, without the peak */
     const char *names8[VT_NR_COUNT + 3];    /* those of bytes, likewise */
 } vt_kernels;
 
@@ -147,6 +157,7 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_PLANAR(symbol, isa, mr, nr) vt_planar_fn symbol;
 #define VT_KERNEL_DW3X3(symbol, isa, mr, nr) vt_dw_fn symbol;
 #define VT_KERNEL_DWKXK(symbol, isa, mr, nr) vt_dw_fn symbol;
+#define VT_KERNEL_DW3X3_PAIR(symbol, isa, mr, nr) vt_dw_pair_fn symbol;
 #define VT_KERNEL_ELTWISE(symbol, isa, mr, nr) vt_eltwise_fn symbol;
 #define VT_KERNEL_MAX_POOL(symbol, isa, mr, nr) vt_pool_fn symbol;
 #define VT_KERNEL_SIGMOID(symbol, isa, mr, nr) vt_curve_fn symbol;
