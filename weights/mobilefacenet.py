@@ -87,9 +87,13 @@ def from_efm3(data: bytes) -> onnx.ModelProto:
     The engine's reader is the one that checks a file, and has to open it before. Raises ImportFailed for one of another
     version, and struct.error or ValueError for one that the engine would refuse.
     """
-    version, stages, _, stride, stem, block, final, dim, k = struct.unpack_from("<BBBBHHHHB", data, 8)
-    if data[:4] != b"EFM3" or version != 1:
-        raise ImportFailed("not an EFM3 file of version 1")
+    magic, file_version, version, stages, _, stride, stem, block, final, dim, k = struct.unpack_from(
+        "<4sIBBBBHHHHB", data
+    )
+    if magic != b"EFM3" or (file_version, version) != (3, 1):
+        raise ImportFailed(
+            "not an EFM3 file of version 3, which is FP32; an INT8 file is judged by the one it was made of"
+        )
     at = 92 + struct.unpack_from("<I", data, 88)[0] + 4
 
     def take(_: str, shape: tuple[int, ...]) -> Array:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vultus.native import ModelFormatError
 from vultus.weights import mobilefacenet
 from vultus.weights.as_onnx import as_onnx
+from vultus.weights.errors import ImportFailed
 from vultus.weights.verify import EMBEDDER_TOLERANCE, verify
 
 SHAPE = efm3.Shape(stem=16, block=16, final=32, dim=8, stages=((2, 2, 2), (2, 1, 2), (1, 1, 2)))
@@ -38,6 +39,13 @@ def test_an_efm3_file_becomes_the_same_network_in_onnx(
     (y,) = ReferenceEvaluator(as_onnx(model)).run(None, {"data": x})
     y = y / np.linalg.norm(y, axis=1, keepdims=True)
     assert np.abs(y - efm3.compute(layers, x)).max() < 1e-5
+
+
+def test_an_efm3_file_of_another_version_is_not_exported(model: Path) -> None:
+    data = bytearray(model.read_bytes())
+    data[4] = 4
+    with pytest.raises(ImportFailed, match="version 3"):
+        mobilefacenet.from_efm3(bytes(data))
 
 
 def test_judges_agree_with_every_kind_of_kernels(model: Path) -> None:
