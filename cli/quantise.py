@@ -53,7 +53,9 @@ def quantize(
     """
     from vultus.weights.quantise import declared, quantise  # `onnx` is for this command only
 
-    engine = Engine(file, precision="fp32")
+    engine = Engine(file)
+    if engine.precision == "int8":
+        raise click.ClickException(f"{file}: is INT8 already; make it of the FP32 file")
     data = declared(file.read_bytes(), mean=mean, std=std)
     if engine.input_size != (112, 112):
         raise click.ClickException(
