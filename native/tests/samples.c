@@ -67,8 +67,8 @@ static void write_golden(const bytes *model)
 
 int main(int argc, char **argv)
 {
-    bytes models[3];
-    static const char *const names[] = {"embedder.efm3", "embedder.onnx", "detector.onnx"};
+    bytes models[4];
+    static const char *const names[] = {"embedder.efm3", "embedder.onnx", "detector.onnx", "int8.efm3"};
 
     if (argc < 2)
         return 2;
@@ -77,9 +77,10 @@ int main(int argc, char **argv)
     models[0] = write_efm3();
     models[1] = write_onnx();
     models[2] = write_detector();
+    models[3] = write_efm3_int8();
     write_chips();
     write_golden(&models[0]);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         write_file(names[i], "", 0, models[i].data, models[i].size);
         bytes_free(&models[i]);
     }
