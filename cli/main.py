@@ -72,6 +72,24 @@ def cli(ctx: click.Context, debug: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code and never raises for an error that can be told in one line."""
     _open_what_is_closed()
+    return _written(_run(argv))
+
+
+def _written(code: int) -> int:
+    """The exit code, once what was answered has left this process; Python would fail in its own words at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # What could not be written stays in the buffer and is tried again at exit, when there is nobody to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if code or isinstance(error, BrokenPipeError):
+            return code
+        _complain(_told(error))
+        return 2
+    return code
+
+
+def _run(argv: list[str] | None) -> int:
     arguments = _own_arguments() if argv is None else argv
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `vultus.cli.entry` leaves it

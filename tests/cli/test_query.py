@@ -169,10 +169,15 @@ def test_a_named_face_says_who_it_is_though_an_unnamed_one_is_nearer(
     [("{} | head -c 10", 0), ("{} >&-", 0), ("{} >&- 2>&- <&-", 0), ("{} > /dev/full", 2)],
 )
 def test_readers_that_go_away_and_outputs_that_take_nothing(vultus: Run, gallery: Path, shell: str, code: int) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for command in ("people list", "people list --json"):
         job = shlex.join([*COMMAND, *command.split(), "--gallery", str(gallery)])
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", shell.format(job)], capture_output=True, text=True, timeout=60
+            ["bash", "-o", "pipefail", "-c", shell.format(job)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=buffered,
         )
         assert done.returncode == code, done.stderr
         assert "Traceback" not in done.stderr
