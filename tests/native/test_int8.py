@@ -16,9 +16,8 @@ from vultus.weights.quantise import quantise
 # Of a small network's vectors, 12 numbers each, together: rounding changes them by 0.03 to 0.2 of their length, as the
 # random weights fall; something else than the network would by 1.4.
 MOST = 0.35
-# Of networks as they are used, on average; single faces may fall below, and 0.9937 was seen (xs, random weights).
+# Of networks as they are used, on average.
 MEAN_OF_GOLDEN = 0.995
-LEAST_OF_GOLDEN = 0.99
 # Floats around the bytes differ in their last bit, and a value between two bytes goes either way; 0.012 was seen.
 MOST_BETWEEN_ISAS = 0.05
 
@@ -125,9 +124,13 @@ def test_truncated_and_spoilt_anywhere(int8: Path, rand: np.random.Generator) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "most"), [("nano", 240_000), ("tiny", 510_000), ("standard", 1_060_000), ("xs", 2_210_000)]
+    ("name", "most", "least"),
+    # The least of every face is to be 0.995; of xs, with its random weights, one of twelve has 0.9937.
+    [("nano", 240_000, 0.995), ("tiny", 510_000, 0.995), ("standard", 1_060_000, 0.995), ("xs", 2_210_000, 0.99)],
 )
-def test_golden_on_real_faces(shared: Path, samples: tuple[Path, object], name: str, most: int, tmp_path: Path) -> None:
+def test_golden_on_real_faces(
+    shared: Path, samples: tuple[Path, object], name: str, most: int, least: float, tmp_path: Path
+) -> None:
     from vultus.stages.finder import FaceFinder
 
     chips = []
@@ -141,4 +144,4 @@ def test_golden_on_real_faces(shared: Path, samples: tuple[Path, object], name: 
     assert path.stat().st_size <= most
     found = cosines(Engine(fp32).embed_chips(faces), Engine(path).embed_chips(faces))
     assert found.mean() >= MEAN_OF_GOLDEN
-    assert found.min() >= LEAST_OF_GOLDEN
+    assert found.min() >= least
