@@ -7,19 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "models.h"
 #include "random.h"
 #include "vultus/vultus.h"
 
 #define FACES 31
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "FAILED at line %d: %s\n", __LINE__, #condition);                                          \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static vultus_engine *open_bytes(const bytes *b, uint32_t threads, uint32_t isa)
 {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "../cli/cli.h"
 #include "../cli/image.h"
 #include "../cli/npz.h"
@@ -11,14 +12,6 @@
 #include "random.h"
 
 #define SPOILT 20000
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "FAILED at line %d: %s\n", __LINE__, #condition);                                          \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 void complain(const char *format, ...)
 {

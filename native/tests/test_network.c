@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "models.h"
 #include "random.h"
 #include "vultus/vultus.h"
@@ -17,14 +18,6 @@
 #define IMAGES 2
 #define CALLERS 6
 #define ROUNDS 20
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "FAILED at line %d: %s\n", __LINE__, #condition);                                          \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static const uint32_t sizes[SIZES][2] = {{4, 4}, {8, 12}, {64, 36}, {20, 100}, {96, 96}, {16, 4}, {40, 24}};
 

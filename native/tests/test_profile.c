@@ -4,19 +4,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "check.h"
 #include "models.h"
 #include "random.h"
 #include "vultus/vultus.h"
 
 #define MOST 256
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "FAILED at line %d: %s\n", __LINE__, #condition);                                          \
-            exit(1);                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static vultus_layer_time times[MOST];
 
