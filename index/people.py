@@ -134,7 +134,7 @@ def add_faces(
     numbers = range(first, first + len(vectors))
     now = time.time()
     connection.executemany(
-        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         (
             (number, person, file, *described, now)
             for number, person, described in zip(numbers, people, _described(records), strict=True)

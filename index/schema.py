@@ -18,7 +18,7 @@ FORMAT = 2
 # 8 KiB pages: with SQLite's usual 4 KiB a row with a 512-number vector leaves half of every page empty.
 PAGE_SIZE = 8192
 
-TABLES = """
+_FIRST = """
 CREATE TABLE gallery (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     uid      BLOB NOT NULL CHECK (length(uid) = 16),
@@ -31,8 +31,9 @@ CREATE TABLE gallery (
 
 CREATE TABLE identities (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,
-    name     TEXT NOT NULL UNIQUE,
-    created  REAL NOT NULL
+    name     TEXT UNIQUE,
+    created  REAL NOT NULL,
+    hidden   INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1))
 ) STRICT;
 
 CREATE TABLE files (
@@ -63,7 +64,8 @@ CREATE TABLE faces (
     score     REAL,
     quality   REAL,
     track     INTEGER,
-    created   REAL NOT NULL
+    created   REAL NOT NULL,
+    collection TEXT
 ) STRICT;
 CREATE INDEX faces_by_identity ON faces (identity) WHERE identity IS NOT NULL;
 CREATE INDEX faces_by_file ON faces (file) WHERE file IS NOT NULL;
@@ -100,7 +102,7 @@ CREATE INDEX sightings_by_identity ON sightings (identity) WHERE identity IS NOT
 CREATE TABLE changes (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,
     mark   INTEGER NOT NULL,
-    kind   TEXT NOT NULL CHECK (kind IN ('created', 'added', 'removed', 'dropped', 'merged', 'renamed')),
+    kind   TEXT NOT NULL,
     first  INTEGER NOT NULL,
     last   INTEGER NOT NULL,
     faces  INTEGER NOT NULL,
@@ -109,11 +111,66 @@ CREATE TABLE changes (
 ) STRICT;
 """
 
+_SECOND = """
+CREATE INDEX faces_by_collection ON faces (collection) WHERE collection IS NOT NULL;
+
+CREATE TABLE denials (
+    identity INTEGER NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
+    face     INTEGER REFERENCES faces (id) ON DELETE CASCADE,
+    other    INTEGER REFERENCES identities (id) ON DELETE CASCADE,
+    at       REAL NOT NULL,
+    CHECK ((face IS NULL) <> (other IS NULL)),
+    UNIQUE (identity, face),
+    UNIQUE (identity, other)
+) STRICT;
+
+CREATE TABLE acts (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind   TEXT NOT NULL,
+    at     REAL NOT NULL,
+    detail TEXT NOT NULL,
+    undone REAL
+) STRICT;
+"""
+"""What format 2 has and format 1 had not."""
+
+TABLES = _FIRST + _SECOND
+
 _STEPS = {
     1: """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
-ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0)
-""",
+ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0);
+ALTER TABLE faces ADD COLUMN collection TEXT;
+
+CREATE TABLE wider_identities (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    name     TEXT UNIQUE,
+    created  REAL NOT NULL,
+    hidden   INTEGER NOT NULL DEFAULT 0 CHECK (hidden IN (0, 1))
+) STRICT;
+INSERT INTO wider_identities SELECT id, name, created, 0 FROM identities;
+INSERT OR REPLACE INTO sqlite_sequence (rowid, name, seq)
+    SELECT (SELECT rowid FROM sqlite_sequence WHERE name = 'wider_identities'), 'wider_identities', seq
+    FROM sqlite_sequence WHERE name = 'identities';
+DROP TABLE identities;
+ALTER TABLE wider_identities RENAME TO identities;
+
+CREATE TABLE wider_changes (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    mark   INTEGER NOT NULL,
+    kind   TEXT NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    faces  INTEGER NOT NULL,
+    at     REAL NOT NULL,
+    writer TEXT NOT NULL
+) STRICT;
+INSERT INTO wider_changes SELECT * FROM changes;
+DROP TABLE changes;
+ALTER TABLE wider_changes RENAME TO changes
+"""
+    + ";"
+    + _SECOND,
 }
 """What makes of each older format the next."""
 
@@ -137,16 +194,20 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """Turn an older format into this one; nothing happens to this one."""
     if _number(connection, "user_version") == FORMAT:
         return
-    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("PRAGMA foreign_keys = OFF")  # a table that is laid anew would take its people's faces with it
     try:
+        connection.execute("BEGIN IMMEDIATE")
         for version in range(_number(connection, "user_version"), FORMAT):  # another process may have been faster
             for statement in _STEPS[version].split(";"):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
 def is_blank(connection: sqlite3.Connection) -> bool:

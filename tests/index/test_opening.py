@@ -187,4 +187,4 @@ def test_format_1_as_it_was_stored(tmp_path):
         assert "it has version 1, this program reads 2" in old_snapshot
         gallery.snapshot()
         assert gallery.verify().problems == ()
-        gallery.enrol("New", probe[:1])
+        assert gallery.enrol("New", probe[:1]) == 4
