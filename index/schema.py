@@ -136,8 +136,7 @@ CREATE TABLE acts (
 
 TABLES = _FIRST + _SECOND
 
-_STEPS = {
-    1: """
+_FIRST_WIDENED = """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
 ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0);
 ALTER TABLE faces ADD COLUMN collection TEXT;
@@ -169,9 +168,8 @@ INSERT INTO wider_changes SELECT * FROM changes;
 DROP TABLE changes;
 ALTER TABLE wider_changes RENAME TO changes
 """
-    + ";"
-    + _SECOND,
-}
+
+_STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND))}
 """What makes of each older format the next."""
 
 
