@@ -26,7 +26,7 @@ def backup(store: Store, target: Path) -> int:
         raise StorageError(f"{target} is there already; nothing was written, choose another name", errno.EEXIST)
     temporary = target.with_name(target.name + ".tmp")
     try:
-        temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)  # of a process that was killed
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # faces are nobody else's business
         with store.read() as connection, contextlib.closing(sqlite3.connect(temporary)) as copy:
             connection.execute("BEGIN")
@@ -39,7 +39,8 @@ def backup(store: Store, target: Path) -> int:
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"the backup {target} could not be written ({error.strerror}); there is none, the gallery is unharmed",
             error.errno or errno.EIO,
@@ -54,14 +55,14 @@ def restore(source: Path, folder: Path) -> None:
     """Make a gallery in `folder`, which is empty or not there, of the backup `source`, checked from end to end first."""
     if not source.is_file():
         raise GalleryNotFound(f"there is no backup at {source}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    temporary = folder / (DATABASE + ".tmp")  # there already, if a process was killed at this
+    if folder.exists() and (not folder.is_dir() or any(path != temporary for path in folder.iterdir())):
         raise StorageError(
             f"{folder} is there and not empty; nothing was changed, restore into a new folder", errno.EEXIST
         )
     _check(source)
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-        temporary = folder / (DATABASE + ".tmp")
         with source.open("rb") as given, open(temporary, "wb", opener=_private) as file:
             shutil.copyfileobj(given, file, 1 << 20)
             file.flush()

@@ -166,6 +166,8 @@ class LiveIndex:
 
     def snapshot_due(self) -> bool:
         """Whether the snapshot on disk misses so much that closing should write one, or holds faces deleted since."""
+        if self._store.read_only:
+            return False
         with self._store.read() as connection:
             (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
             try:

@@ -214,8 +214,11 @@ def is_blank(connection: sqlite3.Connection) -> bool:
     return not tables and not _number(connection, "application_id")
 
 
-def check(connection: sqlite3.Connection, where: str) -> None:
-    """Raise UnknownFormat or GalleryCorrupt unless the database is a gallery that this program reads."""
+def check(connection: sqlite3.Connection, where: str, *, upgraded: bool = False) -> None:
+    """Raise UnknownFormat or GalleryCorrupt unless the database is a gallery that this program reads.
+
+    With `upgraded`, one of an older format is refused as well, because it cannot be written.
+    """
     application, version = _number(connection, "application_id"), _number(connection, "user_version")
     if application != APPLICATION_ID:
         raise UnknownFormat(f"{where} is an SQLite database of another program, not a gallery; choose another folder")
@@ -223,6 +226,11 @@ def check(connection: sqlite3.Connection, where: str) -> None:
         raise UnknownFormat(
             f"{where} has gallery format {version}, this program reads up to {FORMAT}: "
             "a newer vultus wrote it; upgrade vultus to open it"
+        )
+    if upgraded and 1 <= version < FORMAT:
+        raise UnknownFormat(
+            f"{where} has gallery format {version}, which becomes {FORMAT} at the first opening, but may only be read; "
+            "open it once where it may be written"
         )
     if version < 1:
         raise GalleryCorrupt(f"{where} says it has gallery format {version}, which never existed; restore a backup")

@@ -164,7 +164,8 @@ def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: 
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a file system that failed just now, too
+            temporary.unlink(missing_ok=True)
         raise StorageError(
             f"the snapshot {path} could not be written ({error.strerror}); the gallery itself is complete and safe, "
             "only the next opening takes longer",

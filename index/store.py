@@ -29,10 +29,14 @@ from vultus.index.errors import (
     StorageError,
     UnknownFormat,
 )
+from vultus.index.holder import NAME as WRITER
+from vultus.index.holder import Holder, holder
 
 DATABASE = "gallery.sqlite3"
 _MAGIC = b"SQLite format 3\0"
 _SCRUB_WAIT_MS = 250
+_NOTHING = ("lost+found", WRITER)
+"""Names that may be in a folder in which there is no gallery, or not yet."""
 
 _log = logging.getLogger("vultus.index")
 
@@ -42,7 +46,9 @@ class Store:
 
     def __init__(self, folder: Path, busy_timeout: float) -> None:
         self.folder = folder
-        self.writer = f"process {os.getpid()} ({Path(sys.argv[0]).name or 'python'}) on {socket.gethostname()}"
+        self.read_only = not _writable(folder)
+        """Whether the folder may only be read: searches work, writes raise StorageError."""
+        self.writer = f"process {os.getpid()} ({_program()}) on {socket.gethostname()}"
         self._timeout = busy_timeout
         self._process = os.getpid()
         self._closed = False
@@ -50,7 +56,9 @@ class Store:
         self._pool_lock = threading.Lock()
         self._pool: list[sqlite3.Connection] = []
         self._scrub_due = False
-        self._writing = self._connect("rwc")
+        self._shown = self._shape()
+        self._holder = Holder(folder, self.writer)
+        self._writing = self._connect(self._reading_mode() if self.read_only else "mode=rwc")
 
     @classmethod
     def open(cls, folder: Path, *, create: bool, busy_timeout: float) -> Store:
@@ -71,7 +79,7 @@ class Store:
         path = self.folder / DATABASE
         with self._translated():
             connection = sqlite3.connect(
-                f"file:{quote(str(path))}?mode={mode}",
+                f"file:{quote(str(path))}?{mode}",
                 uri=True,
                 timeout=self._timeout,
                 isolation_level=None,
@@ -84,9 +92,37 @@ class Store:
             connection.execute("PRAGMA temp_store = MEMORY")  # names must not reach /tmp
         return connection
 
+    def _reading_mode(self) -> str:
+        """How a database that may not be written is opened: SQLite would make a log that is not there."""
+        if not self.read_only:
+            return "mode=rw"
+        if not self._shape()[1]:
+            return "mode=ro&immutable=1"  # nobody writes; should somebody begin, `read` notices
+        if not (self.folder / (DATABASE + "-shm")).exists():
+            raise StorageError(
+                f"{self.folder} may only be read, but its log was left by a process that was killed, and has to be "
+                "put into the database: open it once where it may be written, or copy the folder to such a place",
+                errno.EROFS,
+            )
+        return "mode=ro"
+
+    def _shape(self) -> tuple[tuple[int, int, int] | None, bool]:
+        """What changes when somebody else begins to write to a database that this process may only read."""
+        if not self.read_only:
+            return None, False
+        try:
+            seen = os.stat(self.folder / DATABASE)
+        except FileNotFoundError:
+            return None, False
+        log = self.folder / (DATABASE + "-wal")
+        return (seen.st_ino, seen.st_size, seen.st_mtime_ns), log.exists() and log.stat().st_size > 0
+
     def _settle(self) -> None:
         """Make the tables of a blank database, refuse a foreign one, and switch to WAL mode."""
         connection = self._writing
+        if self.read_only:
+            schema.check(connection, str(self.folder / DATABASE), upgraded=True)
+            return
         if schema.is_blank(connection):
             connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
             connection.execute("BEGIN IMMEDIATE")
@@ -134,9 +170,14 @@ class Store:
         """Lend a connection for reading; each statement sees the newest commit of any process."""
         self.check_usable()
         with self._pool_lock:
+            if self.read_only and self._shape() != self._shown:
+                stale, self._pool, self._shown = self._pool, [], self._shape()
+                for former in stale:
+                    former.close()
+            shown = self._shown
             connection = self._pool.pop() if self._pool else None
         if connection is None:
-            connection = self._connect("rw")
+            connection = self._connect(self._reading_mode())
         try:
             with self._translated():
                 yield connection
@@ -144,7 +185,7 @@ class Store:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             with self._pool_lock:
-                keep = not self._closed
+                keep = not self._closed and shown == self._shown
                 if keep:
                     self._pool.append(connection)
             if not keep:
@@ -156,39 +197,45 @@ class Store:
 
         `scrub` says that something is deleted whose bytes must not stay behind in the write-ahead log.
         """
-        self.check_usable()
-        with self._write_lock, self._translated():
-            self.check_usable()
-            connection = self._writing
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk for one
-                    connection.execute("ROLLBACK")
-                raise
+        with self._alone() as connection:
+            yield connection
+            connection.execute("COMMIT")
             if scrub or self._scrub_due:
                 self._scrub_due = not self._scrub(connection)
 
     def vacuum(self) -> None:
         """Write the file anew without free pages, and empty the log; the latter later if a reader is in the way."""
-        self.check_usable()
-        with self._write_lock, self._translated():
-            self.check_usable()
-            self._writing.execute("VACUUM")
-            self._scrub_due = not self._scrub(self._writing)
+        with self._alone() as connection:
+            connection.execute("COMMIT")
+            connection.execute("VACUUM")
+            self._scrub_due = not self._scrub(connection)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Keep every process from writing for a moment."""
+        """Keep every process from writing for a moment; of a gallery that may only be read, this one only."""
+        if self.read_only:
+            yield
+            return
+        with self._alone():
+            yield
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[sqlite3.Connection]:
+        """Hold the right to write, in a transaction that is rolled back unless it was ended."""
         self.check_usable()
         with self._write_lock, self._translated():
-            self._writing.execute("BEGIN IMMEDIATE")
+            self.check_usable()
+            if self.read_only:
+                raise StorageError(f"{self.folder} may only be read; nothing was written", errno.EROFS)
+            connection = self._writing
+            connection.execute("BEGIN IMMEDIATE")
+            self._holder.take()
             try:
-                yield
+                yield connection
             finally:
-                self._writing.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk for one
+                    connection.execute("ROLLBACK")
+                self._holder.give_back()
 
     def _scrub(self, connection: sqlite3.Connection) -> bool:
         """Empty the write-ahead log, where older pages would survive a deletion; false if that is still due.
@@ -219,6 +266,7 @@ class Store:
             if self._scrub_due:
                 self._scrub(self._writing)
             self._writing.close()
+            self._holder.close()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -233,8 +281,8 @@ class Store:
         path = self.folder / DATABASE
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return GalleryBusy(
-                f"the gallery {self.folder} is busy: another process has been writing to it for {self._timeout:g} s; "
-                f"{self._last_writer()}; try again when it is done"
+                f"the gallery {self.folder} is busy, nothing was written: {self._writer_now()}; "
+                f"this one waited {self._timeout:g} s; try again when it is done"
             )
         if code == sqlite3.SQLITE_FULL:
             return StorageError(
@@ -254,16 +302,34 @@ class Store:
             )
         return GalleryError(f"the database {path} refused an operation: {error}")
 
-    def _last_writer(self) -> str:
-        """Say who committed last; asked while somebody holds the write lock, which does not keep readers out."""
+    def _writer_now(self) -> str:
+        """Say who holds the right to write, or, if that is not known, who committed last."""
+        held = holder(self.folder)
+        if held is not None:
+            return f"{held[0]} has been writing since {_clock(held[1])}"
         path = self.folder / DATABASE
-        try:
+        try:  # the lock that somebody holds does not keep readers out
             with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=0.1)) as db:
                 row = db.execute("SELECT writer, at FROM changes ORDER BY seq DESC LIMIT 1").fetchone()
         except sqlite3.Error as error:
-            return f"who wrote last is not known ({error})"
-        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(row[1]))
-        return f"the last to write was {row[0]}, {when}"
+            return f"another process writes, which one is not known ({error})"
+        return f"another process writes; the last to have written was {row[0]}, {_clock(row[1])}"
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+
+
+def _program() -> str:
+    """What this process is called by, with the subcommand but no argument that may name somebody."""
+    name = Path(sys.argv[0]).name or "python"
+    return f"{name} {sys.argv[1]}" if name == "vultus" and len(sys.argv) > 1 and sys.argv[1].isalpha() else name
+
+
+def _writable(folder: Path) -> bool:
+    """Whether this process may write the gallery that is in `folder`, or is to be made there."""
+    paths = (folder, folder / DATABASE) if (folder / DATABASE).exists() else (folder,)
+    return all(os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids) for path in paths)
 
 
 def _prepare(folder: Path, *, create: bool) -> bool:
@@ -281,7 +347,7 @@ def _prepare(folder: Path, *, create: bool) -> bool:
         return True
     if not folder.is_dir():
         raise UnknownFormat(f"{folder} is a file, but a gallery is a folder; choose another path")
-    others = sorted(entry.name for entry in folder.iterdir() if entry.name != "lost+found")
+    others = sorted(entry.name for entry in folder.iterdir() if entry.name not in _NOTHING)
     if DATABASE in others:
         _check_magic(folder)
         return False

@@ -52,7 +52,7 @@ def test_a_full_disk(small_disk, rand):
         gallery.remove_faces(acknowledged[:50])
         acknowledged = acknowledged[50:] + gallery.add_faces(rand.standard_normal((5, 128)))
         gallery.close(snapshot=False)
-    assert sorted(path.name for path in folder.iterdir()) == ["gallery.sqlite3"]
+    assert sorted(path.name for path in folder.iterdir()) == ["gallery.sqlite3", "gallery.writer"]
     with Gallery.open(folder) as gallery:
         assert [face.id for face in gallery.faces(None)] == acknowledged
         assert gallery.verify().problems == ()
