@@ -9,7 +9,7 @@ import time
 from vultus.index import journal
 from vultus.index.errors import GalleryClosed, GalleryError
 from vultus.index.journal import Point
-from vultus.index.loading import added_faces, apply, bound_to, built
+from vultus.index.loading import apply, bound_to, built, news
 from vultus.index.store import Store
 from vultus.index.vectors import VectorIndex
 
@@ -75,6 +75,6 @@ class Conversion:
                     return None  # put back to another state: the index is loaded anew, and considered again
                 behind, _ = journal.faces_since(connection, point.seq)
                 point = journal.newest(connection)
-                apply(index, changes, added_faces(connection, index.dim, changes))
+                apply(index, news(connection, index.dim, changes))
                 connection.execute("ROLLBACK")
         return index, point

@@ -226,7 +226,8 @@ class Gallery:
                 with contextlib.suppress(search.Moved):
                     with self._live.reading() as index:
                         mask = search.mask_of(index, where, faces)
-                        ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection))
+                        out = search.left_out(index, where)
+                        ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection), out)
                     return search.describe(connection, ranked)
         raise GalleryBusy(
             f"people of {self.path} were deleted or merged {_ATTEMPTS} times while a search ran; try again"

@@ -10,7 +10,9 @@ added     first and last new face                face numbers are given in ascen
 removed   first and last face                    every face in this range is gone
 dropped   person, person                         the person is gone with all faces
 merged    former person, person now              all faces of the former belong to the latter, the former is gone
-renamed   person, person
+renamed   person, person                         has another name, or the first one, or none any more
+moved     first and last face                    faces in this range have other owners now, which the database tells
+hidden    person, person                         is hidden from searches, or no longer
 """
 
 from __future__ import annotations
@@ -23,7 +25,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed"]
+_GAP = 64
+"""Owners of so many faces in between are read for nothing rather than that the journal has another row."""
+
+Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden"]
 
 
 class Point(Struct, frozen=True):
@@ -52,8 +57,14 @@ def append(connection: sqlite3.Connection, writer: str, kind: Kind, first: int, 
 
 def append_removed(connection: sqlite3.Connection, writer: str, faces: Iterable[int]) -> None:
     """Add `removed` rows for the given faces, inside the caller's transaction."""
-    for first, last in runs(sorted(faces)):
-        append(connection, writer, "removed", first, last, last - first + 1)
+    for first, last, count in runs(sorted(faces)):
+        append(connection, writer, "removed", first, last, count)
+
+
+def append_moved(connection: sqlite3.Connection, writer: str, faces: Iterable[int]) -> None:
+    """Add `moved` rows for the given faces, inside the caller's transaction; small gaps are bridged."""
+    for first, last, count in runs(sorted(faces), _GAP):
+        append(connection, writer, "moved", first, last, count)
 
 
 def newest(connection: sqlite3.Connection) -> Point:
@@ -81,16 +92,17 @@ def faces_since(connection: sqlite3.Connection, seq: int) -> tuple[int, int]:
     return changed, gone
 
 
-def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of each unbroken run of ascending numbers."""
+def runs(numbers: Iterable[int], gap: int = 1) -> Iterator[tuple[int, int, int]]:
+    """Yield (first, last, how many) of each run of ascending numbers whose neighbours are at most `gap` apart."""
     first = last = None
+    count = 0
     for number in numbers:
         if first is None or last is None:
-            first = last = number
-        elif number == last + 1:
-            last = number
-        else:
-            yield first, last
-            first = last = number
+            first, count = number, 0
+        elif number > last + gap:
+            yield first, last, count
+            first, count = number, 0
+        last = number
+        count += 1
     if first is not None and last is not None:
-        yield first, last
+        yield first, last, count

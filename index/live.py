@@ -17,7 +17,7 @@ import numpy as np
 from vultus.index import journal, snapshot
 from vultus.index.conversion import Conversion
 from vultus.index.journal import Point
-from vultus.index.loading import added_faces, apply, bound_to, built, kind_for, load
+from vultus.index.loading import apply, bound_to, built, kind_for, load, news
 from vultus.index.locks import ReadWriteLock
 from vultus.index.store import Store
 from vultus.index.vectors import VectorIndex
@@ -72,10 +72,10 @@ class LiveIndex:
                 self._index, self._point = index, newest
             return
         try:
-            chunks = added_faces(connection, index.dim, changes)
+            told = news(connection, index.dim, changes)
             with self._lock.writing():
                 try:
-                    apply(index, changes, chunks)
+                    apply(index, told)
                 except BaseException:
                     self._index = None  # half applied: nobody is to search in it
                     raise
@@ -85,7 +85,7 @@ class LiveIndex:
             _log.warning("no memory to follow the changes of the gallery %s; reloading it", self._store.folder)
             with self._lock.writing():
                 self._index = None
-            index = chunks = None
+            index = told = None
             index, self.origin = load(connection, self._store.folder)
             with self._lock.writing():
                 self._index, self._point = index, newest

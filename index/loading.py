@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from vultus.index import journal, kinds, snapshot
 from vultus.index.errors import GalleryCorrupt
@@ -22,9 +23,14 @@ _CHUNK = 8192
 _SAMPLE = 16384
 """Vectors that a quantiser learns from."""
 _LAST = 2**63 - 1
-_GONE = -1
+_GONE = -_LAST - 1
+"""Stands for "deleted" in the array of people while changes are applied."""
 _LENGTH_ERROR = 1e-4
 """Of the square of a stored vector's length; rounding makes it 1e-6 at most."""
+
+
+OWNER = f"CASE WHEN i.name IS NULL THEN -COALESCE(f.identity, {NOBODY}) ELSE f.identity END"
+"""SQL for the owner of a face `f`, whose identity is `i` if it has one, as the array of people holds it."""
 
 
 def bound_to(connection: sqlite3.Connection) -> tuple[bytes, str | None, int | None]:
@@ -60,7 +66,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
         changes = journal.since(connection, header.point)
         if changes is None:
             raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
-        apply(index, changes, added_faces(connection, dim, changes))
+        apply(index, news(connection, dim, changes))
         if len(index) != faces:
             raise snapshot.Unusable(f"with it the index has {len(index)} faces, the database {faces}")
         origin = "snapshot"
@@ -68,6 +74,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
         level = logging.WARNING if path.exists() else logging.DEBUG
         _log.log(level, "the snapshot %s is not used: %s; reading the database instead", path, reason)
         index, origin = built(connection, kind or kind_for(connection, None)), "database"
+    index.hidden = hidden_people(connection)
     _log.debug("%d faces loaded from the %s in %.3f s", len(index), origin, time.perf_counter() - begun)
     return index, origin
 
@@ -76,6 +83,7 @@ def built(connection: sqlite3.Connection, kind: str, go_on: Callable[[], bool] =
     """Return an index of `kind` made from the database alone; unfinished if `go_on` says no on the way."""
     dim = bound_to(connection)[2] or 1
     index = VectorIndex(dim, kind)
+    index.hidden = hidden_people(connection)
     if kind != kinds.FLAT:
         index.train(_sample(connection, dim))
     for chunk in faces_between(connection, dim, 0, _LAST):
@@ -122,9 +130,9 @@ Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]
 def faces_between(connection: sqlite3.Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
     """Read the faces with numbers from `first` to `last`, as they are now. Raises GalleryCorrupt for a bad vector."""
     cursor = connection.execute(
-        "SELECT v.face, ifnull(f.identity, ?), v.vector FROM vectors v JOIN faces f ON f.id = v.face "
-        "WHERE v.face BETWEEN ? AND ? ORDER BY v.face",
-        (NOBODY, first, last),
+        f"SELECT v.face, {OWNER}, v.vector FROM vectors v JOIN faces f ON f.id = v.face "  # noqa: S608 - a constant
+        "LEFT JOIN identities i ON i.id = f.identity WHERE v.face BETWEEN ? AND ? ORDER BY v.face",
+        (first, last),
     )
     while rows := cursor.fetchmany(_CHUNK):
         faces, people, blobs = zip(*rows, strict=True)
@@ -144,32 +152,82 @@ def unpack(blobs: Sequence[bytes], dim: int) -> tuple[np.ndarray, np.ndarray]:
         return vectors, np.flatnonzero(~(np.abs(squares - 1.0) <= _LENGTH_ERROR))
 
 
-def added_faces(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> list[Chunk]:
-    """Read the faces that `changes` added and that still exist.
+class News(Struct, frozen=True, kw_only=True, eq=False):
+    """What a part of the journal means for an index, with all that has to be read from the database for it."""
+
+    removed: np.ndarray
+    """Numbers of faces that are gone."""
+    former: np.ndarray
+    now: np.ndarray
+    """People, ascending, who have other numbers now or none, and these; see `VectorIndex.relabel`."""
+    moved: np.ndarray
+    owners: np.ndarray
+    """Faces, ascending, whose owners were read again, and these."""
+    added: list[Chunk]
+    hidden: frozenset[int] | None
+    """Those hidden now; none if nothing happened that could have changed it."""
+
+
+def news(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> News:
+    """Read what `apply` needs to bring an index over `changes`, in the transaction that they end in.
 
     Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
     """
-    added = [change for change in changes if change.kind == "added"]
-    return list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else []
-
-
-def apply(index: VectorIndex, changes: list[Change], chunks: list[Chunk]) -> None:
-    """Bring `index` to the state after `changes`; `chunks` are the `added_faces` of these changes.
-
-    New faces come as they are at the end of all changes. For the older ones order matters only among merges: faces and
-    people that are gone never come back, and nothing is merged into a person who is gone.
-    """
     removed = [np.arange(change.first, change.last + 1) for change in changes if change.kind == "removed"]
-    if removed:
-        index.remove(np.isin(index.faces, np.concatenate(removed)))
+    added = [change for change in changes if change.kind == "added"]
+    former, now = _relabelled(connection, changes)
+    moved, owners = _moved(connection, [change for change in changes if change.kind == "moved"])
+    touched = any(change.kind in ("hidden", "renamed", "merged", "dropped") for change in changes)
+    return News(
+        removed=np.concatenate(removed) if removed else np.empty(0, np.int64),
+        former=former,
+        now=now,
+        moved=moved,
+        owners=owners,
+        added=list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else [],
+        hidden=hidden_people(connection) if touched else None,
+    )
+
+
+def apply(index: VectorIndex, news: News) -> None:
+    """Bring `index` to the state that `news` was read in.
+
+    New and moved faces come as they are at the end of all changes. For the others order matters only among merges:
+    faces and people that are gone never come back, and nothing is merged into a person who is gone.
+    """
+    if len(news.removed):
+        index.remove(np.isin(index.faces, news.removed))
+    if len(news.former):
+        index.relabel(news.former, news.now)
+        index.remove(index.people == _GONE)
+    index.reassign(news.moved, news.owners)
+    for chunk in news.added:
+        index.add(*chunk)
+    if news.hidden is not None:
+        index.hidden = news.hidden
+
+
+def hidden_people(connection: sqlite3.Connection) -> frozenset[int]:
+    """Return the hidden people, those without a name negated."""
+    rows = connection.execute("SELECT CASE WHEN name IS NULL THEN -id ELSE id END FROM identities WHERE hidden = 1")
+    return frozenset(person for (person,) in rows)
+
+
+def _relabelled(connection: sqlite3.Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
+    """Return who is to be known by which number now: merged, deleted, named or no longer named people."""
     fate = {change.first: change.last for change in changes if change.kind == "merged"}
     fate |= {change.first: _GONE for change in changes if change.kind == "dropped"}
-    if fate:
-        former = sorted(fate)
-        index.relabel(np.array(former), np.array([_final(fate, person) for person in former]))
-        index.remove(index.people == _GONE)
-    for chunk in chunks:
-        index.add(*chunk)
+    renamed = {change.first for change in changes if change.kind == "renamed"}
+    final = {person: _final(fate, person) for person in fate.keys() | renamed}
+    if not final:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    listed = json.dumps(sorted(set(final.values()) - {_GONE}))
+    query = "SELECT id FROM identities WHERE name IS NULL AND id IN (SELECT value FROM json_each(?))"
+    nameless = {person for (person,) in connection.execute(query, (listed,))}
+    people = sorted(final)
+    ends = np.array([-final[person] if final[person] in nameless else final[person] for person in people], np.int64)
+    before = np.array(people, np.int64)
+    return np.concatenate((-before[::-1], before)), np.concatenate((ends[::-1], ends))
 
 
 def _final(fate: dict[int, int], person: int) -> int:
@@ -177,3 +235,18 @@ def _final(fate: dict[int, int], person: int) -> int:
     while person in fate:
         person = fate[person]
     return person
+
+
+def _moved(connection: sqlite3.Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
+    """Read the owners of all faces in the ranges of `changes`; returns faces, ascending, and owners."""
+    owners: dict[int, int] = {}
+    for first, last in {(change.first, change.last) for change in changes}:
+        owners.update(
+            connection.execute(
+                f"SELECT f.id, {OWNER} FROM faces f LEFT JOIN identities i ON i.id = f.identity "  # noqa: S608
+                "WHERE f.id BETWEEN ? AND ?",
+                (first, last),
+            )
+        )
+    faces = np.array(sorted(owners), np.int64)
+    return faces, np.array([owners[face] for face in faces.tolist()], np.int64)

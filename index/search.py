@@ -32,14 +32,15 @@ def rank(
     threshold: float | None,
     mask: np.ndarray | None,
     read: Callable[[list[int]], np.ndarray],
+    left_out: frozenset[int] = frozenset(),
 ) -> list[list[Ranked]]:
     """Return for each probe the best `k` people, each by the best face, among them each face without a person.
 
-    `probes` are `(n, dim)` float32 of length 1; `mask` tells which rows to look at; `read` returns the vectors of
-    faces from the database. Ties go to the older face. Of a kind that reads every row, the answer is that of a full
-    sort, whatever FAISS's rounding and however many faces the nearest person has: a probe is decided when the k-th
-    person is better than the last face fetched could be, else more faces are fetched. Of a kind that scans codes
-    first, it is so among the candidates, and more are fetched until there are k people.
+    `probes` are `(n, dim)` float32 of length 1; `mask` tells which rows to look at, `left_out` whom to pass over; `read`
+    returns the vectors of faces from the database. Ties go to the older face. Of a kind that reads every row, the answer
+    is that of a full sort, whatever FAISS's rounding and however many faces the nearest person has: a probe is decided
+    when the k-th person is better than the last face fetched could be, else more faces are fetched. Of a kind that scans
+    codes first, it is so among the candidates, and more are fetched until there are k people.
     """
     total = len(index) if mask is None else int(np.count_nonzero(mask))
     answers: list[list[Ranked]] = [[] for _ in probes]
@@ -52,7 +53,7 @@ def rank(
         step = max(1, _BUDGET // fetch)
         for start in range(0, len(undecided), step):
             part = undecided[start : start + step]
-            tried = _among_nearest(index, probes[part], fetch, mask, k, threshold, read)
+            tried = _among_nearest(index, probes[part], fetch, mask, k, threshold, read, left_out)
             for probe, (best, bound) in zip(part, tried, strict=True):
                 answers[probe] = best
                 worst = best[-1][2] if len(best) == k else -np.inf if threshold is None else threshold
@@ -71,6 +72,7 @@ def _among_nearest(
     k: int,
     threshold: float | None,
     read: Callable[[list[int]], np.ndarray],
+    left_out: frozenset[int],
 ) -> Iterator[tuple[list[Ranked], float]]:
     """Rank the best `fetch` faces; yield for each probe the best people among them, and how near any other face is.
 
@@ -79,14 +81,14 @@ def _among_nearest(
     rough, rows = index.search(probes, fetch, mask)
     faces, people = index.faces[rows], index.people[rows]
     if index.rows is None:
-        exact = _compared(index, probes, rough, faces, people, k, threshold, read)
+        exact = _compared(index, probes, rough, faces, people, k, threshold, read, left_out)
     else:
         exact = index.exact(probes, rows)
     order = np.lexsort((faces, -exact), axis=-1) + rows.shape[1] * np.arange(len(probes))[:, None]
     sorted_faces, sorted_people, similarities = (part.ravel()[order].tolist() for part in (faces, people, exact))
     bounds = np.where(rows[:, -1] < 0, np.inf, rough[:, -1] + index.error).tolist()
     for at, bound in enumerate(bounds):
-        yield _best_of_each(sorted_faces[at], sorted_people[at], similarities[at], k, threshold), bound
+        yield _best_of_each(sorted_faces[at], sorted_people[at], similarities[at], k, threshold, left_out), bound
 
 
 def _compared(
@@ -98,10 +100,12 @@ def _compared(
     k: int,
     threshold: float | None,
     read: Callable[[list[int]], np.ndarray],
+    left_out: frozenset[int],
 ) -> np.ndarray:
     """Return the similarities to the vectors of the database where they may make the answer, -inf elsewhere."""
     contenders = [
-        _contenders(*row, k, threshold, index.error) for row in zip(rough.tolist(), people.tolist(), strict=True)
+        _contenders(*row, k, threshold, index.error, left_out)
+        for row in zip(rough.tolist(), people.tolist(), strict=True)
     ]
     wanted = sorted({int(faces[at, place]) for at, places in enumerate(contenders) for place in places})
     exact = np.full(rough.shape, -np.inf, np.float32)
@@ -115,7 +119,9 @@ def _compared(
     return exact
 
 
-def _contenders(rough: list[float], people: list[int], k: int, threshold: float | None, error: float) -> list[int]:
+def _contenders(
+    rough: list[float], people: list[int], k: int, threshold: float | None, error: float, left_out: frozenset[int]
+) -> list[int]:
     """Return the places of descending `rough` similarities whose faces may be the best of one of the `k` best people."""
     least = -2.0 if threshold is None else threshold - error
     best: dict[int, float] = {}
@@ -124,6 +130,8 @@ def _contenders(rough: list[float], people: list[int], k: int, threshold: float 
     for place, (similarity, person) in enumerate(zip(rough, people, strict=True)):
         if similarity < least:
             break
+        if person in left_out:
+            continue
         if person == NOBODY or person not in best:
             found += 1
             if found == k:  # whoever is to push this one out is at most two errors behind
@@ -138,7 +146,12 @@ def _contenders(rough: list[float], people: list[int], k: int, threshold: float 
 
 
 def _best_of_each(
-    faces: list[int], people: list[int], similarities: list[float], k: int, threshold: float | None
+    faces: list[int],
+    people: list[int],
+    similarities: list[float],
+    k: int,
+    threshold: float | None,
+    left_out: frozenset[int],
 ) -> list[Ranked]:
     """Return the first `k` of sorted faces, of each person only the first."""
     best: list[Ranked] = []
@@ -147,7 +160,7 @@ def _best_of_each(
     for face, person, similarity in zip(faces, people, similarities, strict=True):
         if len(best) == k or similarity < least:
             break
-        if person in seen:
+        if person in seen or person in left_out:
             continue
         if person != NOBODY:
             seen.add(person)
@@ -161,8 +174,19 @@ def mask_of(index: VectorIndex, where: Where | None, found: np.ndarray | None) -
         return None
     mask = np.ones(len(index), bool) if found is None else np.isin(index.faces, found)
     if where.labelled is not None:  # answered from memory: every sighting of a camera asks it
-        mask &= (index.people != NOBODY) == where.labelled
+        mask &= (index.people > NOBODY) == where.labelled
+    if where.hidden:
+        mask &= np.isin(index.people, np.fromiter(index.hidden, np.int64, len(index.hidden)))
     return None if mask.all() else mask
+
+
+def left_out(index: VectorIndex, where: Where | None) -> frozenset[int]:
+    """Return the people whom `where` does not want to see: those hidden, unless it asks for them.
+
+    They are passed over in the answer and not masked: there are few among the nearest faces, and a mask is a pass over
+    all.
+    """
+    return index.hidden if where is None or where.hidden is False else frozenset()
 
 
 def faces_where(connection: sqlite3.Connection, where: Where | None) -> np.ndarray | None:
@@ -208,7 +232,7 @@ def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list
     rows = {
         row[0]: row
         for row in connection.execute(
-            "SELECT f.id, f.identity, i.name, f.source, f.position, f.time, f.box_x, f.box_y, f.box_w, f.box_h "
+            "SELECT f.id, f.identity, i.name, f.source, f.position, f.time, f.box_x, f.box_y, f.box_w, f.box_h, i.hidden "
             "FROM json_each(?) w JOIN faces f ON f.id = w.value LEFT JOIN identities i ON i.id = f.identity",
             (f"[{','.join(map(str, wanted))}]",),
         )
@@ -218,7 +242,7 @@ def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list
         matches.append([])
         for face, person, similarity in answer:
             row = rows.get(face)
-            if row is None or (row[1] or NOBODY) != person:
+            if row is None or (row[1] or NOBODY) * (-1 if row[2] is None else 1) != person:
                 raise Moved
             matches[-1].append(
                 Match(
@@ -230,6 +254,7 @@ def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list
                     position=row[4],
                     time=row[5],
                     box=to_box(*row[6:10]),
+                    hidden=bool(row[10]),
                 )
             )
     return matches

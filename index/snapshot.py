@@ -19,7 +19,7 @@ the database. All numbers are little-endian.
 | 76-87    | 12 bytes   | kind of index, ASCII, then zeros                                     |
 | 88-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
 | then     | n × i64    | faces                                                                |
-| then     | n × i64    | their people, 0 for nobody                                           |
+| then     | n × i64    | their people, 0 for nobody, negated those without a name             |
 
 then, of a kind with a store (`vultus.index.kinds`): its parameters, f32 (the error of a similarity; with sq8 also dim
 least numbers and dim ranges), and n codes (flat: dim × f32 of length 1, fp16: dim × f16, sq8: dim × u8).

@@ -98,7 +98,10 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """An answer to a probe: a person, by the best of the person's faces, or a face without a name."""
+    """An answer to a probe: a person, by the best of the person's faces, or a face of nobody.
+
+    An unknown person, one without a name, has an `identity` and no `name`.
+    """
 
     identity: int | None
     name: str | None
@@ -108,6 +111,8 @@ class Match(Struct, frozen=True, kw_only=True):
     position: float | None = None
     time: float | None = None
     box: Box | None = None
+    hidden: bool = False
+    """Whether the person is hidden; only if the search asked for such."""
 
 
 class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +120,8 @@ class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     labelled: bool | None = None
     """True: faces of named people only; False: faces without a name only."""
+    hidden: bool | None = False
+    """False: nobody who is hidden; True: nobody else; none: both."""
     source: str | None = None
     """Sources that begin with this, for instance a folder."""
     after: float | None = None

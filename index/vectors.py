@@ -11,7 +11,7 @@ from vultus.index import kinds
 from vultus.index.codes import Scan, Store, parameter_counts
 
 NOBODY = 0
-"""Stands for "no identity" in the array of people; identities count from 1."""
+"""Stands for "no identity" in the array of people; identities count from 1. People without a name are negated."""
 _BLOCK = 4096
 _FROM_DATABASE = 512
 """Rows that are compared with the database, at least, where there is no store."""
@@ -40,6 +40,8 @@ class VectorIndex:
         self._faces = np.empty(0, np.int64)
         self._people = np.empty(0, np.int64)
         self._count = 0
+        self.hidden: frozenset[int] = frozenset()
+        """The people, as `people` has them, whom a search leaves out unless it asks for them."""
 
     def __len__(self) -> int:
         return self._count
@@ -51,7 +53,7 @@ class VectorIndex:
 
     @property
     def people(self) -> np.ndarray:
-        """Person of each row or `NOBODY`, `(n,)` int64; a view that the next change makes stale."""
+        """Person of each row, negated if without a name, or `NOBODY`; `(n,)` int64, stale after the next change."""
         return self._people[: len(self)]
 
     @property
@@ -120,6 +122,15 @@ class VectorIndex:
         at = np.minimum(np.searchsorted(former, people), len(former) - 1)
         hit = former[at] == people
         people[hit] = now[at[hit]]
+
+    def reassign(self, faces: np.ndarray, people: np.ndarray) -> None:
+        """Give each of `faces`, ascending, to the person at the same place of `people`; others are left as they are."""
+        if not len(faces):
+            return
+        rows = np.flatnonzero((self.faces >= faces[0]) & (self.faces <= faces[-1]))
+        at = np.minimum(np.searchsorted(faces, self.faces[rows]), len(faces) - 1)
+        hit = faces[at] == self.faces[rows]
+        self.people[rows[hit]] = people[at[hit]]
 
     def search(self, probes: np.ndarray, count: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the best `count` rows for each probe, best first, as `(n, count)` float32 similarities and int64 rows.

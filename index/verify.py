@@ -12,10 +12,10 @@ import numpy as np
 from vultus.index import journal, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.live import LiveIndex
-from vultus.index.loading import bound_to, unpack
+from vultus.index.loading import OWNER, bound_to, hidden_people, unpack
 from vultus.index.store import Store
 from vultus.index.types import Report
-from vultus.index.vectors import DIGEST_BLOCK, NOBODY, digest_block
+from vultus.index.vectors import DIGEST_BLOCK, digest_block
 
 _MOST = 20
 """Problems of one sort that are listed."""
@@ -63,6 +63,9 @@ def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str])
     """Return the digest of the index in memory and its encoding, or none if it cannot be made."""
     try:
         live.catch_up(connection)
+        with live.reading() as index:
+            if index.hidden != hidden_people(connection):
+                problems.append("the index in memory knows other people as hidden than the database; open it again")
     except GalleryCorrupt as error:
         problems.append(str(error))
         return None, None
@@ -73,8 +76,8 @@ def _vectors(connection: sqlite3.Connection, problems: list[str], encode: Encode
     """Check every vector; return how many there are, and their digest."""
     dim = bound_to(connection)[2] or 0
     cursor = connection.execute(
-        "SELECT v.face, ifnull(f.identity, ?), v.vector FROM vectors v JOIN faces f ON f.id = v.face ORDER BY v.face",
-        (NOBODY,),
+        f"SELECT v.face, {OWNER}, v.vector FROM vectors v JOIN faces f ON f.id = v.face "  # noqa: S608 - a constant
+        "LEFT JOIN identities i ON i.id = f.identity ORDER BY v.face"
     )
     count = crc = found = 0
     while rows := cursor.fetchmany(DIGEST_BLOCK):

@@ -1,3 +1,4 @@
+import itertools
 import threading
 
 import pytest
@@ -70,7 +71,12 @@ def test_an_exception_gives_the_lock_back():
 
 def test_runs(rand):
     assert list(runs([])) == []
-    assert list(runs([4])) == [(4, 4)]
-    assert list(runs([1, 2, 3, 7, 9, 10])) == [(1, 3), (7, 7), (9, 10)]
-    numbers = sorted({int(number) for number in rand.integers(0, 200, 100)})
-    assert [number for first, last in runs(numbers) for number in range(first, last + 1)] == numbers
+    assert list(runs([4])) == [(4, 4, 1)]
+    numbers = np.unique(rand.integers(0, 60, 40)).tolist()
+    for gap in (1, 2, 5):
+        found = list(runs(numbers, gap))
+        inside = [number for first, last, _ in found for number in numbers if first <= number <= last]
+        assert inside == numbers
+        assert sum(count for _, _, count in found) == len(numbers)
+        assert all(after[0] - before[1] > gap for before, after in itertools.pairwise(found))
+        assert gap > 1 or all(last - first + 1 == count for first, last, count in found)
