@@ -1,6 +1,7 @@
 import itertools
 import threading
 
+import numpy as np
 import pytest
 
 from vultus.index.journal import runs
