@@ -40,7 +40,7 @@ def _person(gallery: Gallery, text: str) -> Identity:
 
 @click.group()
 def people() -> None:
-    """The people whom the gallery knows: list, show, enrol, rename, delete."""
+    """The people whom the gallery knows: list, show, enrol, rename, export, delete."""
 
 
 @people.command("list")
@@ -182,6 +182,43 @@ def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | N
             click.confirm(f"Delete {shown(one.name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
         gallery.remove_identity(one.id)
     say(f"{one.name}: deleted, with {counted(one.faces, 'face')}")
+
+
+@people.command()
+@click.argument("name")
+@click.option(
+    "--out",
+    "out_file",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.zip",
+    help="The file to write; it may not be there yet.",
+)
+@gallery_option
+@config_option
+@json_option
+def export(name: str, out_file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+    """Write all that the gallery holds about NAME into a zip file, for that person.
+
+    Faces with their pictures, places and times, vectors, sightings, files, what was said and done about the person; a
+    README inside says what is what. NAME may be a number of `people list`.
+    """
+    _, folder = configured(config_file, gallery_dir)
+    with Gallery.open(folder, create=False) as gallery:
+        done = gallery.export(_person(gallery, name).id, out_file)
+    if as_json:
+        print_json(
+            {
+                "identity": done.identity,
+                "name": done.name,
+                "file": str(out_file),
+                "faces": done.faces,
+                "sightings": done.sightings,
+            }
+        )
+    else:
+        held = f"{counted(done.faces, 'face')}, {counted(done.sightings, 'sighting')}"
+        say(f"{done.name or f'person {done.identity}'}: {held} written to {out_file}")
 
 
 def _only_face(faces: list[FoundFace]) -> FoundFace:

@@ -14,6 +14,7 @@ from vultus.index.errors import (
     UnknownIdentity,
     UnknownKind,
 )
+from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
 from vultus.index.types import (
     FaceRecord,
@@ -30,6 +31,7 @@ from vultus.index.types import (
 )
 
 __all__ = [
+    "Exported",
     "FaceRecord",
     "FileFaces",
     "FileRecord",

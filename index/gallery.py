@@ -8,13 +8,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vultus.index import archive, care, kinds, people, search, snapshot, verify
+from vultus.index import archive, care, export, kinds, people, search, snapshot, verify
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
 from vultus.index.errors import GalleryBusy, GalleryError
@@ -203,6 +203,14 @@ class Gallery:
         """Return a face with its vector and chip. Raises UnknownFace."""
         with self._store.read() as connection:
             return people.face(connection, face_id)
+
+    def export(self, identity: int | str, out: str | os.PathLike[str] | BinaryIO) -> export.Exported:
+        """Write all that is held about a person into the new zip file `out`, or to a file open for writing.
+
+        Read from one state of the gallery, row by row, so a person of any number of faces takes little memory.
+        Raises UnknownIdentity, StorageError.
+        """
+        return export.export(self._store, identity, _target(out))
 
     # Search
 
@@ -439,6 +447,10 @@ class Gallery:
         if source:
             faces = [face if face.source else msgspec.structs.replace(face, source=source) for face in faces]
         return rows, faces
+
+
+def _target(out: str | os.PathLike[str] | BinaryIO) -> Path | BinaryIO:
+    return Path(out).absolute() if isinstance(out, str | os.PathLike) else out
 
 
 def _size(folder: Path) -> int:

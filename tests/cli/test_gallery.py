@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 
 from vultus.index import Gallery
@@ -33,3 +35,20 @@ def test_backup_restore_and_compact(vultus, tmp_path, rand):
     assert vultus("gallery", "verify", "--gallery", copy, "--json").json["ok"]
     assert "not empty" in vultus("gallery", "restore", tmp_path / "file", "--gallery", folder, code=2).err
     assert "MB given back" in vultus("gallery", "compact", "--gallery", folder).out
+
+
+def test_export_of_a_person(vultus, tmp_path, rand):
+    folder, out = tmp_path / "gallery", tmp_path / "ada.zip"
+    with Gallery.open(folder) as gallery:
+        gallery.enrol("Ada", rand.standard_normal((3, 16)))
+    assert vultus("people", "export", "Ada", "--out", out, "--gallery", folder, "--json").json["faces"] == 3
+    assert zipfile.is_zipfile(out)
+    assert "is there already" in vultus("people", "export", "Ada", "--out", out, "--gallery", folder, code=2).err
+    assert (
+        "Ada: 3 faces, 0 sightings written to"
+        in vultus("people", "export", "1", "--out", tmp_path / "other.zip", "--gallery", folder).err
+    )
+    assert (
+        "nobody named"
+        in vultus("people", "export", "Bob", "--out", tmp_path / "bob.zip", "--gallery", folder, code=2).err
+    )

@@ -1,0 +1,168 @@
+"""All that is held about one person, as a zip file, for the person: read from one state of the database, row by row."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+import struct
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from vultus.index import people
+from vultus.index.errors import StorageError
+from vultus.index.loading import bound_to
+from vultus.index.store import Store, sync_folder
+
+_README = """\
+What a vultus gallery holds about one person, as of {when}.
+
+person.json      number, name, since when; the model that made the vectors
+faces.jsonl      one line a face: photo, video or camera, time, place in the picture (x, y, width, height in pixels), eyes,
+                 nose and corners of the mouth (landmarks), how sure the detector was (score), quality, track
+vectors.npy      the faces' vectors (templates), float32, a row for each line of faces.jsonl; numpy.load reads it
+chips/N.jpg      the picture of face N, 112 x 112 pixels
+sightings.jsonl  when a camera or video was said to show this person
+files.jsonl      archived files that brought these faces, or were to be labelled with this name
+denials.jsonl    "this is not that person", as somebody said of this person or these faces
+acts.jsonl       acts of users on this person that can still be undone (merge, split, ...)
+changes.jsonl    rows of the gallery's journal about this person: deleted, merged, renamed (numbers only)
+
+Times are seconds since 1970-01-01 00:00 UTC. Pages of text are JSON, UTF-8, one object a line.
+"""
+_ABOUT = {
+    "sightings": "SELECT * FROM sightings WHERE identity = :person ORDER BY id",
+    "files": "SELECT * FROM files WHERE label = :name OR id IN (SELECT file FROM faces WHERE identity = :person) ORDER BY id",
+    "denials": "SELECT * FROM denials WHERE identity = :person OR other = :person "
+    "OR face IN (SELECT id FROM faces WHERE identity = :person) ORDER BY at",
+    "changes": "SELECT * FROM changes WHERE (kind IN ('dropped', 'renamed') AND first = :person) "
+    "OR (kind = 'merged' AND :person IN (first, last)) ORDER BY seq",
+}
+
+
+class Exported(Struct, frozen=True, kw_only=True):
+    """What an export holds."""
+
+    identity: int
+    name: str | None
+    faces: int
+    sightings: int
+
+
+def export(store: Store, key: int | str, out: Path | BinaryIO) -> Exported:
+    """Write the zip file about a person. Raises UnknownIdentity before anything is written, StorageError."""
+    with store.read() as connection:
+        connection.execute("BEGIN")
+        number, name = people.find(connection, key)  # pins the state that is exported
+        if not isinstance(out, Path):
+            return _write(connection, number, name, out)
+        if out.exists():
+            raise StorageError(f"{out} is there already; nothing was written, choose another name", errno.EEXIST)
+        temporary = out.with_name(out.name + ".tmp")
+        try:
+            temporary.unlink(missing_ok=True)
+            with open(temporary, "xb", opener=_private) as file:
+                done = _write(connection, number, name, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(out)
+            sync_folder(out.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise StorageError(
+                f"{out} could not be written ({error.strerror}); there is no export", error.errno or errno.EIO
+            ) from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    return done
+
+
+def _write(connection: sqlite3.Connection, number: int, name: str | None, file: BinaryIO) -> Exported:
+    about: dict[str, object] = {"person": number, "name": name}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("README.txt", _README.format(when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())))
+        (person,) = _rows(connection, "SELECT * FROM identities WHERE id = :person", about)
+        _, model, dim = bound_to(connection)
+        archive.writestr("person.json", _line({**person, "model": model, "dim": dim}))
+        faces = _lines(
+            archive, "faces", _rows(connection, "SELECT * FROM faces WHERE identity = :person ORDER BY id", about)
+        )
+        _vectors(archive, connection, number, faces, dim or 0)
+        _chips(archive, connection, number)
+        counts = {what: _lines(archive, what, _rows(connection, query, about)) for what, query in _ABOUT.items()}
+        _lines(archive, "acts", _acts(connection, number))
+    return Exported(identity=number, name=name, faces=faces, sightings=counts["sightings"])
+
+
+def _rows(connection: sqlite3.Connection, query: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
+    """Yield rows by the names of their columns, so that no column that is held can be left out."""
+    cursor = connection.execute(query, about)
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield {name: _plain(name, value) for name, value in zip(names, row, strict=True)}
+
+
+def _plain(name: str, value: object) -> object:
+    if not isinstance(value, bytes):
+        return value
+    return list(struct.unpack("<10f", value)) if name == "landmarks" else value.hex()
+
+
+def _line(row: dict[str, object]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _lines(archive: zipfile.ZipFile, what: str, rows: Iterator[dict[str, object]]) -> int:
+    count = 0
+    with archive.open(f"{what}.jsonl", "w", force_zip64=True) as file:
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - counted
+            file.write(_line(row).encode())
+    return count
+
+
+def _vectors(archive: zipfile.ZipFile, connection: sqlite3.Connection, number: int, count: int, dim: int) -> None:
+    """Write a NumPy file (format 1.0) without having it in memory."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {dim}), }}"
+    padded = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11) + "\n"
+    with archive.open("vectors.npy", "w", force_zip64=True) as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded.encode("ascii"))
+        for (vector,) in connection.execute(
+            "SELECT v.vector FROM faces f JOIN vectors v ON v.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
+        ):
+            file.write(vector)
+
+
+def _chips(archive: zipfile.ZipFile, connection: sqlite3.Connection, number: int) -> None:
+    for face, jpeg in connection.execute(
+        "SELECT c.face, c.jpeg FROM faces f JOIN chips c ON c.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
+    ):
+        archive.writestr(f"chips/{face}.jpg", jpeg, zipfile.ZIP_STORED)
+
+
+def _acts(connection: sqlite3.Connection, number: int) -> Iterator[dict[str, object]]:
+    for row in _rows(connection, "SELECT * FROM acts ORDER BY id", {}):
+        detail = json.loads(str(row["detail"]))
+        if _mentions(detail, number):
+            yield {**row, "detail": detail}
+
+
+def _mentions(detail: object, number: int) -> bool:
+    """Whether the detail of an act names this person. Lists under `face` or `faces` are numbers of faces."""
+    if isinstance(detail, dict):
+        return any(_mentions(value, number) for key, value in detail.items() if not key.startswith("face"))
+    if isinstance(detail, list):
+        return any(_mentions(value, number) for value in detail)
+    return detail == number and not isinstance(detail, bool)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
