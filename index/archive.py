@@ -3,19 +3,19 @@ transaction."""
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any
 
 from vultus.index import journal
 from vultus.index.errors import UnknownIdentity
 from vultus.index.people import box_columns, real, to_box
+from vultus.index.storage import Connection
 from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile, Sighting
 
 _LAST = 2**63 - 1
 
 
-def forget_faces(connection: sqlite3.Connection, writer: str, source: str) -> None:
+def forget_faces(connection: Connection, writer: str, source: str) -> None:
     """Delete the faces that an earlier commit of this file stored."""
     row = connection.execute("SELECT id FROM files WHERE source = ?", (source,)).fetchone()
     if row is None:
@@ -26,9 +26,7 @@ def forget_faces(connection: sqlite3.Connection, writer: str, source: str) -> No
         journal.append_removed(connection, writer, faces)
 
 
-def mark_file(
-    connection: sqlite3.Connection, record: FileRecord, status: FileStatus, reason: str | None, faces: int
-) -> int:
+def mark_file(connection: Connection, record: FileRecord, status: FileStatus, reason: str | None, faces: int) -> int:
     """Remember how a file ended; return its number."""
     if not record.source:
         raise ValueError("a file needs a source, the path or name it is known by")
@@ -53,7 +51,7 @@ def mark_file(
     return row[0]
 
 
-def state(connection: sqlite3.Connection, source: str, size: int, mtime_ns: int, digest: bytes | None) -> FileState:
+def state(connection: Connection, source: str, size: int, mtime_ns: int, digest: bytes | None) -> FileState:
     """Compare a file with what is remembered of it.
 
     Digests decide where both are known; otherwise size and time of change must both be the same.
@@ -72,7 +70,7 @@ def _storable(mtime_ns: int) -> int:
     return max(-_LAST - 1, min(mtime_ns, _LAST))
 
 
-def known(connection: sqlite3.Connection, below: str) -> dict[str, KnownFile]:
+def known(connection: Connection, below: str) -> dict[str, KnownFile]:
     """Return all remembered files whose source begins with `below`."""
     rows = connection.execute(
         "SELECT source, size, mtime_ns, status, faces, label, reason FROM files WHERE source >= ? AND source < ?",
@@ -86,8 +84,13 @@ def prefix_range(prefix: str) -> tuple[str, str]:
     return prefix, prefix + "\U0010ffff"
 
 
-def add_sighting(connection: sqlite3.Connection, sighting: Sighting) -> int:
+def add_sighting(connection: Connection, sighting: Sighting) -> int:
     """Store a sighting under a new number in place of an earlier one of the same run, source and track."""
+    if (
+        sighting.identity is not None
+        and not connection.execute("SELECT id FROM identities WHERE id = ?", (sighting.identity,)).fetchone()
+    ):
+        raise UnknownIdentity(f"person {sighting.identity} of this sighting is not in the gallery, or no longer")
     values = (
         sighting.run,
         sighting.source,
@@ -99,23 +102,17 @@ def add_sighting(connection: sqlite3.Connection, sighting: Sighting) -> int:
         *box_columns(sighting.box),
         real(sighting.quality),
     )
-    try:
-        row: tuple[int] = connection.execute(
-            "INSERT OR REPLACE INTO sightings (run, source, track, time, position, identity, similarity, "
-            "box_x, box_y, box_w, box_h, quality) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            values,
-        ).fetchone()
-    except sqlite3.IntegrityError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-            raise
-        raise UnknownIdentity(
-            f"person {sighting.identity} of this sighting is not in the gallery, or no longer"
-        ) from None
+    connection.execute("DELETE FROM sightings WHERE run = ? AND source = ? AND track = ?", values[:3])
+    row: tuple[int] = connection.execute(
+        "INSERT INTO sightings (run, source, track, time, position, identity, similarity, "
+        "box_x, box_y, box_w, box_h, quality) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        values,
+    ).fetchone()
     return row[0]
 
 
 def sightings(
-    connection: sqlite3.Connection, since: int, limit: int, source: str | None, identity: int | None
+    connection: Connection, since: int, limit: int, source: str | None, identity: int | None
 ) -> list[Sighting]:
     """Return the sightings after the cursor `since`, oldest first."""
     rows = connection.execute(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import numpy as np
 
 from vultus.index.embedding import check_dim
 from vultus.index.errors import ModelMismatch
+from vultus.index.storage import Connection
 from vultus.index.store import Store
 
 MAX_FINGERPRINT = 200
@@ -30,7 +29,7 @@ def bind_model(store: Store, model: str) -> None:
         )
 
 
-def bind_dim(connection: sqlite3.Connection, vectors: np.ndarray) -> None:
+def bind_dim(connection: Connection, vectors: np.ndarray) -> None:
     """Fix the dim of a gallery that has none yet; inside the caller's transaction, where the answer is final."""
     if not len(vectors):
         return

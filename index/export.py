@@ -6,7 +6,6 @@ import contextlib
 import errno
 import json
 import os
-import sqlite3
 import struct
 import time
 import zipfile
@@ -17,6 +16,7 @@ from typing import BinaryIO
 from msgspec import Struct
 
 from vultus.index import people
+from vultus.index.connection import SqliteConnection
 from vultus.index.errors import StorageError
 from vultus.index.loading import bound_to
 from vultus.index.store import Store, sync_folder
@@ -86,7 +86,7 @@ def export(store: Store, key: int | str, out: Path | BinaryIO) -> Exported:
     return done
 
 
-def _write(connection: sqlite3.Connection, number: int, name: str | None, file: BinaryIO) -> Exported:
+def _write(connection: SqliteConnection, number: int, name: str | None, file: BinaryIO) -> Exported:
     about: dict[str, object] = {"person": number, "name": name}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", _README.format(when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())))
@@ -103,7 +103,7 @@ def _write(connection: sqlite3.Connection, number: int, name: str | None, file: 
     return Exported(identity=number, name=name, faces=faces, sightings=counts["sightings"])
 
 
-def _rows(connection: sqlite3.Connection, query: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
+def _rows(connection: SqliteConnection, query: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
     """Yield rows by the names of their columns, so that no column that is held can be left out."""
     cursor = connection.execute(query, about)
     names = [column[0] for column in cursor.description]
@@ -129,7 +129,7 @@ def _lines(archive: zipfile.ZipFile, what: str, rows: Iterator[dict[str, object]
     return count
 
 
-def _vectors(archive: zipfile.ZipFile, connection: sqlite3.Connection, number: int, count: int, dim: int) -> None:
+def _vectors(archive: zipfile.ZipFile, connection: SqliteConnection, number: int, count: int, dim: int) -> None:
     """Write a NumPy file (format 1.0) without having it in memory."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {dim}), }}"
     padded = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11) + "\n"
@@ -141,14 +141,14 @@ def _vectors(archive: zipfile.ZipFile, connection: sqlite3.Connection, number: i
             file.write(vector)
 
 
-def _chips(archive: zipfile.ZipFile, connection: sqlite3.Connection, number: int) -> None:
+def _chips(archive: zipfile.ZipFile, connection: SqliteConnection, number: int) -> None:
     for face, jpeg in connection.execute(
         "SELECT c.face, c.jpeg FROM faces f JOIN chips c ON c.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
     ):
         archive.writestr(f"chips/{face}.jpg", jpeg, zipfile.ZIP_STORED)
 
 
-def _acts(connection: sqlite3.Connection, number: int) -> Iterator[dict[str, object]]:
+def _acts(connection: SqliteConnection, number: int) -> Iterator[dict[str, object]]:
     for row in _rows(connection, "SELECT * FROM acts ORDER BY id", {}):
         detail = json.loads(str(row["detail"]))
         if _mentions(detail, number):

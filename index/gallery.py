@@ -187,7 +187,7 @@ class Gallery:
     def identity(self, key: int | str) -> Identity:
         """Return a person by number or name. Raises UnknownIdentity."""
         with self._store.read() as connection:
-            connection.execute("BEGIN")
+            connection.steady()
             return people.identities(connection, people.find(connection, key)[0])[0]
 
     def faces(self, identity: int | str | None) -> list[StoredFace]:
@@ -196,7 +196,7 @@ class Gallery:
         Raises UnknownIdentity.
         """
         with self._store.read() as connection:
-            connection.execute("BEGIN")
+            connection.steady()
             return people.faces_of(connection, None if identity is None else people.find(connection, identity)[0])
 
     def face(self, face_id: int) -> StoredFace:
@@ -325,7 +325,7 @@ class Gallery:
     def stats(self) -> Stats:
         """Return the gallery's figures."""
         with self._store.read() as connection:
-            connection.execute("BEGIN")
+            connection.steady()
             _, model, dim = bound_to(connection)
             counts = connection.execute(
                 "SELECT (SELECT count(*) FROM identities), (SELECT count(*) FROM faces), "

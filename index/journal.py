@@ -18,12 +18,13 @@ hidden    person, person                         is hidden from searches, or no 
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from msgspec import Struct
+
+from vultus.index.storage import Connection
 
 _GAP = 64
 """Owners of so many faces in between are read for nothing rather than that the journal has another row."""
@@ -47,7 +48,7 @@ class Change(Struct, frozen=True):
     last: int
 
 
-def append(connection: sqlite3.Connection, writer: str, kind: Kind, first: int, last: int, faces: int) -> None:
+def append(connection: Connection, writer: str, kind: Kind, first: int, last: int, faces: int) -> None:
     """Add a row about `faces` faces, inside the caller's transaction."""
     connection.execute(
         "INSERT INTO changes (mark, kind, first, last, faces, at, writer) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -55,24 +56,24 @@ def append(connection: sqlite3.Connection, writer: str, kind: Kind, first: int, 
     )
 
 
-def append_removed(connection: sqlite3.Connection, writer: str, faces: Iterable[int]) -> None:
+def append_removed(connection: Connection, writer: str, faces: Iterable[int]) -> None:
     """Add `removed` rows for the given faces, inside the caller's transaction."""
     for first, last, count in runs(sorted(faces)):
         append(connection, writer, "removed", first, last, count)
 
 
-def append_moved(connection: sqlite3.Connection, writer: str, faces: Iterable[int]) -> None:
+def append_moved(connection: Connection, writer: str, faces: Iterable[int]) -> None:
     """Add `moved` rows for the given faces, inside the caller's transaction; small gaps are bridged."""
     for first, last, count in runs(sorted(faces), _GAP):
         append(connection, writer, "moved", first, last, count)
 
 
-def newest(connection: sqlite3.Connection) -> Point:
+def newest(connection: Connection) -> Point:
     """Return the place that the database is at."""
     return Point(*connection.execute("SELECT seq, mark FROM changes ORDER BY seq DESC LIMIT 1").fetchone())
 
 
-def since(connection: sqlite3.Connection, point: Point) -> list[Change] | None:
+def since(connection: Connection, point: Point) -> list[Change] | None:
     """Return the changes after `point` in order, or none if `point` is not in this database's history."""
     rows = connection.execute(
         "SELECT seq, mark, kind, first, last FROM changes WHERE seq >= ? ORDER BY seq", (point.seq,)
@@ -82,10 +83,10 @@ def since(connection: sqlite3.Connection, point: Point) -> list[Change] | None:
     return [Change(Point(seq, mark), kind, first, last) for seq, mark, kind, first, last in rows[1:]]
 
 
-def faces_since(connection: sqlite3.Connection, seq: int) -> tuple[int, int]:
+def faces_since(connection: Connection, seq: int) -> tuple[int, int]:
     """Return how many faces changed after `seq`, and how many of them were deleted."""
     changed, gone = connection.execute(
-        "SELECT ifnull(sum(faces), 0), ifnull(sum(faces) FILTER (WHERE kind IN ('removed', 'dropped')), 0) "
+        "SELECT coalesce(sum(faces), 0), coalesce(sum(faces) FILTER (WHERE kind IN ('removed', 'dropped')), 0) "
         "FROM changes WHERE seq > ?",
         (seq,),
     ).fetchone()

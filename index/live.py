@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 
@@ -19,6 +18,7 @@ from vultus.index.conversion import Conversion
 from vultus.index.journal import Point
 from vultus.index.loading import apply, bound_to, built, kind_for, load, news
 from vultus.index.locks import ReadWriteLock
+from vultus.index.storage import Connection
 from vultus.index.store import Store
 from vultus.index.vectors import VectorIndex
 
@@ -44,7 +44,7 @@ class LiveIndex:
         self.origin = "not loaded"
         """Where the index came from: "snapshot", "database", or "not loaded"."""
 
-    def catch_up(self, connection: sqlite3.Connection) -> None:
+    def catch_up(self, connection: Connection) -> None:
         """Make the index show everything that was committed before this call."""
         if self._index is not None and journal.newest(connection) == self._point and not self._converted:
             return
@@ -55,7 +55,7 @@ class LiveIndex:
             finally:
                 connection.execute("ROLLBACK")
 
-    def _follow(self, connection: sqlite3.Connection) -> None:
+    def _follow(self, connection: Connection) -> None:
         newest = journal.newest(connection)
         if self._converted:
             self._take_over(connection)
@@ -99,7 +99,7 @@ class LiveIndex:
         """Whether an index of another kind waits to be taken over."""
         return self._conversion is not None and not self._conversion.running and self._conversion.result is not None
 
-    def _take_over(self, connection: sqlite3.Connection) -> None:
+    def _take_over(self, connection: Connection) -> None:
         """Go on with the index of the finished conversion, which the caller brings up to date."""
         conversion, self._conversion = self._conversion, None
         if conversion is None or conversion.result is None:
@@ -122,7 +122,7 @@ class LiveIndex:
                 self._index, self._point, self.origin = index, newest, "database"
         return kind
 
-    def kind(self, connection: sqlite3.Connection) -> str:
+    def kind(self, connection: Connection) -> str:
         """Return the kind of the index; of one that was not loaded yet, the kind that it would have."""
         if self._index is not None:
             return self._index.kind

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from msgspec import Struct
 from vultus.index import journal, kinds, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.journal import Change
+from vultus.index.storage import Connection
 from vultus.index.vectors import NOBODY, VectorIndex
 
 _log = logging.getLogger("vultus.index")
@@ -33,13 +33,13 @@ OWNER = f"CASE WHEN i.name IS NULL THEN -COALESCE(f.identity, {NOBODY}) ELSE f.i
 """SQL for the owner of a face `f`, whose identity is `i` if it has one, as the array of people holds it."""
 
 
-def bound_to(connection: sqlite3.Connection) -> tuple[bytes, str | None, int | None]:
+def bound_to(connection: Connection) -> tuple[bytes, str | None, int | None]:
     """Return uid, model and dim of the gallery."""
     row: tuple[bytes, str | None, int | None] = connection.execute("SELECT uid, model, dim FROM gallery").fetchone()
     return row
 
 
-def kind_for(connection: sqlite3.Connection, now: str | None, faces: int | None = None) -> str:
+def kind_for(connection: Connection, now: str | None, faces: int | None = None) -> str:
     """Return the kind that the gallery's index should have, given that of the one which is there."""
     wanted, memory, dim = connection.execute("SELECT index_kind, memory, dim FROM gallery").fetchone()
     if faces is None:
@@ -47,7 +47,7 @@ def kind_for(connection: sqlite3.Connection, now: str | None, faces: int | None 
     return kinds.choose(wanted, faces, dim or 1, memory, now)
 
 
-def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str]:
+def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:
     """Return an index equal to the state that `connection`'s transaction sees, and where it came from.
 
     It is made from the snapshot and the changes after it; from the database alone if anything is wrong with that, or
@@ -79,7 +79,7 @@ def load(connection: sqlite3.Connection, folder: Path) -> tuple[VectorIndex, str
     return index, origin
 
 
-def built(connection: sqlite3.Connection, kind: str, go_on: Callable[[], bool] = lambda: True) -> VectorIndex:
+def built(connection: Connection, kind: str, go_on: Callable[[], bool] = lambda: True) -> VectorIndex:
     """Return an index of `kind` made from the database alone; unfinished if `go_on` says no on the way."""
     dim = bound_to(connection)[2] or 1
     index = VectorIndex(dim, kind)
@@ -93,7 +93,7 @@ def built(connection: sqlite3.Connection, kind: str, go_on: Callable[[], bool] =
     return index
 
 
-def _sample(connection: sqlite3.Connection, dim: int) -> np.ndarray:
+def _sample(connection: Connection, dim: int) -> np.ndarray:
     """Return the vectors of up to so many faces, the same ones each time."""
     faces = np.fromiter((face for (face,) in connection.execute("SELECT id FROM faces ORDER BY id")), np.int64)
     if len(faces) > _SAMPLE:
@@ -104,11 +104,9 @@ def _sample(connection: sqlite3.Connection, dim: int) -> np.ndarray:
     return vectors
 
 
-def vectors_of(connection: sqlite3.Connection, dim: int, faces: list[int]) -> np.ndarray | None:
+def vectors_of(connection: Connection, dim: int, faces: list[int]) -> np.ndarray | None:
     """Return the vectors of `faces`, ascending, as `(n, dim)` float32; none if one of them is not there."""
-    rows = connection.execute(
-        "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value", (json.dumps(faces),)
-    ).fetchall()
+    rows = connection.packed_vectors(faces)
     if [face for face, _ in rows] != faces:
         return None
     vectors, bad = unpack([blob for _, blob in rows], dim)
@@ -127,7 +125,7 @@ Chunk = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Faces, people and vectors, as `VectorIndex.add` wants them."""
 
 
-def faces_between(connection: sqlite3.Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
+def faces_between(connection: Connection, dim: int, first: int, last: int) -> Iterator[Chunk]:
     """Read the faces with numbers from `first` to `last`, as they are now. Raises GalleryCorrupt for a bad vector."""
     cursor = connection.execute(
         f"SELECT v.face, {OWNER}, v.vector FROM vectors v JOIN faces f ON f.id = v.face "  # noqa: S608 - a constant
@@ -168,7 +166,7 @@ class News(Struct, frozen=True, kw_only=True, eq=False):
     """Those hidden now; none if nothing happened that could have changed it."""
 
 
-def news(connection: sqlite3.Connection, dim: int, changes: list[Change]) -> News:
+def news(connection: Connection, dim: int, changes: list[Change]) -> News:
     """Read what `apply` needs to bring an index over `changes`, in the transaction that they end in.
 
     Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
@@ -207,13 +205,13 @@ def apply(index: VectorIndex, news: News) -> None:
         index.hidden = news.hidden
 
 
-def hidden_people(connection: sqlite3.Connection) -> frozenset[int]:
+def hidden_people(connection: Connection) -> frozenset[int]:
     """Return the hidden people, those without a name negated."""
     rows = connection.execute("SELECT CASE WHEN name IS NULL THEN -id ELSE id END FROM identities WHERE hidden = 1")
     return frozenset(person for (person,) in rows)
 
 
-def _relabelled(connection: sqlite3.Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
+def _relabelled(connection: Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
     """Return who is to be known by which number now: merged, deleted, named or no longer named people."""
     fate = {change.first: change.last for change in changes if change.kind == "merged"}
     fate |= {change.first: _GONE for change in changes if change.kind == "dropped"}
@@ -237,7 +235,7 @@ def _final(fate: dict[int, int], person: int) -> int:
     return person
 
 
-def _moved(connection: sqlite3.Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
+def _moved(connection: Connection, changes: list[Change]) -> tuple[np.ndarray, np.ndarray]:
     """Read the owners of all faces in the ranges of `changes`; returns faces, ascending, and owners."""
     owners: dict[int, int] = {}
     for first, last in {(change.first, change.last) for change in changes}:

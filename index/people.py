@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 import struct
 import time
 import unicodedata
@@ -15,6 +14,7 @@ import numpy as np
 
 from vultus.index import journal
 from vultus.index.errors import NameTaken, UnknownFace, UnknownIdentity
+from vultus.index.storage import Connection
 from vultus.index.types import Box, FaceRecord, Identity, Landmarks, StoredFace
 
 MAX_NAME = 200
@@ -42,7 +42,7 @@ def clean_name(name: str) -> str:
     return clean
 
 
-def find(connection: sqlite3.Connection, key: int | str) -> tuple[int, str]:
+def find(connection: Connection, key: int | str) -> tuple[int, str]:
     """Return number and name of a person given either. Raises UnknownIdentity."""
     column, value = ("name", clean_name(key)) if isinstance(key, str) else ("id", int(key))
     row: tuple[int, str] | None = connection.execute(
@@ -55,7 +55,7 @@ def find(connection: sqlite3.Connection, key: int | str) -> tuple[int, str]:
     return row
 
 
-def ensure(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, int]:
+def ensure(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the number of each name, of clean names; people who are not there yet are made."""
     wanted = sorted(set(names))
     numbers = _numbers(connection, wanted)
@@ -65,14 +65,16 @@ def ensure(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, in
     return numbers | _numbers(connection, missing)
 
 
-def _numbers(connection: sqlite3.Connection, names: list[str]) -> dict[str, int]:
+def _numbers(connection: Connection, names: list[str]) -> dict[str, int]:
     listed = json.dumps(names)
     return dict(
-        connection.execute("SELECT name, id FROM identities WHERE name IN (SELECT value FROM json_each(?))", (listed,))
+        connection.execute(
+            "SELECT name, id FROM identities WHERE name IN (SELECT CAST(value AS TEXT) FROM json_each(?))", (listed,)
+        )
     )
 
 
-def identities(connection: sqlite3.Connection, number: int | None = None) -> list[Identity]:
+def identities(connection: Connection, number: int | None = None) -> list[Identity]:
     """Return everybody in the order of names, or one person by number."""
     rows = connection.execute(
         "SELECT i.id, i.name, (SELECT count(*) FROM faces f WHERE f.identity = i.id), i.created FROM identities i "
@@ -82,7 +84,7 @@ def identities(connection: sqlite3.Connection, number: int | None = None) -> lis
     return [Identity(id=id_, name=name, faces=faces, created=created) for id_, name, faces, created in rows]
 
 
-def rename(connection: sqlite3.Connection, writer: str, key: int | str, name: str) -> None:
+def rename(connection: Connection, writer: str, key: int | str, name: str) -> None:
     """Give a person another name. Raises NameTaken if somebody else has it."""
     number, before = find(connection, key)
     after = clean_name(name)
@@ -98,7 +100,7 @@ def rename(connection: sqlite3.Connection, writer: str, key: int | str, name: st
     journal.append(connection, writer, "renamed", number, number, 0)
 
 
-def merge(connection: sqlite3.Connection, writer: str, into: int | str, other: int | str) -> None:
+def merge(connection: Connection, writer: str, into: int | str, other: int | str) -> None:
     """Give faces and sightings of `other` to `into`; `other` is gone then."""
     target, _ = find(connection, into)
     former, name = find(connection, other)
@@ -110,7 +112,7 @@ def merge(connection: sqlite3.Connection, writer: str, into: int | str, other: i
     journal.append(connection, writer, "merged", former, target, moved)
 
 
-def remove(connection: sqlite3.Connection, writer: str, key: int | str) -> None:
+def remove(connection: Connection, writer: str, key: int | str) -> None:
     """Delete a person with faces, vectors, chips and sightings."""
     number, _ = find(connection, key)
     (faces,) = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (number,)).fetchone()
@@ -119,7 +121,7 @@ def remove(connection: sqlite3.Connection, writer: str, key: int | str) -> None:
 
 
 def add_faces(
-    connection: sqlite3.Connection,
+    connection: Connection,
     writer: str,
     vectors: np.ndarray,
     records: Sequence[FaceRecord],
@@ -129,9 +131,7 @@ def add_faces(
     """Store faces with their `(n, dim)` normalised vectors; return their numbers, which ascend without gaps."""
     if not len(vectors):
         return []
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'faces'").fetchone()
-    first = (row[0] if row else 0) + 1
-    numbers = range(first, first + len(vectors))
+    numbers = connection.next_numbers("faces", len(vectors))
     now = time.time()
     connection.executemany(
         "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
@@ -140,12 +140,7 @@ def add_faces(
             for number, person, described in zip(numbers, people, _described(records), strict=True)
         ),
     )
-    data = vectors.astype("<f4", copy=False).data.cast("B")
-    width = 4 * vectors.shape[1]
-    connection.executemany(
-        "INSERT INTO vectors VALUES (?, ?)",
-        ((number, data[at * width : (at + 1) * width]) for at, number in enumerate(numbers)),
-    )
+    connection.add_vectors(numbers, vectors)
     connection.executemany(
         "INSERT INTO chips VALUES (?, ?)",
         ((number, record.chip) for number, record in zip(numbers, records, strict=True) if record.chip is not None),
@@ -154,7 +149,7 @@ def add_faces(
     return list(numbers)
 
 
-def remove_faces(connection: sqlite3.Connection, writer: str, faces: Sequence[int]) -> None:
+def remove_faces(connection: Connection, writer: str, faces: Sequence[int]) -> None:
     """Delete faces. Raises UnknownFace, deleting nothing, if one is not there."""
     wanted = {int(number) for number in faces}
     listed = (json.dumps(sorted(wanted)),)
@@ -239,23 +234,23 @@ def _to_landmarks(packed: bytes | None) -> Landmarks | None:
     return (v[0], v[1]), (v[2], v[3]), (v[4], v[5]), (v[6], v[7]), (v[8], v[9])
 
 
-def faces_of(connection: sqlite3.Connection, person: int | None) -> list[StoredFace]:
+def faces_of(connection: Connection, person: int | None) -> list[StoredFace]:
     """Return the faces of a person (none: of nobody) in the order they came, without vectors and chips."""
     query = f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE f.identity IS ? ORDER BY f.id"  # noqa: S608 - constants
     rows = connection.execute(query, (person,))
     return [_to_face(row) for row in rows]
 
 
-def face(connection: sqlite3.Connection, number: int) -> StoredFace:
+def face(connection: Connection, number: int) -> StoredFace:
     """Return a face with its vector and chip. Raises UnknownFace."""
     row = connection.execute(
-        f"SELECT {FACE_COLUMNS}, v.vector, c.jpeg FROM {FACES} JOIN vectors v ON v.face = f.id "  # noqa: S608
-        "LEFT JOIN chips c ON c.face = f.id WHERE f.id = ?",
+        f"SELECT {FACE_COLUMNS}, c.jpeg FROM {FACES} LEFT JOIN chips c ON c.face = f.id WHERE f.id = ?",  # noqa: S608
         (int(number),),
     ).fetchone()
-    if row is None:
+    packed = connection.packed_vectors([int(number)])
+    if row is None or not packed:
         raise UnknownFace(f"face {number} is not in the gallery")
-    return _to_face(row[:-2], np.frombuffer(row[-2], "<f4").astype(np.float32), row[-1])
+    return _to_face(row[:-1], np.frombuffer(packed[0][1], "<f4").astype(np.float32), row[-1])
 
 
 def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +10,7 @@ from vultus.index.archive import prefix_range
 from vultus.index.embedding import check_dim
 from vultus.index.loading import bound_to, vectors_of
 from vultus.index.people import to_box
+from vultus.index.storage import Connection
 from vultus.index.types import Match, Where
 from vultus.index.vectors import NOBODY, VectorIndex, similarities_of
 
@@ -189,7 +189,7 @@ def left_out(index: VectorIndex, where: Where | None) -> frozenset[int]:
     return index.hidden if where is None or where.hidden is False else frozenset()
 
 
-def faces_where(connection: sqlite3.Connection, where: Where | None) -> np.ndarray | None:
+def faces_where(connection: Connection, where: Where | None) -> np.ndarray | None:
     """Return the numbers of the faces that fit source and times of `where`, or none if it does not ask for these."""
     if where is None or (where.source, where.after, where.before) == (None, None, None):
         return None
@@ -203,7 +203,7 @@ def faces_where(connection: sqlite3.Connection, where: Where | None) -> np.ndarr
     if where.before is not None:
         terms.append("time < ?")
         values.append(where.before)
-    found: Iterator[tuple[int]] = connection.execute(
+    found = connection.execute(
         f"SELECT id FROM faces WHERE {' AND '.join(terms)}",  # noqa: S608 - the terms are the literals above
         values,
     )
@@ -214,7 +214,7 @@ class Moved(Exception):
     """A face that was found has been deleted or given to somebody else since the index was caught up."""
 
 
-def reader(connection: sqlite3.Connection) -> Callable[[list[int]], np.ndarray]:
+def reader(connection: Connection) -> Callable[[list[int]], np.ndarray]:
     """Return what `rank` reads vectors by; it raises Moved if one of the faces has been deleted."""
 
     def read(faces: list[int]) -> np.ndarray:
@@ -226,7 +226,7 @@ def reader(connection: sqlite3.Connection) -> Callable[[list[int]], np.ndarray]:
     return read
 
 
-def describe(connection: sqlite3.Connection, ranked: list[list[Ranked]]) -> list[list[Match]]:
+def describe(connection: Connection, ranked: list[list[Ranked]]) -> list[list[Match]]:
     """Turn faces into matches. Raises Moved if one of them was deleted or given to somebody else meanwhile."""
     wanted = sorted({face for answer in ranked for face, _, _ in answer})
     rows = {

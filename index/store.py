@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from vultus.index import schema
+from vultus.index.connection import SqliteConnection
 from vultus.index.errors import (
     GalleryBusy,
     GalleryClosed,
@@ -54,7 +55,7 @@ class Store:
         self._closed = False
         self._write_lock = threading.Lock()
         self._pool_lock = threading.Lock()
-        self._pool: list[sqlite3.Connection] = []
+        self._pool: list[SqliteConnection] = []
         self._scrub_due = False
         self._shown = self._shape()
         self._holder = Holder(folder, self.writer)
@@ -75,7 +76,7 @@ class Store:
             sync_folder(folder.parent)
         return store
 
-    def _connect(self, mode: str) -> sqlite3.Connection:
+    def _connect(self, mode: str) -> SqliteConnection:
         path = self.folder / DATABASE
         with self._translated():
             connection = sqlite3.connect(
@@ -84,6 +85,7 @@ class Store:
                 timeout=self._timeout,
                 isolation_level=None,
                 check_same_thread=False,
+                factory=SqliteConnection,
             )
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
@@ -166,7 +168,7 @@ class Store:
             )
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[SqliteConnection]:
         """Lend a connection for reading; each statement sees the newest commit of any process."""
         self.check_usable()
         with self._pool_lock:
@@ -192,7 +194,7 @@ class Store:
                 connection.close()
 
     @contextlib.contextmanager
-    def write(self, *, scrub: bool = False) -> Iterator[sqlite3.Connection]:
+    def write(self, *, scrub: bool = False) -> Iterator[SqliteConnection]:
         """A write transaction: committed and on the disk when left normally, as if it never began otherwise.
 
         `scrub` says that something is deleted whose bytes must not stay behind in the write-ahead log.
@@ -220,7 +222,7 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[sqlite3.Connection]:
+    def _alone(self) -> Iterator[SqliteConnection]:
         """Hold the right to write, in a transaction that is rolled back unless it was ended."""
         self.check_usable()
         with self._write_lock, self._translated():

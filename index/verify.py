@@ -13,6 +13,7 @@ from vultus.index import journal, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.live import LiveIndex
 from vultus.index.loading import OWNER, bound_to, hidden_people, unpack
+from vultus.index.storage import Connection
 from vultus.index.store import Store
 from vultus.index.types import Report
 from vultus.index.vectors import DIGEST_BLOCK, digest_block
@@ -39,7 +40,7 @@ def verify(store: Store, live: LiveIndex) -> Report:
     return Report(faces=faces, problems=tuple(problems), seconds=time.perf_counter() - begun)
 
 
-def _database(connection: sqlite3.Connection) -> Iterator[str]:
+def _database(connection: Connection) -> Iterator[str]:
     try:
         for (line,) in connection.execute(f"PRAGMA integrity_check({_MOST})"):
             if line != "ok":
@@ -59,7 +60,7 @@ Encode = Callable[[np.ndarray], np.ndarray]
 """Makes of vectors `(n, dim)` what the index holds of them."""
 
 
-def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str]) -> tuple[int | None, Encode | None]:
+def _index(live: LiveIndex, connection: Connection, problems: list[str]) -> tuple[int | None, Encode | None]:
     """Return the digest of the index in memory and its encoding, or none if it cannot be made."""
     try:
         live.catch_up(connection)
@@ -72,7 +73,7 @@ def _index(live: LiveIndex, connection: sqlite3.Connection, problems: list[str])
     return live.digest()
 
 
-def _vectors(connection: sqlite3.Connection, problems: list[str], encode: Encode | None) -> tuple[int, int]:
+def _vectors(connection: Connection, problems: list[str], encode: Encode | None) -> tuple[int, int]:
     """Check every vector; return how many there are, and their digest."""
     dim = bound_to(connection)[2] or 0
     cursor = connection.execute(
@@ -94,7 +95,7 @@ def _vectors(connection: sqlite3.Connection, problems: list[str], encode: Encode
     return count, crc
 
 
-def _snapshot(store: Store, connection: sqlite3.Connection) -> Iterator[str]:
+def _snapshot(store: Store, connection: Connection) -> Iterator[str]:
     """Check the snapshot on disk, if there is one; its faults are harmless, but somebody should know of them."""
     path = store.folder / snapshot.NAME
     uid, model, dim = bound_to(connection)

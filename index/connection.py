@@ -1,0 +1,40 @@
+"""What a connection to SQLite does beyond executing SQL; see `vultus.index.storage.Connection`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+import numpy as np
+
+
+class SqliteConnection(sqlite3.Connection):
+    """A connection to the gallery's file."""
+
+    def steady(self) -> None:
+        """Let all statements from here to the end of the loan see one state of the database."""
+        self.execute("BEGIN")
+
+    def next_numbers(self, table: str, count: int) -> range:
+        """Return numbers for new rows of `table`; SQLite notes the highest that it ever stored."""
+        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        first = (row[0] if row else 0) + 1
+        return range(first, first + count)
+
+    def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
+        """Store the vectors `(n, dim)` float32 of faces."""
+        data = np.ascontiguousarray(vectors, "<f4").data.cast("B")
+        width = 4 * vectors.shape[1]
+        self.executemany(
+            "INSERT INTO vectors VALUES (?, ?)",
+            ((face, data[at * width : (at + 1) * width]) for at, face in enumerate(faces)),
+        )
+
+    def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
+        """Return face and vector of those of `faces` that are there, in ascending order."""
+        # CROSS JOIN fixes the order of the loops: one look into the table for each face that is asked for.
+        return self.execute(
+            "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value ORDER BY v.face",
+            (json.dumps(list(faces)),),
+        ).fetchall()
