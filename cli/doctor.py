@@ -14,11 +14,12 @@ import click
 from msgspec import Struct
 
 from vultus.cli.console import line, print_json
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import redact, redact_text
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
-from vultus.index import Gallery, GalleryError
+from vultus.index import GalleryError
 from vultus.native import cpu_features
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.camera import probe
@@ -114,7 +115,7 @@ def _gallery(config: Config, folder: Path) -> Finding:
         return Finding(check="gallery", state="note", detail=f"{folder}: not made yet", remedy=remedy)
     free = shutil.disk_usage(folder).free / 1e9
     try:
-        with Gallery.open(folder, model=_fingerprint(config), create=False) as gallery:
+        with open_gallery(config, _fingerprint(config)) as gallery:
             stats = gallery.stats()
     except (GalleryError, OSError) as error:
         return Finding(check="gallery", state="bad", detail=str(error), remedy="vultus gallery verify says more")

@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
 import msgspec
 
 from vultus.cli.console import counted, line, print_json, table, utc
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.index import Gallery, kinds
+
+_SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+_MOST_SHOWN = 8
+
+
+def _since(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> float:
+    """Seconds since the epoch of `7d` (before now) or of a time in ISO 8601, local unless it says otherwise."""
+    if value is None:
+        return 0.0
+    try:
+        if value[-1:] in _SECONDS:
+            return time.time() - float(value[:-1]) * _SECONDS[value[-1]]
+        return datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise click.BadParameter(f"{value!r} is neither like 7d, 12h or 30m nor a day or time") from error
+
+
+def _numbers(people: Sequence[int]) -> str:
+    """The first few of these numbers."""
+    shown = " ".join(map(str, people[:_MOST_SHOWN]))
+    return f"{shown} and {len(people) - _MOST_SHOWN} more" if len(people) > _MOST_SHOWN else shown
 
 
 @click.group()
@@ -24,8 +48,8 @@ def gallery() -> None:
 @json_option
 def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """How many people and faces, and how much space."""
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as opened:
+    config, folder = configured(config_file, gallery_dir)
+    with open_gallery(config) as opened:
         rows = msgspec.structs.asdict(opened.stats())
     if rows["last_snapshot"] is not None:
         rows["last_snapshot"] = utc(rows["last_snapshot"])
@@ -49,8 +73,8 @@ def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | Non
 
     Exit code 1 if something is wrong, with what and the remedy.
     """
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as opened:
+    config, folder = configured(config_file, gallery_dir)
+    with open_gallery(config) as opened:
         report = opened.verify()
     if as_json:
         print_json({"ok": report.ok, "faces": report.faces, "problems": report.problems, "seconds": report.seconds})
@@ -80,9 +104,9 @@ def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memor
 
     Needs no embedder: the vectors stay as they are. Takes about a minute for a million faces.
     """
-    _, folder = configured(config_file, gallery_dir)
+    config, folder = configured(config_file, gallery_dir)
     begun = time.perf_counter()
-    with Gallery.open(folder, create=False) as opened:
+    with open_gallery(config) as opened:
         opened.convert(kind, memory)
         stats = opened.stats()
     seconds = time.perf_counter() - begun
@@ -93,14 +117,44 @@ def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memor
 
 
 @gallery.command()
+@gallery_option
+@config_option
+@click.option(
+    "--since", metavar="WHEN", callback=_since, help="`7d`, `12h`, `30m`, or a day or time such as 2030-01-31."
+)
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="The last so many.")
+@json_option
+def audit(gallery_dir: Path | None, config_file: Path | None, since: float, limit: int, as_json: bool) -> None:
+    """Who searched and who changed what, oldest first.
+
+    Changes are always listed; searches, and who made a change, are recorded if the configuration has `audit.enabled:
+    true`. People are told by number (`vultus people list`), since names are forgotten with their people.
+    """
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as opened:
+        entries = opened.audit.entries(since, limit)
+    if as_json:
+        print_json([{**msgspec.structs.asdict(entry), "at": utc(entry.at)} for entry in entries])
+        return
+    table(
+        "",
+        ("when", "who", "what", "people", ">faces", ">k", ">threshold", "program"),
+        (
+            (utc(one.at), one.actor, one.operation, _numbers(one.people), one.faces, one.k, one.threshold, one.program)
+            for one in entries
+        ),
+    )
+
+
+@gallery.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @gallery_option
 @config_option
 @json_option
 def backup(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Copy the gallery into FILE, a new one, while it is in use."""
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as opened:
+    config, folder = configured(config_file, gallery_dir)
+    with open_gallery(config) as opened:
         size = opened.backup(file)
     if as_json:
         print_json({"file": str(file), "bytes": size})
@@ -115,9 +169,9 @@ def backup(file: Path, gallery_dir: Path | None, config_file: Path | None, as_js
 @json_option
 def restore(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Make a gallery of the backup FILE, in a folder that is new or empty."""
-    _, folder = configured(config_file, gallery_dir)
+    config, folder = configured(config_file, gallery_dir)
     Gallery.restore(file, folder)
-    with Gallery.open(folder, create=False) as opened:
+    with open_gallery(config) as opened:
         stats = opened.stats()
     if as_json:
         print_json({"gallery": str(folder), "identities": stats.identities, "faces": stats.faces})
@@ -132,8 +186,8 @@ def restore(file: Path, gallery_dir: Path | None, config_file: Path | None, as_j
 @json_option
 def compact(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Give the space of what was deleted back to the disk."""
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as opened:
+    config, folder = configured(config_file, gallery_dir)
+    with open_gallery(config) as opened:
         given_back = opened.compact()
     if as_json:
         print_json({"bytes": given_back})

@@ -13,10 +13,11 @@ from rich.progress import Progress
 
 from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
-from vultus.index import Gallery, KnownFile
+from vultus.index import KnownFile
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.sources import Found, Unusable, find
@@ -64,7 +65,7 @@ def index(
     registry = Registry(data_folder())
     registry.need(config.models.detector, config.models.embedder)
     fingerprint = registry.resolve(config.models.embedder, "embedder").fingerprint
-    with Gallery.open(folder, model=fingerprint) as gallery:
+    with open_gallery(config, fingerprint, create=True) as gallery:
         job = IndexJob(sources, gallery.known_files(), label_from_folder=label_from_folder, retry_refused=retry_refused)
     interrupted = job.run(config, visible=not as_json)
     summary = job.summary()

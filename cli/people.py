@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from vultus.cli.console import counted, print_json, say, shown, table, utc
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, Identity, StoredFace, UnknownIdentity
@@ -49,8 +50,8 @@ def people() -> None:
 @json_option
 def list_people(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
     """Everybody, with the number of their faces."""
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as gallery:
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as gallery:
         everybody = gallery.identities()
     if as_json:
         print_json(
@@ -75,8 +76,8 @@ def show(name: str, gallery_dir: Path | None, config_file: Path | None, as_json:
 
     NAME may be a number of `people list`; should somebody be named by that number, it means that person.
     """
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as gallery:
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as gallery:
         one = _person(gallery, name)
         faces = gallery.faces(one.id)
     if as_json:
@@ -111,7 +112,7 @@ def enrol(
     A photo should show that person alone; of several faces the largest is taken if it is clearly the largest, otherwise
     the photo is refused by name.
     """
-    config, folder = configured(config_file, gallery_dir)
+    config, _ = configured(config_file, gallery_dir)
     chosen: list[tuple[Path, FoundFace]] = []
     new: list[tuple[Path, FoundFace]] = []
     refused: list[tuple[Path, str]] = []
@@ -129,7 +130,7 @@ def enrol(
         say(f"refused: {path}: {reason}", style="yellow")
     identity = None
     if chosen:
-        with Gallery.open(folder, model=fingerprint) as gallery:
+        with open_gallery(config, fingerprint, create=True) as gallery:
             known = _already(gallery, name)
             new = [(path, face) for path, face in chosen if (str(path), face.box) not in known]
             records = [_stored(path, face, config) for path, face in new]
@@ -158,8 +159,8 @@ def enrol(
 @config_option
 def rename(name: str, new_name: str, gallery_dir: Path | None, config_file: Path | None) -> None:
     """Call NAME (or a number of `people list`) by NEW_NAME from now on."""
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as gallery:
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as gallery:
         one = _person(gallery, name)
         gallery.rename(one.id, new_name)
     say(f"{one.name} is now {new_name}")
@@ -175,8 +176,8 @@ def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | N
 
     NAME may be a number of `people list`. No search that starts afterwards finds them. At a terminal it asks first.
     """
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as gallery:
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as gallery:
         one = _person(gallery, name)
         if not yes and sys.stdin.isatty():
             click.confirm(f"Delete {shown(one.name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
@@ -203,8 +204,8 @@ def export(name: str, out_file: Path, gallery_dir: Path | None, config_file: Pat
     Faces with their pictures, places and times, vectors, sightings, files, what was said and done about the person; a
     README inside says what is what. NAME may be a number of `people list`.
     """
-    _, folder = configured(config_file, gallery_dir)
-    with Gallery.open(folder, create=False) as gallery:
+    config, _ = configured(config_file, gallery_dir)
+    with open_gallery(config) as gallery:
         done = gallery.export(_person(gallery, name).id, out_file)
     if as_json:
         print_json(

@@ -9,9 +9,10 @@ import click
 from PIL import Image
 
 from vultus.cli.console import print_json, say, shown, table
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.picture import Mark, save_marked
-from vultus.index import Gallery, Match
+from vultus.index import Match
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 
@@ -57,14 +58,14 @@ def query(
     stand for themselves. Similarity is the cosine of the two embeddings; at or above the model's threshold two faces
     count as one person, below it the row is only the nearest there is.
     """
-    config, folder = configured(config_file, gallery_dir)
+    config, _ = configured(config_file, gallery_dir)
     with FaceFinder(config) as finder:
         try:
             picture = finder.read(image)
         except RefusedInput as error:
             raise click.ClickException(f"{image}: {error}") from error
         faces = finder.find(picture)
-        with Gallery.open(folder, model=finder.model.fingerprint, create=False) as gallery:
+        with open_gallery(config, finder.model.fingerprint) as gallery:
             found = gallery.search([face.vector for face in faces], k) if faces else []
         threshold = finder.threshold
         model = finder.model.name

@@ -10,10 +10,10 @@ import msgspec
 
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
-from vultus.index import Gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.sources import Unusable, find
@@ -58,7 +58,7 @@ def watch(
     With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
     identity and name (null for a stranger), similarity, box [x, y, w, h].
     """
-    config, folder = configured(config_file, gallery_dir)
+    config, _ = configured(config_file, gallery_dir)
     config = _with_options(config, sources, threshold, known_only)
     if not config.sources:
         raise click.UsageError("name at least one SOURCE, or a configuration that lists some")
@@ -67,7 +67,7 @@ def watch(
         raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
     registry = Registry(data_folder())
     registry.need(config.models.detector, config.models.embedder)
-    with Gallery.open(folder, model=registry.resolve(config.models.embedder).fingerprint) as gallery:
+    with open_gallery(config, registry.resolve(config.models.embedder).fingerprint, create=True) as gallery:
         people = gallery.stats().identities
     if not people:
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")

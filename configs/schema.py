@@ -102,6 +102,17 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keep each aligned face as a small JPEG, so that pages can show it and a new model can re-embed it."""
 
 
+class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Recording of who searches and who changes what."""
+
+    enabled: bool | None = None
+    """None: off on the command line."""
+    keep_days: Annotated[float, Meta(gt=0.0, le=36_500.0)] | None = 365.0
+    """Older entries are forgotten; none = never."""
+    strict: bool = False
+    """Whether a search waits until its entry is on the disk."""
+
+
 class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Stages that share a process, and how many such processes run."""
 
@@ -189,6 +200,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embed: Embed = Embed()
     match: Match = Match()
     store: Store = Store()
+    audit: Audit = Audit()
     sources: tuple[Source, ...] = ()
     pipeline: Pipeline = Pipeline()
 

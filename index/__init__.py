@@ -1,5 +1,6 @@
 """The gallery: durable store, vector index, identities."""
 
+from vultus.index.audit import AuditEntry
 from vultus.index.errors import (
     GalleryBusy,
     GalleryClosed,
@@ -31,6 +32,7 @@ from vultus.index.types import (
 )
 
 __all__ = [
+    "AuditEntry",
     "Exported",
     "FaceRecord",
     "FileFaces",

@@ -14,7 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vultus.configs.schema import Audit as Rules
 from vultus.index import archive, care, export, kinds, people, search, snapshot, verify
+from vultus.index.audit import Audit
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
 from vultus.index.errors import GalleryBusy, GalleryError
@@ -56,9 +58,11 @@ class Gallery:
     `GalleryCorrupt` if the database is damaged, and `GalleryClosed` after `close`.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, rules: Rules | None = None, actor: str | None = None) -> None:
         self._store = store
         self._live = LiveIndex(store)
+        self.audit = Audit(store, rules or Rules(), actor)
+        """Who did what, if that is recorded."""
 
     @classmethod
     def open(
@@ -68,12 +72,15 @@ class Gallery:
         create: bool = True,
         *,
         busy_timeout: float = 10.0,
+        audit: Rules | None = None,
+        actor: str | None = None,
     ) -> Self:
         """Open the gallery in the folder `path`.
 
         `model` is the fingerprint of the embedding model whose vectors come in; a gallery takes it over when it has
         none yet, and refuses another one ever after. None opens whatever is there. `busy_timeout` is how many seconds
-        a write waits for other processes.
+        a write waits for other processes. With `audit.enabled` it is recorded who searches and who changes what: the
+        `actor`, or the operating system's user.
 
         Raises GalleryNotFound (a FileNotFoundError) if there is none and `create` is false, UnknownFormat for a file
         or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model.
@@ -82,10 +89,10 @@ class Gallery:
         try:
             if model is not None:
                 bind_model(store, model)
+            return cls(store, audit, actor)
         except BaseException:
             store.close()
             raise
-        return cls(store)
 
     def __enter__(self) -> Self:
         return self
@@ -210,7 +217,9 @@ class Gallery:
         Read from one state of the gallery, row by row, so a person of any number of faces takes little memory.
         Raises UnknownIdentity, StorageError.
         """
-        return export.export(self._store, identity, _target(out))
+        exported = export.export(self._store, identity, _target(out))
+        self.audit.note("export", [exported.identity])
+        return exported
 
     # Search
 
@@ -236,7 +245,9 @@ class Gallery:
                         mask = search.mask_of(index, where, faces)
                         out = search.left_out(index, where)
                         ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection), out)
-                    return search.describe(connection, ranked)
+                    answers = search.describe(connection, ranked)
+                    self.audit.searched(answers, k, threshold)
+                    return answers
         raise GalleryBusy(
             f"people of {self.path} were deleted or merged {_ATTEMPTS} times while a search ran; try again"
         )
@@ -369,6 +380,7 @@ class Gallery:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
         with self._store.write() as connection:
             connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (index, memory))
+        self.audit.note("convert")
         kind = self._live.convert()
         self.snapshot()
         return kind
@@ -378,6 +390,7 @@ class Gallery:
 
         Raises StorageError, also if `path` is there already.
         """
+        self.audit.note("backup")
         return care.backup(self._store, Path(path).absolute())
 
     @staticmethod
@@ -415,6 +428,7 @@ class Gallery:
         if not self._store.usable:
             return
         self._live.close()
+        self.audit.close()
         try:
             if snapshot or (snapshot is None and self._live.snapshot_due()):
                 self._live.write_snapshot(wait=False)

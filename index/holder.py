@@ -19,14 +19,13 @@ _SIZE = 512
 class Holder:
     """The line about this process. Without the file (read-only folder, full disk) there is none, which is no error."""
 
-    def __init__(self, folder: Path, who: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._who = who
         self._file: int | None = None
 
-    def take(self) -> None:
+    def take(self, who: str) -> None:
         """Say that this process writes from now on; only while it has SQLite's lock."""
-        line = f"{time.time():.3f} {self._who}\n".encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)
+        line = f"{time.time():.3f} {who}\n".encode("utf-8", "replace")[:_SIZE].ljust(_SIZE)
         with contextlib.suppress(OSError):
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

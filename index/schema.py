@@ -131,6 +131,19 @@ CREATE TABLE acts (
     detail TEXT NOT NULL,
     undone REAL
 ) STRICT;
+
+CREATE TABLE audit (
+    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        REAL NOT NULL,
+    actor     TEXT NOT NULL,
+    program   TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    people    TEXT NOT NULL,
+    faces     INTEGER NOT NULL,
+    k         INTEGER,
+    threshold REAL
+) STRICT;
+CREATE INDEX audit_by_time ON audit (at);
 """
 """What format 2 has and format 1 had not."""
 

@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,7 +49,9 @@ class Store:
         self.folder = folder
         self.read_only = not _writable(folder)
         """Whether the folder may only be read: searches work, writes raise StorageError."""
-        self.writer = f"process {os.getpid()} ({_program()}) on {socket.gethostname()}"
+        self.process = f"process {os.getpid()} ({_program()}) on {socket.gethostname()}"
+        self.actor: Callable[[], str] | None = None
+        """Says who acts, if that is to be recorded."""
         self._timeout = busy_timeout
         self._process = os.getpid()
         self._closed = False
@@ -58,7 +60,7 @@ class Store:
         self._pool: list[SqliteConnection] = []
         self._scrub_due = False
         self._shown = self._shape()
-        self._holder = Holder(folder, self.writer)
+        self._holder = Holder(folder)
         self._writing = self._connect(self._reading_mode() if self.read_only else "mode=rwc")
 
     @classmethod
@@ -153,6 +155,11 @@ class Store:
             )
 
     @property
+    def writer(self) -> str:
+        """What the journal says about who made a change: this process, and before it the actor if that is recorded."""
+        return self.process if self.actor is None else f"{self.actor()}, {self.process}"
+
+    @property
     def usable(self) -> bool:
         """Whether this process opened the store and has not closed it."""
         return not self._closed and os.getpid() == self._process
@@ -231,7 +238,7 @@ class Store:
                 raise StorageError(f"{self.folder} may only be read; nothing was written", errno.EROFS)
             connection = self._writing
             connection.execute("BEGIN IMMEDIATE")
-            self._holder.take()
+            self._holder.take(self.writer)
             try:
                 yield connection
             finally:

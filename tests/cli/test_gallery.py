@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 
 from vultus.index import Gallery
+from vultus.index.audit import os_user
 
 
 def test_convert_changes_the_index_and_keeps_the_answers(vultus, tmp_path, rand):
@@ -52,3 +53,20 @@ def test_export_of_a_person(vultus, tmp_path, rand):
         "nobody named"
         in vultus("people", "export", "Bob", "--out", tmp_path / "bob.zip", "--gallery", folder, code=2).err
     )
+
+
+def test_the_audit_log(vultus, tmp_path, rand):
+    folder, config = tmp_path / "gallery", tmp_path / "config.yaml"
+    config.write_text("audit: {enabled: true}")
+    with Gallery.open(folder) as gallery:
+        gallery.enrol("Ada", rand.standard_normal((3, 16)))
+    vultus("people", "export", "Ada", "--out", tmp_path / "ada.zip", "--gallery", folder, "--config", config)
+    vultus("people", "rename", "Ada", "Eve", "--gallery", folder, "--config", config)
+    entries = vultus("gallery", "audit", "--gallery", folder, "--json").json
+    assert [entry["operation"] for entry in entries] == ["created", "added", "export", "renamed"]
+    assert [entry["actor"] for entry in entries[:2]] == [None, None]
+    assert entries[2]["actor"] == entries[3]["actor"] == os_user()
+    assert entries[3]["people"] == [1]
+    assert "renamed" in vultus("gallery", "audit", "--gallery", folder, "--since", "1h").out
+    assert vultus("gallery", "audit", "--gallery", folder, "--since", "2100-01-01", "--json").json == []
+    assert "neither like 7d" in vultus("gallery", "audit", "--gallery", folder, "--since", "soon", code=2).err

@@ -53,9 +53,9 @@ def test_a_writer_of_which_nothing_is_known(folder, python):
 @pytest.mark.parametrize("line", [b"", b"\xff\xfe nonsense", b"nan", b"1" * 5000])
 def test_nonsense_in_the_file_is_nobody(tmp_path, line):
     (tmp_path / NAME).write_bytes(line)
-    file = Holder(tmp_path, "x" * 4000)
+    file = Holder(tmp_path)
     assert holder(tmp_path) is None
-    file.take()
+    file.take("x" * 4000)
     assert holder(tmp_path)[0] == "x" * (512 - 15)
     (tmp_path / NAME).write_bytes(line)
     held = holder(tmp_path)
