@@ -1,5 +1,5 @@
-/* The EFM3 reader. Half of the mutations are of the header, with tensors cut to fit it, so that what is behind the reader is
- * met as well. */
+/* The EFM3 reader. Half of the mutations are of the header, with tensors cut to fit it, FP32 ones or INT8 ones, so that what
+ * is behind the reader is met as well. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,15 @@ typedef struct sink {
     uint8_t *data;
     size_t size, room;
     uint32_t tensors, state;
+    bool bytes; /* version 4, INT8 */
+    bool wide;  /* weights too wide for the kernels of bytes */
 } sink;
+
+static uint32_t draw(sink *s)
+{
+    s->state = s->state * 1664525 + 1013904223;
+    return s->state >> 9;
+}
 
 static void put(sink *s, const void *data, size_t size)
 {
@@ -41,16 +49,42 @@ static void put_tensor(sink *s, size_t count)
 {
     s->tensors++;
     put_u32(s, (uint32_t)(4 * count));
+    for (size_t i = 0; i < count && s->size < s->room; i++)
+        put_u32(s, 0x3f000000u | draw(s));
+}
+
+/* What the input is rounded to: one in eight is not rounded, the others to steps of 1/128 to 1/64. */
+static void put_quant(sink *s)
+{
+    const bool none = draw(s) % 8 == 0;
+
+    s->tensors++;
+    put_u32(s, 8);
+    put_u32(s, none ? 0 : 0x3c000000u | draw(s));
+    put_u32(s, none ? 0 : draw(s) >> 8 & 255);
+}
+
+/* Of two weights of at most 64, no pair is beyond what the kernels of bytes add up. */
+static void put_steps(sink *s, size_t count)
+{
+    s->tensors++;
+    put_u32(s, (uint32_t)count);
     for (size_t i = 0; i < count && s->size < s->room; i++) {
-        s->state = s->state * 1664525 + 1013904223;
-        put_u32(s, 0x3f000000u | s->state >> 9);
+        const uint32_t v = draw(s) >> 8;
+
+        put(s, &(uint8_t){(uint8_t)(s->wide ? v : v % 129 - 64)}, 1);
     }
 }
 
 static void put_conv(sink *s, size_t weights, size_t channels, bool prelu)
 {
-    put_tensor(s, weights);
-    for (int i = 0; i < 4 + prelu; i++)
+    if (s->bytes) {
+        put_quant(s);
+        put_steps(s, weights);
+    } else {
+        put_tensor(s, weights);
+    }
+    for (int i = 0; i < (s->bytes ? 2 : 4) + prelu; i++)
         put_tensor(s, channels);
 }
 
@@ -62,11 +96,11 @@ static size_t word(const uint8_t *p)
 /* A whole file for a header, which need not make sense. */
 static size_t write_file(const uint8_t *header, uint8_t *data, size_t room, unsigned seed)
 {
-    sink s = {.data = data, .room = room, .state = seed};
+    sink s = {.data = data, .room = room, .state = seed, .bytes = seed >> 1 & 1, .wide = seed >> 2 & 1};
     const size_t stem = word(header + 4), block = word(header + 6), final = word(header + 8), dim = word(header + 10);
     size_t c_in = stem, count_at;
 
-    put(&s, "EFM3\3\0\0\0", 8);
+    put(&s, s.bytes ? "EFM3\4\0\0\0" : "EFM3\3\0\0\0", 8);
     put(&s, header, HEADER);
     put_u32(&s, 2);
     put(&s, "{}", 2);

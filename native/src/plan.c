@@ -67,7 +67,7 @@ static vt_kind conv_kind(const builder *b, const vt_node *node)
     const uint32_t c_in = b->graph->nodes[node->in].shape.c;
 
     if (node->bytes)
-        return g->groups == 1 ? VT_KIND_POINTWISE8 : VT_KIND_DEPTHWISE8;
+        return g->kh == 1 ? VT_KIND_POINTWISE8 : VT_KIND_DEPTHWISE8; /* of one channel, both are of one group */
     if (g->groups == c_in && node->shape.c == c_in)
         return VT_KIND_DEPTHWISE;
     if (g->groups > 1)

@@ -76,12 +76,12 @@ static uint32_t put_efm3_int8_conv(bytes *b, size_t weights, size_t channels, in
     return prelu ? 5 : 4;
 }
 
-static bytes write_mobilefacenet(uint32_t version, uint32_t (*put_conv_of)(bytes *, size_t, size_t, int))
+static bytes write_mobilefacenet(uint32_t version, uint8_t block, uint32_t (*put_conv_of)(bytes *, size_t, size_t, int))
 {
-    enum { STEM = 8, BLOCK = 6, FINAL = 16, DIM = 8, STAGES = 3 };
-    static const uint8_t stages[STAGES][3] = {{2, 2, 2}, {1, 1, 2}, {3, 2, 2}};
+    enum { STEM = 8, FINAL = 16, DIM = 8, STAGES = 3 };
+    static const uint8_t stages[STAGES][3] = {{2, 2, 2}, {1, 2, 2}, {3, 2, 2}};
     const char *json = "{\"name\": \"test\"}";
-    uint8_t header[80] = {1, STAGES, 3, 2, STEM, 0, BLOCK, 0, FINAL, 0, DIM, 0, 7};
+    uint8_t header[80] = {1, STAGES, 3, 2, STEM, 0, block, 0, FINAL, 0, DIM, 0, 7};
     bytes b = {0};
     size_t count_at;
     uint32_t count = 0, c_in = STEM;
@@ -99,7 +99,7 @@ static bytes write_mobilefacenet(uint32_t version, uint32_t (*put_conv_of)(bytes
     count += put_conv_of(&b, STEM * 9, STEM, 1);
     for (int i = 0; i < STAGES; i++) {
         for (int j = 0; j < stages[i][1]; j++) {
-            const uint32_t wide = c_in * stages[i][0], c_out = i ? BLOCK : STEM;
+            const uint32_t wide = c_in * stages[i][0], c_out = i ? block : STEM;
 
             count += put_conv_of(&b, (size_t)c_in * wide, wide, 1);
             count += put_conv_of(&b, (size_t)9 * wide, wide, 1);
@@ -117,12 +117,12 @@ static bytes write_mobilefacenet(uint32_t version, uint32_t (*put_conv_of)(bytes
 
 bytes write_efm3(void)
 {
-    return write_mobilefacenet(3, put_efm3_conv);
+    return write_mobilefacenet(3, 6, put_efm3_conv);
 }
 
-bytes write_efm3_int8(void)
+bytes write_efm3_int8(uint8_t block)
 {
-    return write_mobilefacenet(4, put_efm3_int8_conv);
+    return write_mobilefacenet(4, block, put_efm3_int8_conv);
 }
 
 /* Protocol buffers. */

@@ -77,7 +77,7 @@ int main(int argc, char **argv)
     models[0] = write_efm3();
     models[1] = write_onnx();
     models[2] = write_detector();
-    models[3] = write_efm3_int8();
+    models[3] = write_efm3_int8(6);
     write_chips();
     write_golden(&models[0]);
     for (int i = 0; i < 4; i++) {

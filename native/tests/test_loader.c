@@ -209,15 +209,17 @@ static void text_of_errors(const bytes *efm3)
 
 int main(int argc, char **argv)
 {
-    bytes efm3, int8, onnx, detector;
+    bytes efm3, int8, narrow, onnx, detector;
 
     seed_from(argc, argv);
     efm3 = write_efm3();
-    int8 = write_efm3_int8();
+    int8 = write_efm3_int8(6);
+    narrow = write_efm3_int8(1);
     onnx = write_onnx();
     detector = write_detector();
     expect_valid("EFM3", &efm3);
     expect_valid("EFM3 INT8", &int8);
+    expect_valid("EFM3 INT8 of one channel", &narrow);
     expect_valid("ONNX", &onnx);
     text_of_errors(&efm3);
     truncations(&efm3, true);
@@ -239,6 +241,7 @@ int main(int argc, char **argv)
     printf("%u files opened, %u refused\n", opened, refused);
     bytes_free(&efm3);
     bytes_free(&int8);
+    bytes_free(&narrow);
     bytes_free(&onnx);
     bytes_free(&detector);
     return 0;
