@@ -12,7 +12,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 typedef struct arguments {
     char **files;
     int count;
-    uint32_t threads, batch, isa; /* as the library takes them */
+    uint32_t threads, batch, isa, precision, pin; /* as the library takes them */
     uint32_t height, width;       /* of --size; 0: not given */
     double seconds, tolerance;
     bool raw, json;

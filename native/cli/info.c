@@ -55,6 +55,11 @@ static void three(const char *name, const double *values)
     printf("\"%s\": [%.9g, %.9g, %.9g], ", name, values[0], values[1], values[2]);
 }
 
+static const char *precision_of(const model *m)
+{
+    return m->info.precision == VULTUS_PRECISION_INT8 ? "int8" : "fp32";
+}
+
 static int print_json(const model *m, const vultus_layer_time *layers, size_t count)
 {
     const uint64_t weights = m->engine ? m->info.weight_bytes : m->sizes.weight_bytes;
@@ -65,7 +70,7 @@ static int print_json(const model *m, const vultus_layer_time *layers, size_t co
     printf(", \"kind\": \"%s\", \"format\": \"%s\", \"height\": %" PRIu32 ", \"width\": %" PRIu32 ", ",
            m->engine ? "embedder" : "network", m->info.format, m->height, m->width);
     if (m->engine) {
-        printf("\"dim\": %" PRIu32 ", ", m->info.dim);
+        printf("\"dim\": %" PRIu32 ", \"precision\": \"%s\", ", m->info.dim, precision_of(m));
     } else {
         printf("\"any_size\": %s, \"outputs\": [", m->sizes.height ? "false" : "true");
         if (each_output(m, json_output))
@@ -97,7 +102,7 @@ static int print_text(const model *m, const vultus_layer_time *layers, size_t co
     printf("%s: %s %s, %" PRIu32 " x %" PRIu32 " pixels%s", m->path, m->info.format, m->engine ? "embedder" : "network",
            m->width, m->height, m->engine || m->sizes.height ? "" : " (or others)");
     if (m->engine)
-        printf(" to %" PRIu32 " numbers", m->info.dim);
+        printf(" to %" PRIu32 " numbers, %s", m->info.dim, precision_of(m));
     printf("\npixels (p - mean) / std, mean %g %g %g, std %g %g %g, %s\n", m->info.mean[0], m->info.mean[1], m->info.mean[2],
            m->info.std[0], m->info.std[1], m->info.std[2], m->info.bgr ? "blue first" : "red first");
     printf("%s, %" PRIu32 " threads; weights %.1f MB, each thread's memory %.1f MB; %.1f million multiply-adds\n",

@@ -23,17 +23,17 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
-    {"info", command_info, 1, 1, "tisj", "MODEL",
+    {"info", command_info, 1, 1, "tipsj", "MODEL",
      "Tells what a model is: sizes, memory, and what each layer computes."},
-    {"embed", command_embed, 2, 100000, "tirj", "MODEL CHIPS...",
+    {"embed", command_embed, 2, 100000, "tipPrj", "MODEL CHIPS...",
      "Prints the vector of each face, a line each. CHIPS are aligned faces of the model's size: IMAGE.ppm, a binary PPM\n"
      "(P6, 8 bits) of one face; or NAME.raw, any number of faces, each height x width x 3 bytes, blue, green, red."},
-    {"compare", command_compare, 3, 3, "ij", "MODEL A B",
+    {"compare", command_compare, 3, 3, "ipj", "MODEL A B",
      "Prints the cosine similarity of two faces, -1 to 1. A and B are of one face each, as for embed."},
-    {"bench", command_bench, 1, 1, "tbisSj", "MODEL",
+    {"bench", command_bench, 1, 1, "tbipPsSj", "MODEL",
      "Measures milliseconds a face (or a picture) and each layer's share of what the processor can do: GFLOP/s and percent\n"
      "of the peak of fused multiply-adds, which is measured meanwhile. The layers' table is of one thread."},
-    {"verify", command_verify, 2, 2, "tiroj", "MODEL GOLDEN.npz",
+    {"verify", command_verify, 2, 2, "tipProj", "MODEL GOLDEN.npz",
      "Compares with stored answers: arrays x (n, 3, height, width) float32, normalised, and y (n, dim) float32 or float64,\n"
      "written by numpy.savez. Prints the largest difference and fails if it exceeds the tolerance."},
 };
@@ -42,6 +42,7 @@ static const struct option long_options[] = {
     {"threads", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'},
     {"isa", required_argument, NULL, 'i'},     {"size", required_argument, NULL, 's'},
     {"seconds", required_argument, NULL, 'S'}, {"tolerance", required_argument, NULL, 'o'},
+    {"pin", no_argument, NULL, 'P'},           {"precision", required_argument, NULL, 'p'},
     {"raw", no_argument, NULL, 'r'},           {"json", no_argument, NULL, 'j'},
     {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
 };
@@ -53,6 +54,8 @@ static const struct {
     {'t', "--threads N      processors to use at most, 1 to 256; 0, the default, is all that this process may run on"},
     {'b', "--batch N        faces in one call, 1 to 1024 (32; 1 for networks that are no embedders)"},
     {'i', "--isa NAME       auto, scalar, avx2, ...: instruction set; one that cannot run is an error"},
+    {'p', "--precision NAME fp32 or int8: refuse a file of the other one (`vultus models quantize` makes INT8 files)"},
+    {'P', "--pin            keep each thread on a processor of its own"},
     {'s', "--size WxH       of the picture, for networks that take any (320x320)"},
     {'S', "--seconds N      how long to measure, 0.1 to 600 (2)"},
     {'o', "--tolerance N    the largest difference that passes (1.3e-5)"},
@@ -129,6 +132,12 @@ static bool isa(const char *text, uint32_t *out)
     return strcmp(text, "auto") == 0;
 }
 
+static bool precision(const char *text, uint32_t *out)
+{
+    *out = strcmp(text, "int8") == 0 ? VULTUS_PRECISION_INT8 : VULTUS_PRECISION_FP32;
+    return *out == VULTUS_PRECISION_INT8 || strcmp(text, "fp32") == 0;
+}
+
 /* Puts one option into the arguments; false if its value is not what the help says. */
 static bool take(arguments *a, int letter, const char *value)
 {
@@ -145,6 +154,11 @@ static bool take(arguments *a, int letter, const char *value)
         return real(value, 0.1, 600, &a->seconds);
     case 'o':
         return real(value, 0, 1e30, &a->tolerance);
+    case 'p':
+        return precision(value, &a->precision);
+    case 'P':
+        a->pin = 1;
+        return true;
     case 'r':
         return a->raw = true;
     default:

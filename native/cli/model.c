@@ -32,15 +32,24 @@ static int settle_size(model *m, const arguments *a)
     return 0;
 }
 
-int model_open_embedder(model *m, const arguments *a)
+static vultus_options options_of(const arguments *a)
 {
     vultus_options options;
-    vultus_error error;
 
-    *m = (model){.path = a->files[0]};
     vultus_options_default(&options);
     options.threads = a->threads;
     options.isa = a->isa;
+    options.pin = a->pin;
+    options.precision = a->precision;
+    return options;
+}
+
+int model_open_embedder(model *m, const arguments *a)
+{
+    const vultus_options options = options_of(a);
+    vultus_error error;
+
+    *m = (model){.path = a->files[0]};
     if (vultus_open(&m->engine, m->path, &options, &error))
         return fail(m, &error);
     vultus_get_info(m->engine, &m->info);
@@ -59,23 +68,23 @@ static int is_efm3(const char *path)
 }
 
 /* An embedder if it can be one. What keeps a graph from being a network keeps it from being an embedder, too, so the
- * network's complaint is the one to print. */
+ * network's complaint is the one to print; not if it is an embedder that is wanted otherwise than it is. */
 int model_open(model *m, const arguments *a)
 {
-    vultus_options options;
+    const vultus_options options = options_of(a);
     vultus_error error;
     int status;
 
     if (is_efm3(a->files[0]))
         return model_open_embedder(m, a);
     *m = (model){.path = a->files[0]};
-    vultus_options_default(&options);
-    options.threads = a->threads;
-    options.isa = a->isa;
-    if (vultus_open(&m->engine, m->path, &options, &error) == VULTUS_OK) {
+    status = vultus_open(&m->engine, m->path, &options, &error);
+    if (status == VULTUS_OK) {
         vultus_get_info(m->engine, &m->info);
         return settle_size(m, a);
     }
+    if (status == VULTUS_ERROR_ARGUMENT)
+        return fail(m, &error);
     status = vultus_network_open(&m->network, m->path, &options, &error);
     if (status)
         return fail(m, &error);

@@ -45,8 +45,18 @@ done
 run 0 info embedder.efm3
 says 'EFM3 embedder, 112 x 112 pixels to 8 numbers' out
 says 'depthwise 3x3/1 8x56x56 -> 8x56x56' out
+says '8 numbers, fp32$' out
 run 0 info embedder.onnx
 says 'blue first' out
+run 0 info int8.efm3 --precision int8
+says '8 numbers, int8$' out
+run 1 info embedder.onnx --precision int8
+says 'the model is FP32; `vultus models quantize` makes' err
+run 1 info int8.efm3 --precision fp32
+says 'the model is INT8' err
+run 1 info detector.onnx --precision int8
+run 2 info embedder.efm3 --precision int4
+run 2 info embedder.efm3 --pin
 run 0 info detector.onnx --size 64x32
 says 'network, 64 x 32 pixels (or others)' out
 says 'output "box", 256 x 3' out
@@ -66,6 +76,8 @@ run 0 embed embedder.efm3 a.ppm b.ppm
 cp out vectors
 run 0 embed embedder.efm3 pair.raw --threads 1
 cmp -s out vectors || fail "PPM and raw chips differ"
+run 0 embed embedder.efm3 pair.raw --threads 2 --pin
+cmp -s out vectors || fail "pinned threads compute something else"
 run 0 embed --raw embedder.efm3 pair.raw
 cmp -s out vectors && fail "--raw changes nothing"
 run 0 embed embedder.efm3 a.ppm --json
