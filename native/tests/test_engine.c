@@ -36,6 +36,15 @@ static float largest_difference(const float *a, const float *b, size_t n)
     return most;
 }
 
+static float length(const float *a, size_t n)
+{
+    float sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += a[i] * a[i];
+    return sqrtf(sum);
+}
+
 static void same_answers(const bytes *b)
 {
     vultus_engine *reference = open_bytes(b, 1, VULTUS_ISA_SCALAR);
@@ -55,15 +64,12 @@ static void same_answers(const bytes *b)
     for (uint32_t isa = VULTUS_ISA_SCALAR; vultus_isa_name(isa); isa++) {
         for (uint32_t threads = 1; threads <= 3 && vultus_isa_usable(isa) == 1; threads++) {
             vultus_engine *engine = open_bytes(b, threads, isa);
-            float length = 0;
 
             CHECK(vultus_embed(engine, x, FACES, 0, z, NULL) == VULTUS_OK);
             printf("%s %s, %u threads: largest difference %g\n", info.format, vultus_isa_name(isa), threads,
                    (double)largest_difference(y, z, FACES * info.dim));
             CHECK(largest_difference(y, z, FACES * info.dim) < 1e-5f);
-            for (size_t i = 0; i < info.dim; i++)
-                length += z[i] * z[i];
-            CHECK(fabsf(length - 1) < 1e-5f);
+            CHECK(fabsf(length(z, info.dim) - 1) < 1e-5f);
             for (size_t i = 0; i < FACES; i++)
                 CHECK(vultus_embed(engine, x + i * numbers, 1, 0, z + i * info.dim, NULL) == VULTUS_OK);
             CHECK(largest_difference(y, z, FACES * info.dim) < 1e-5f);
@@ -102,8 +108,8 @@ static void pixels_are_planes(const bytes *b)
     }
     CHECK(vultus_embed_chips(engine, chip, 1, VULTUS_EMBED_RAW, y, NULL) == VULTUS_OK);
     CHECK(vultus_embed(engine, x, 1, VULTUS_EMBED_RAW, z, NULL) == VULTUS_OK);
-    for (size_t i = 0; i < info.dim; i++)
-        CHECK(fabsf(y[i] - z[i]) <= 1e-5f * (1 + fabsf(y[i])));
+    /* A small number of a long vector is a difference of large ones, and rounded as they are. */
+    CHECK(largest_difference(y, z, info.dim) <= 1e-5f * (1 + length(y, info.dim)));
     free(chip);
     free(x);
     free(y);
