@@ -180,7 +180,7 @@ def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | N
     with open_gallery(config) as gallery:
         one = _person(gallery, name)
         if not yes and sys.stdin.isatty():
-            click.confirm(f"Delete {shown(one.name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
+            click.confirm(f"Delete {shown(name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
         gallery.remove_identity(one.id)
     say(f"{one.name}: deleted, with {counted(one.faces, 'face')}")
 

@@ -2,6 +2,7 @@
 
 from vultus.index.audit import AuditEntry
 from vultus.index.errors import (
+    CannotUndo,
     GalleryBusy,
     GalleryClosed,
     GalleryCorrupt,
@@ -18,6 +19,7 @@ from vultus.index.errors import (
 from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
 from vultus.index.types import (
+    Act,
     FaceRecord,
     FileFaces,
     FileRecord,
@@ -32,7 +34,9 @@ from vultus.index.types import (
 )
 
 __all__ = [
+    "Act",
     "AuditEntry",
+    "CannotUndo",
     "Exported",
     "FaceRecord",
     "FileFaces",

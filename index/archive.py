@@ -8,7 +8,7 @@ from typing import Any
 
 from vultus.index import journal
 from vultus.index.errors import UnknownIdentity
-from vultus.index.people import box_columns, real, to_box
+from vultus.index.people import box_columns, drop_empty, real, to_box
 from vultus.index.storage import Connection
 from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile, Sighting
 
@@ -20,10 +20,11 @@ def forget_faces(connection: Connection, writer: str, source: str) -> None:
     row = connection.execute("SELECT id FROM files WHERE source = ?", (source,)).fetchone()
     if row is None:
         return
-    faces = [number for (number,) in connection.execute("SELECT id FROM faces WHERE file = ?", row)]
+    faces: dict[int, int | None] = dict(connection.execute("SELECT id, identity FROM faces WHERE file = ?", row))
     if faces:
         connection.execute("DELETE FROM faces WHERE file = ?", row)
         journal.append_removed(connection, writer, faces)
+        drop_empty(connection, writer, faces.values())
 
 
 def mark_file(connection: Connection, record: FileRecord, status: FileStatus, reason: str | None, faces: int) -> int:

@@ -41,6 +41,10 @@ class UnknownFace(GalleryError, KeyError):
     __str__ = Exception.__str__
 
 
+class CannotUndo(GalleryError, ValueError):
+    """An act cannot be undone any more; the message says why. Nothing was changed."""
+
+
 class NameTaken(GalleryError, ValueError):
     """Another person of the gallery already has that name."""
 

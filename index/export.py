@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 from msgspec import Struct
 
-from vultus.index import people
+from vultus.index import acts, people
 from vultus.index.connection import SqliteConnection
 from vultus.index.errors import StorageError
 from vultus.index.loading import bound_to
@@ -149,19 +150,9 @@ def _chips(archive: zipfile.ZipFile, connection: SqliteConnection, number: int) 
 
 
 def _acts(connection: SqliteConnection, number: int) -> Iterator[dict[str, object]]:
-    for row in _rows(connection, "SELECT * FROM acts ORDER BY id", {}):
-        detail = json.loads(str(row["detail"]))
-        if _mentions(detail, number):
-            yield {**row, "detail": detail}
-
-
-def _mentions(detail: object, number: int) -> bool:
-    """Whether the detail of an act names this person. Lists under `face` or `faces` are numbers of faces."""
-    if isinstance(detail, dict):
-        return any(_mentions(value, number) for key, value in detail.items() if not key.startswith("face"))
-    if isinstance(detail, list):
-        return any(_mentions(value, number) for value in detail)
-    return detail == number and not isinstance(detail, bool)
+    for act, detail in acts.recorded(connection):
+        if number in detail.people():
+            yield {**msgspec.structs.asdict(act), "detail": msgspec.to_builtins(detail)}
 
 
 def _private(path: str, flags: int) -> int:

@@ -10,12 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import msgspec
-import numpy as np
 from numpy.typing import ArrayLike
 
 from vultus.configs.schema import Audit as Rules
-from vultus.index import archive, care, export, kinds, people, search, snapshot, verify
+from vultus.index import acts, archive, care, export, figures, intake, kinds, owners, people, search, undo, verify
 from vultus.index.audit import Audit
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedding import normalised
@@ -24,6 +22,7 @@ from vultus.index.live import LiveIndex
 from vultus.index.loading import bound_to
 from vultus.index.store import Store
 from vultus.index.types import (
+    Act,
     FaceRecord,
     FileFaces,
     FileRecord,
@@ -128,7 +127,7 @@ class Gallery:
         without control characters. `faces` has one record a vector.
         """
         clean = people.clean_name(name)
-        rows, records = self._checked(vectors, faces, self.dim)
+        rows, records = intake.checked(vectors, faces, self.dim)
         if not len(rows):
             raise ValueError(f"{clean!r} cannot be enrolled without a vector")
         with self._store.write() as connection:
@@ -143,7 +142,7 @@ class Gallery:
         """Add one face to each named person, in one commit; return the people's numbers, one a name."""
         known = {name: people.clean_name(name) for name in dict.fromkeys(names)}
         clean = [known[name] for name in names]
-        rows, records = self._checked(vectors, faces, self.dim)
+        rows, records = intake.checked(vectors, faces, self.dim)
         if len(clean) != len(rows):
             raise ValueError(f"{len(clean)} names were given for {len(rows)} vectors; each needs one")
         with self._store.write() as connection:
@@ -160,7 +159,7 @@ class Gallery:
 
         Raises UnknownIdentity.
         """
-        rows, records = self._checked(vectors, faces, self.dim)
+        rows, records = intake.checked(vectors, faces, self.dim)
         with self._store.write() as connection:
             owner = None if identity is None else people.find(connection, identity)[0]
             bind_dim(connection, rows)
@@ -177,25 +176,76 @@ class Gallery:
             people.remove_faces(connection, self._store.writer, faces)
 
     def rename(self, identity: int | str, name: str) -> None:
-        """Give a person another name. Raises NameTaken if somebody else has it, and UnknownIdentity."""
+        """Give a person another name, or an unknown one the first.
+
+        Raises NameTaken if somebody else has it, and UnknownIdentity.
+        """
         with self._store.write() as connection:
-            people.rename(connection, self._store.writer, identity, name)
+            owners.rename(connection, self._store.writer, identity, name)
 
     def merge(self, into: int | str, other: int | str) -> None:
         """Give all faces and sightings of `other` to `into`; `other` is gone then. Raises UnknownIdentity."""
         with self._store.write() as connection:
-            people.merge(connection, self._store.writer, into, other)
+            owners.merge(connection, self._store.writer, into, other)
 
-    def identities(self) -> list[Identity]:
-        """Return everybody, in the order of names."""
-        with self._store.read() as connection:
-            return people.identities(connection)
+    def split(self, identity: int | str, faces: Sequence[int], name: str | None = None) -> int:
+        """Make another person of some faces of `identity`, unknown or with a name; return the number.
 
-    def identity(self, key: int | str) -> Identity:
-        """Return a person by number or name. Raises UnknownIdentity."""
+        Clustering never joins the two again. Raises UnknownIdentity, UnknownFace for a face that is not that person's,
+        NameTaken.
+        """
+        clean = None if name is None else people.clean_name(name)
+        with self._store.write() as connection:
+            return owners.split(connection, self._store.writer, identity, faces, clean)
+
+    def move_faces(self, faces: Sequence[int], to: int | str | None) -> None:
+        """Give faces, and the sightings of the same looks, to a person who is there, or to nobody.
+
+        Raises UnknownIdentity, and UnknownFace, moving none, if one is not there.
+        """
+        with self._store.write() as connection:
+            owners.move(connection, self._store.writer, faces, to)
+
+    def hide(self, identity: int | str, hidden: bool = True) -> None:
+        """Leave a person out of searches and lists that do not ask for such, or no longer. Raises UnknownIdentity."""
+        with self._store.write() as connection:
+            owners.hide(connection, self._store.writer, identity, hidden=hidden)
+
+    def acts(self) -> list[Act]:
+        """Return the last acts (merge, split, move, name, rename, hide, show), up to a thousand, the newest first."""
         with self._store.read() as connection:
             connection.steady()
-            return people.identities(connection, people.find(connection, key)[0])[0]
+            return [act for act, _ in acts.recorded(connection)]
+
+    def undo(self, count: int = 1, *, act: int | None = None) -> list[Act]:
+        """Undo the last `count` acts that are not undone yet, or the one numbered `act`; return them, the newest first.
+
+        Each is a new change: somebody who was merged comes back with name, faces and sightings under a new number. What
+        was deleted since stays deleted (`Act.lost`). Raises CannotUndo, and undoes nothing, if there are not so many,
+        or if a name has been given to somebody else.
+        """
+        if count < 1:
+            raise ValueError(f"count is how many acts to undo, at least 1, not {count}")
+        with self._store.write() as connection:
+            if act is not None:
+                return [undo.undo_act(connection, self._store.writer, act)]
+            return undo.undo(connection, self._store.writer, count)
+
+    def forget_acts(self) -> None:
+        """Strike out all acts, with the names that they took away; nothing can be undone then."""
+        with self._store.write(scrub=True) as connection:
+            connection.execute("DELETE FROM acts")
+
+    def identities(self, *, hidden: bool | None = False) -> list[Identity]:
+        """Return everybody who has a name, in the order of names; those hidden if asked, or (none) both."""
+        with self._store.read() as connection:
+            return people.identities(connection, hidden=hidden)
+
+    def identity(self, key: int | str) -> Identity:
+        """Return a person by number or name, also one who is hidden or unknown. Raises UnknownIdentity."""
+        with self._store.read() as connection:
+            connection.steady()
+            return people.identity(connection, people.find(connection, key)[0])
 
     def faces(self, identity: int | str | None) -> list[StoredFace]:
         """Return the faces of a person, of nobody if none, oldest first, without vectors and chips.
@@ -280,7 +330,7 @@ class Gallery:
         Returns how many faces each has. What a commit costs is mostly the wait for the disk, which is one for all.
         """
         dim = self.dim
-        checked = [self._checked_file(file, dim) for file in files]
+        checked = [intake.checked_file(file, dim) for file in files]
         with self._store.write() as connection:
             for file, (rows, records, owned) in zip(files, checked, strict=True):
                 archive.forget_faces(connection, self._store.writer, file.record.source)
@@ -335,32 +385,7 @@ class Gallery:
 
     def stats(self) -> Stats:
         """Return the gallery's figures."""
-        with self._store.read() as connection:
-            connection.steady()
-            _, model, dim = bound_to(connection)
-            counts = connection.execute(
-                "SELECT (SELECT count(*) FROM identities), (SELECT count(*) FROM faces), "
-                "(SELECT count(*) FROM faces WHERE identity IS NOT NULL), (SELECT count(*) FROM files), "
-                "(SELECT count(*) FROM sightings)"
-            ).fetchone()
-            kind = self._live.kind(connection)
-        try:
-            last_snapshot = snapshot.read_header(self.path / snapshot.NAME).written
-        except snapshot.Unusable:
-            last_snapshot = None
-        return Stats(
-            identities=counts[0],
-            faces=counts[1],
-            unlabelled=counts[1] - counts[2],
-            files=counts[3],
-            sightings=counts[4],
-            bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
-            index=kind,
-            model=model,
-            dim=dim,
-            last_snapshot=last_snapshot,
-            size_bytes=_size(self.path),
-        )
+        return figures.stats(self._store, self._live)
 
     def verify(self) -> Report:
         """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""
@@ -437,39 +462,6 @@ class Gallery:
         finally:
             self._store.close()
 
-    def _checked_file(
-        self, file: FileFaces, dim: int | None
-    ) -> tuple[np.ndarray, Sequence[FaceRecord], list[str | None]]:
-        """Vectors, records and the name of each face of a file."""
-        name = None if file.label is None else people.clean_name(file.label)
-        rows, records = self._checked(file.vectors, file.faces, dim, file.record.source)
-        if file.refused is not None and len(rows):
-            raise ValueError(f"{file.record.source!r} is refused, but comes with {len(rows)} faces")
-        meant = set(range(len(rows)) if file.labelled is None else file.labelled)
-        if not meant <= set(range(len(rows))):
-            raise ValueError(f"the label is for the faces {sorted(meant)}, but there are only {len(rows)}, from 0")
-        return rows, records, [name if position in meant else None for position in range(len(rows))]
-
-    def _checked(
-        self, vectors: ArrayLike, faces: Sequence[FaceRecord] | None, dim: int | None, source: str = ""
-    ) -> tuple[np.ndarray, Sequence[FaceRecord]]:
-        rows = normalised(vectors, dim)
-        if faces is None:
-            return rows, [FaceRecord(source=source)] * len(rows)
-        if len(faces) != len(rows):
-            raise ValueError(f"{len(faces)} face records were given for {len(rows)} vectors; each needs one")
-        if source:
-            faces = [face if face.source else msgspec.structs.replace(face, source=source) for face in faces]
-        return rows, faces
-
 
 def _target(out: str | os.PathLike[str] | BinaryIO) -> Path | BinaryIO:
     return Path(out).absolute() if isinstance(out, str | os.PathLike) else out
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    for entry in os.scandir(folder):
-        with contextlib.suppress(FileNotFoundError):  # a log or a temporary file that another process just removed
-            total += entry.stat().st_size
-    return total

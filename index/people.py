@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from vultus.index import journal
-from vultus.index.errors import NameTaken, UnknownFace, UnknownIdentity
+from vultus.index import acts, journal
+from vultus.index.errors import UnknownFace, UnknownIdentity
 from vultus.index.storage import Connection
 from vultus.index.types import Box, FaceRecord, Identity, Landmarks, StoredFace
 
@@ -42,10 +42,10 @@ def clean_name(name: str) -> str:
     return clean
 
 
-def find(connection: Connection, key: int | str) -> tuple[int, str]:
+def find(connection: Connection, key: int | str) -> tuple[int, str | None]:
     """Return number and name of a person given either. Raises UnknownIdentity."""
     column, value = ("name", clean_name(key)) if isinstance(key, str) else ("id", int(key))
-    row: tuple[int, str] | None = connection.execute(
+    row: tuple[int, str | None] | None = connection.execute(
         f"SELECT id, name FROM identities WHERE {column} = ?",  # noqa: S608 - one of two literals
         (value,),
     ).fetchone()
@@ -74,48 +74,35 @@ def _numbers(connection: Connection, names: list[str]) -> dict[str, int]:
     )
 
 
-def identities(connection: Connection, number: int | None = None) -> list[Identity]:
-    """Return everybody in the order of names, or one person by number."""
+def identities(connection: Connection, *, hidden: bool | None = False) -> list[Identity]:
+    """Return everybody who has a name, in the order of names: those hidden, those not, or (none) both."""
     rows = connection.execute(
-        "SELECT i.id, i.name, (SELECT count(*) FROM faces f WHERE f.identity = i.id), i.created FROM identities i "
-        "WHERE ?1 IS NULL OR i.id = ?1 ORDER BY i.name",
-        (number,),
+        f"{_IDENTITIES} WHERE i.name IS NOT NULL AND (i.hidden = ?1 OR ?1 IS NULL) ORDER BY i.name",
+        (None if hidden is None else int(hidden),),
     )
-    return [Identity(id=id_, name=name, faces=faces, created=created) for id_, name, faces, created in rows]
+    return [_to_identity(row) for row in rows]
 
 
-def rename(connection: Connection, writer: str, key: int | str, name: str) -> None:
-    """Give a person another name. Raises NameTaken if somebody else has it."""
-    number, before = find(connection, key)
-    after = clean_name(name)
-    if after == before:
-        return
-    taken = connection.execute("SELECT id FROM identities WHERE name = ?", (after,)).fetchone()
-    if taken is not None:
-        raise NameTaken(
-            f"{after!r} is already the name of person {taken[0]}; "
-            f"if both are the same person, merge {number} into {taken[0]}"
-        )
-    connection.execute("UPDATE identities SET name = ? WHERE id = ?", (after, number))
-    journal.append(connection, writer, "renamed", number, number, 0)
+def identity(connection: Connection, number: int) -> Identity:
+    """Return a person who is there."""
+    return _to_identity(connection.execute(f"{_IDENTITIES} WHERE i.id = ?", (number,)).fetchone())
 
 
-def merge(connection: Connection, writer: str, into: int | str, other: int | str) -> None:
-    """Give faces and sightings of `other` to `into`; `other` is gone then."""
-    target, _ = find(connection, into)
-    former, name = find(connection, other)
-    if target == former:
-        raise ValueError(f"{name!r} cannot be merged into the same person")
-    moved = connection.execute("UPDATE faces SET identity = ? WHERE identity = ?", (target, former)).rowcount
-    connection.execute("UPDATE sightings SET identity = ? WHERE identity = ?", (target, former))
-    connection.execute("DELETE FROM identities WHERE id = ?", (former,))
-    journal.append(connection, writer, "merged", former, target, moved)
+_IDENTITIES = (
+    "SELECT i.id, i.name, (SELECT count(*) FROM faces f WHERE f.identity = i.id), i.created, i.hidden FROM identities i"
+)
+
+
+def _to_identity(row: tuple[int, str | None, int, float, int]) -> Identity:
+    number, name, faces, created, hidden = row
+    return Identity(id=number, name=name, faces=faces, created=created, hidden=bool(hidden))
 
 
 def remove(connection: Connection, writer: str, key: int | str) -> None:
     """Delete a person with faces, vectors, chips and sightings."""
     number, _ = find(connection, key)
     (faces,) = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (number,)).fetchone()
+    acts.forget(connection, number)
     connection.execute("DELETE FROM identities WHERE id = ?", (number,))
     journal.append(connection, writer, "dropped", number, number, faces)
 
@@ -153,15 +140,29 @@ def remove_faces(connection: Connection, writer: str, faces: Sequence[int]) -> N
     """Delete faces. Raises UnknownFace, deleting nothing, if one is not there."""
     wanted = {int(number) for number in faces}
     listed = (json.dumps(sorted(wanted)),)
-    there = {
-        row[0]
-        for row in connection.execute("SELECT id FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
-    }
-    missing = sorted(wanted - there)
+    there: dict[int, int | None] = dict(
+        connection.execute("SELECT id, identity FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
+    )
+    missing = sorted(wanted - there.keys())
     if missing:
         raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
     connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
     journal.append_removed(connection, writer, there)
+    drop_empty(connection, writer, there.values())
+
+
+def drop_empty(connection: Connection, writer: str, owners: Iterable[int | None]) -> None:
+    """Delete those of the former owners of deleted faces who have no name, no face and were never sighted."""
+    listed = json.dumps(sorted({owner for owner in owners if owner is not None}))
+    gone = connection.execute(
+        "DELETE FROM identities WHERE id IN (SELECT value FROM json_each(?)) AND name IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM faces f WHERE f.identity = identities.id) "
+        "AND NOT EXISTS (SELECT 1 FROM sightings s WHERE s.identity = identities.id) RETURNING id",
+        (listed,),
+    ).fetchall()
+    for (number,) in gone:
+        acts.forget(connection, number)
+        journal.append(connection, writer, "dropped", number, number, 0)
 
 
 def _described(records: Sequence[FaceRecord]) -> Iterator[tuple[object, ...]]:
@@ -236,8 +237,11 @@ def _to_landmarks(packed: bytes | None) -> Landmarks | None:
 
 def faces_of(connection: Connection, person: int | None) -> list[StoredFace]:
     """Return the faces of a person (none: of nobody) in the order they came, without vectors and chips."""
-    query = f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE f.identity IS ? ORDER BY f.id"  # noqa: S608 - constants
-    rows = connection.execute(query, (person,))
+    whose, values = ("f.identity IS NULL", ()) if person is None else ("f.identity = ?", (person,))
+    rows = connection.execute(
+        f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE {whose} ORDER BY f.id",  # noqa: S608 - constants
+        values,
+    )
     return [_to_face(row) for row in rows]
 
 

@@ -26,7 +26,8 @@ CREATE TABLE gallery (
     dim      INTEGER CHECK (dim BETWEEN 1 AND 8192),
     created  REAL NOT NULL,
     index_kind TEXT NOT NULL DEFAULT 'auto',
-    memory     INTEGER CHECK (memory > 0)
+    memory     INTEGER CHECK (memory > 0),
+    gathered   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE TABLE identities (
@@ -113,6 +114,9 @@ CREATE TABLE changes (
 
 _SECOND = """
 CREATE INDEX faces_by_collection ON faces (collection) WHERE collection IS NOT NULL;
+CREATE INDEX identities_without_name ON identities (id) WHERE name IS NULL;
+CREATE INDEX identities_hidden ON identities (id) WHERE hidden = 1;
+CREATE INDEX sightings_by_source ON sightings (source, time);
 
 CREATE TABLE denials (
     identity INTEGER NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
@@ -152,6 +156,7 @@ TABLES = _FIRST + _SECOND
 _FIRST_WIDENED = """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
 ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0);
+ALTER TABLE gallery ADD COLUMN gathered INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE faces ADD COLUMN collection TEXT;
 
 CREATE TABLE wider_identities (
@@ -193,7 +198,7 @@ def create(connection: sqlite3.Connection, writer: str) -> None:
     for statement in TABLES.split(";"):
         connection.execute(statement)
     now = time.time()
-    connection.execute("INSERT INTO gallery VALUES (1, ?, NULL, NULL, ?, 'auto', NULL)", (secrets.token_bytes(16), now))
+    connection.execute("INSERT INTO gallery (one, uid, created) VALUES (1, ?, ?)", (secrets.token_bytes(16), now))
     connection.execute(
         "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?)", (secrets.randbits(63), now, writer)
     )

@@ -92,9 +92,27 @@ class Identity(Struct, frozen=True, kw_only=True):
     """A person."""
 
     id: int
-    name: str
+    name: str | None
+    """None: an unknown person, made by clustering."""
     faces: int
     created: float
+    hidden: bool = False
+    """Whether searches and lists leave the person out."""
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """What a user did to people and faces, and can undo."""
+
+    id: int
+    kind: str
+    """merge, split, move, name, rename, hide or show."""
+    at: float
+    summary: str
+    """In words, with the names that people have now."""
+    undone: float | None = None
+    """When it was undone."""
+    lost: int = 0
+    """Filled by `Gallery.undo`: faces that could not be brought back, since they are gone or somebody else's by now."""
 
 
 class Match(Struct, frozen=True, kw_only=True):
@@ -146,15 +164,19 @@ class Sighting(Struct, frozen=True, kw_only=True):
     id: int = 0
     """Given by the gallery; rises with every write, so that the last one read is a cursor."""
     name: str | None = None
-    """Filled on reading: what the person is called now."""
+    """Filled on reading: what the person is called now; none for an unknown person too."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):
     """Figures of a gallery."""
 
     identities: int
+    """People with a name."""
+    unknown: int
+    """People without one, who have faces or were seen."""
     faces: int
     unlabelled: int
+    """Faces of nobody who has a name."""
     files: int
     sightings: int
     bytes_per_vector: int

@@ -65,9 +65,15 @@ def test_a_reader_in_the_way_delays_it_to_the_next_write(folder, vectors):
         assert traces(folder, stored[:1]) == set()
 
 
-def test_a_replaced_name_goes_when_the_gallery_closes(folder, vectors):
+@pytest.mark.parametrize("how", ["forget_acts", "remove"])
+def test_a_replaced_name_goes_with_the_memory_of_the_act_or_with_the_person(folder, vectors, how):
     with Gallery.open(folder) as gallery:
         gallery.rename(gallery.enrol(NAME, vectors(1)), "X")
+        if how == "remove":
+            gallery.remove_identity("X")
+        else:
+            gallery.forget_acts()
+            assert gallery.acts() == []
     assert traces(folder, []) == set()
 
 
