@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from vultus.cli.console import clock, line, print_json, say, utc
+from vultus.cli.following import WatchList, following
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
@@ -16,7 +17,6 @@ from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
-from vultus.stages.sources import Unusable, find
 from vultus.weights import Registry
 
 
@@ -24,6 +24,8 @@ from vultus.weights import Registry
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @gallery_option
 @config_option
+@click.option("--once", is_flag=True, help="Do not wait for further files in folders; end when all are read.")
+@click.option("--paced", is_flag=True, help="Play video files at their own speed, as cameras would send them.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stop after so long.")
 @click.option(
     "--threshold",
@@ -39,6 +41,8 @@ def watch(
     sources: tuple[str, ...],
     gallery_dir: Path | None,
     config_file: Path | None,
+    once: bool,
+    paced: bool,
     seconds: float | None,
     threshold: float | None,
     known_only: bool,
@@ -46,9 +50,10 @@ def watch(
 ) -> None:
     """Print who is seen, as it happens, and keep each sighting in the gallery.
 
-    SOURCE is an RTSP or HTTP URL, a video file, a folder of videos and photos, or `webcam:0`; without one, the sources
-    of the configuration. Cameras are watched until Ctrl-C (or --for), and tried again for ever when they go away; files
-    are read once, every third frame in order (decode.video_step of the configuration).
+    SOURCE is an RTSP, RTMP or HTTP URL (MJPEG, HLS), a video file, a folder of videos and photos, or `webcam:0`; without
+    one, the sources of the configuration. Cameras are watched until Ctrl-C (or --for), and tried again for ever when
+    they go away. Files are read once, every third frame in order (decode.video_step of the configuration), as fast as
+    it goes; into a folder more may come, so it is watched until Ctrl-C as well, unless --once is given.
 
     \b
     A password does not belong on a command line, into the shell's history:
@@ -59,11 +64,13 @@ def watch(
     identity and name (null for a stranger), similarity, box [x, y, w, h].
     """
     config, _ = configured(config_file, gallery_dir)
-    config = _with_options(config, sources, threshold, known_only)
+    config = _with_options(config, sources, threshold, known_only=known_only, paced=paced)
     if not config.sources:
         raise click.UsageError("name at least one SOURCE, or a configuration that lists some")
-    items, refused = _items(config)
-    if not items:
+    watched = WatchList(config.sources)
+    items, refused = _begun(watched)
+    folders = watched.folders and not once
+    if not items and not folders:
         raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
     registry = Registry(data_folder())
     registry.need(config.models.detector, config.models.embedder)
@@ -73,9 +80,9 @@ def watch(
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
     done = failed = 0
     live = sum(item.live for item in items)
-    pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=live < len(items))
-    with pipeline, stopped_by_signals(pipeline) as signals:
-        for result in pipeline.run(items, seconds=seconds):
+    pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))
+    with pipeline, stopped_by_signals(pipeline) as signals, following(watched if folders else None, pipeline):
+        for result in pipeline.run(items, seconds=seconds, endless=folders):
             if isinstance(result, Sighting):
                 _print(result, as_json=as_json)
             elif isinstance(result, ItemDone):
@@ -86,33 +93,37 @@ def watch(
                     say(f"refused: {refused[-1]}", style="yellow")
             else:
                 tell(result)
-    if signals and done < len(items) - live:
+    if signals and not folders and done < len(items) - live:
         say("stopped before the end")
         ctx.exit(130)
     if refused:
         ctx.exit(1 if live or done > failed else 2)
 
 
-def _with_options(config: Config, sources: tuple[str, ...], threshold: float | None, known_only: bool) -> Config:
+def _with_options(
+    config: Config, sources: tuple[str, ...], threshold: float | None, *, known_only: bool, paced: bool
+) -> Config:
     match = config.match
     if threshold is not None:
         match = msgspec.structs.replace(match, threshold=threshold)
     if known_only:
         match = msgspec.structs.replace(match, report_unknown=False)
     listed = tuple(Source(address=address) for address in sources) or config.sources
+    if paced:
+        listed = tuple(msgspec.structs.replace(source, paced=True) for source in listed)
     return msgspec.structs.replace(config, match=match, sources=listed)
 
 
-def _items(config: Config) -> tuple[list[Item], list[str]]:
+def _begun(watched: WatchList) -> tuple[list[Item], list[str]]:
     """Every source as work, and what cannot be watched, which is said at once."""
     items: list[Item] = []
     refused: list[str] = []
-    for found in find(config.sources):
-        if isinstance(found, Unusable):
+    for found in watched.begin():
+        if isinstance(found, Item):
+            items.append(found)
+        else:
             refused.append(f"{found.source}: {found.reason}")
             say(f"refused: {refused[-1]}", style="yellow")
-        else:
-            items.append(found.item(len(items) + 1))
     return items, refused
 
 

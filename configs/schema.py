@@ -44,6 +44,9 @@ class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_max: Seconds = 30.0
     """Pauses between attempts double from the first to the longest, for ever."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
+    """Of sources that do not say otherwise."""
+    cameras_per_process: Annotated[int, Meta(ge=1, le=64)] = 1
+    """With 1 a decoder that crashes takes one camera down for a second; more share the memory of a process."""
 
     def __post_init__(self) -> None:
         if self.retry_max < self.retry_first:
@@ -167,7 +170,16 @@ def _check_groups(job: str, groups: tuple[Group, ...], last: StageName) -> None:
         raise ConfigError(f"two groups of {job} have the same name, in {', '.join(names)}")
 
 
-class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one source is read."""
+
+    transport: Literal["tcp", "udp"] | None = None
+    """Of RTSP; none = `decode.rtsp_transport`."""
+    paced: bool = False
+    """A video file is played at its own speed, as if it were a camera, and ends."""
+
+
+class Source(View, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera, file or folder."""
 
     address: Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -179,6 +191,11 @@ class Source(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def label(self) -> str:
         """How it is called in every output."""
         return redact(self.address) if self.name is None else self.name
+
+    @property
+    def view(self) -> View:
+        """How it is read, without where it is."""
+        return View(**{field: getattr(self, field) for field in View.__struct_fields__})
 
     def __repr__(self) -> str:
         # Tracebacks and logs show this; the address may hold a password.

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
 from vultus.pipeline.hop import Peer
-from vultus.pipeline.messages import Item, ItemDone, ItemEnd, Message, Origin
+from vultus.pipeline.messages import Item, ItemDone, ItemEnd, Leave, Message, Origin
 from vultus.pipeline.queues import item_of
 
 STRIKES = 3
@@ -30,15 +30,20 @@ MAX_ATTEMPTS = 25
 """Whatever the reasons: an item that was begun so often will not be finished."""
 
 
+def live_workers(sources: int, per_worker: int) -> int:
+    """How many workers of the first group watch so many live items."""
+    return -(-sources // per_worker)
+
+
 class _Work:
     """An outstanding item."""
 
-    __slots__ = ("handed", "item", "refusal", "retries", "strikes", "worker")
+    __slots__ = ("handed", "item", "leaving", "refusal", "retries", "strikes", "worker")
 
     def __init__(self, item: Item) -> None:
         self.item = item
         self.worker = -1
-        self.handed = False
+        self.handed = self.leaving = False
         self.strikes = self.retries = 0
         self.refusal: str | None = None
 
@@ -49,28 +54,39 @@ class _Work:
 class Feeder:
     """Supply and paths of the outlet to the first group. Belongs to the thread that runs the loop.
 
-    The first `live_sources` workers of that group watch one live item each; the others take the finite ones.
+    Its first workers watch the live items, up to `per_worker` each and as many as the fullest of them needs; the others
+    take the finite ones.
     """
 
     def __init__(
-        self, live_sources: int, cancel: Callable[[int, int], None], give_up: Callable[[ItemDone], None]
+        self,
+        live_sources: int,
+        cancel: Callable[[int, int], None],
+        give_up: Callable[[ItemDone], None],
+        *,
+        per_worker: int = 1,
     ) -> None:
         """`cancel(item, attempt)` makes messages of earlier attempts worthless; `give_up` tells the caller directly."""
         self._live_sources, self._cancel, self._give_up = live_sources, cancel, give_up
+        self._per_worker = per_worker
+        self._live_workers = set(range(live_workers(live_sources, per_worker)))
+        self.endless = False
+        """Whether more may be added for ever, so that nothing left to do is no end."""
         self._works: dict[int, _Work] = {}
         self._pending: deque[int] = deque()
         self._alone: deque[int] = deque()
+        self._leaving: deque[int] = deque()
         self._live_seen = 0
         self._asked = self._exhausted = False
 
     @property
     def finished(self) -> bool:
         """Whether there are no more items and all are done."""
-        return self._exhausted and not self._works
+        return self._exhausted and not self._works and not self.endless
 
-    def add(self, item: Item) -> None:
-        """One more item; raises ValueError if it does not fit what was announced."""
-        self._asked = False
+    def add(self, item: Item, *, asked: bool = True) -> None:
+        """One more item, `asked` for or not; raises ValueError if it does not fit what was announced."""
+        self._asked = self._asked and not asked
         if item.item in self._works:
             raise ValueError(f"item number {item.item} was given to {item.source!r} while another has it")
         if item.live:
@@ -79,6 +95,28 @@ class Feeder:
                 raise ValueError(f"{item.source!r} is one live source more than the {self._live_sources} announced")
         self._works[item.item] = _Work(item)
         self._pending.append(item.item)
+
+    def widen(self, worker: int) -> None:
+        """There is a further worker for live items, and one live item more may be added."""
+        self._live_workers.add(worker)
+
+    def announce(self) -> bool:
+        """One live item more may be added; false if no worker has a place for it."""
+        self._live_sources += 1
+        return self._live_sources <= self._per_worker * len(self._live_workers)
+
+    def leave(self, item: int) -> None:
+        """Watch this live item no longer."""
+        work = self._works.get(item)
+        if work is None or not work.item.live or work.leaving:
+            return
+        self._live_sources -= 1
+        self._live_seen -= 1
+        work.leaving = True
+        if work.handed:
+            self._leaving.append(item)
+        else:
+            self._gone(work)
 
     def exhaust(self) -> None:
         """There are no more items."""
@@ -89,15 +127,18 @@ class Feeder:
         if self._asked or self._exhausted or any(work.strikes >= 2 for work in self._works.values()):
             return False
         finite = any(not self._works[item].item.live for item in self._pending)
-        room = any(peer.worker >= self._live_sources and self._has_room(peer) for peer in peers)
+        room = any(peer.worker not in self._live_workers and self._has_room(peer) for peer in peers)
         self._asked = self._live_seen < self._live_sources or (room and not finite)
         return self._asked
 
     def __len__(self) -> int:
-        return len(self._pending) + len(self._alone)
+        return len(self._pending) + len(self._alone) + len(self._leaving)
 
     def hand_out(self, deliver: Callable[[Message], bool]) -> None:
         """See `Supply`."""
+        for item in list(self._leaving):
+            if item not in self._works or deliver(Leave(item=item)):
+                self._leaving.remove(item)
         finite = [work for work in self._works.values() if not work.item.live]
         refused = {True: False, False: any(work.handed and work.strikes >= 2 for work in finite)}
         for item in list(self._pending):
@@ -117,18 +158,23 @@ class Feeder:
     def choose(self, message: Message, peers: Iterable[Peer]) -> Peer | None:
         """See `Paths`."""
         work = self._works[item_of(message)]
+        if isinstance(message, Leave):
+            return next((peer for peer in peers if peer.worker == work.worker and peer.credit), None)
         if work.item.live:
-            fit = [peer for peer in peers if peer.worker < self._live_sources and not peer.unfinished]
-        else:
-            fit = [peer for peer in peers if peer.worker >= self._live_sources and self._has_room(peer)]
-            if work.strikes or work.item.kind != "photo":
-                fit = [peer for peer in fit if not peer.unfinished]
+            watched = Counter(other.worker for other in self._works.values() if other.item.live and other.handed)
+            free = [peer for peer in peers if peer.worker in self._live_workers and peer.credit]
+            fit = [peer for peer in free if watched[peer.worker] < self._per_worker]
+            return min(fit, key=lambda peer: watched[peer.worker], default=None)
+        fit = [peer for peer in peers if peer.worker not in self._live_workers and self._has_room(peer)]
+        if work.strikes or work.item.kind != "photo":
+            fit = [peer for peer in fit if not peer.unfinished]
         return min((peer for peer in fit if peer.credit), key=lambda peer: len(peer.unfinished), default=None)
 
     def handed(self, message: Message, peer: Peer) -> None:
         """See `Paths`."""
         work = self._works[item_of(message)]
-        work.worker, work.handed = peer.worker, True
+        if not isinstance(message, Leave):
+            work.worker, work.handed = peer.worker, True
 
     def done(self, answer: ItemDone) -> ItemDone | None:
         """Take a stage's answer; what to tell the caller, if anything."""
@@ -188,6 +234,9 @@ class Feeder:
 
     def _again(self, work: _Work) -> None:
         number, attempt = work.item.item, work.item.attempt + 1
+        if work.leaving:
+            self._gone(work)
+            return
         if not work.item.live and (work.strikes >= 2 * STRIKES or attempt >= MAX_ATTEMPTS):
             self._refuse_now(work, work.refusal or f"was begun {attempt} times and never finished")
             return
@@ -204,6 +253,13 @@ class Feeder:
         self._cancel(number, attempt + 1)
         self._remove(number)
         self._give_up(ItemDone(item=number, attempt=attempt, source=work.item.source, status="refused", reason=reason))
+
+    def _gone(self, work: _Work) -> None:
+        """A live item that nobody watches any more, and whose end therefore nobody else tells."""
+        item = work.item
+        self._cancel(item.item, item.attempt + 1)
+        self._remove(item.item)
+        self._give_up(ItemDone(item=item.item, attempt=item.attempt, source=item.source, status="done"))
 
     def _remove(self, item: int) -> None:
         work = self._works.pop(item)

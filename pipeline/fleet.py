@@ -126,6 +126,13 @@ class Fleet:
             self._start(place)
         self._loop.every(self._plan.config.pipeline.heartbeat, self._look)
 
+    def grow(self) -> int:
+        """One more process in the first group; the number of its place."""
+        place = Place(0, 1 + max(place.worker for place in self.group(0)))
+        self.places.append(place)
+        self._start(place)
+        return place.worker
+
     def group(self, group: int) -> Iterator[Place]:
         """The places of a group."""
         return (place for place in self.places if place.group == group)
@@ -212,9 +219,10 @@ class Fleet:
         plan, group = self._plan, self._plan.groups[place.group]
         last = place.group == len(plan.groups) - 1
         following = () if last else plan.groups[place.group + 1].stages
-        senders = 1 if place.group == 0 else plan.workers[place.group - 1]
+        senders = 1 if place.group == 0 else sum(1 for _ in self.group(place.group - 1))
         # A live message is best kept where a newer one can still push it out; for files the pipe is kept full.
-        credit = _FIRST_CREDIT if place.group == 0 else ceil(group.max_batch / senders) + (not plan.live)
+        first = max(_FIRST_CREDIT, plan.config.decode.cameras_per_process)
+        credit = first if place.group == 0 else ceil(group.max_batch / senders) + (not plan.live)
         return WorkerSpec(
             name=place.name,
             group=group,

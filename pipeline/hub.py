@@ -66,7 +66,8 @@ class Hub(threading.Thread):
         self._posted: deque[Callable[[], None]] = deque()
         self._inbox: Inbox[Delivery] = Inbox()
         self._untaken: dict[int, Delivery] = {}
-        self._feeder = Feeder(live_sources, self._cancel, self._tell)
+        per_worker = plan.config.decode.cameras_per_process
+        self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker)
         self._inlet = Inlet(self._loop, _NAME, 0, self._inbox, FrameReader())
         self._fleet: Fleet | None = None
         self._stop_wanted = self._begun = self._hurried = False
@@ -84,9 +85,9 @@ class Hub(threading.Thread):
         self._stop_wanted = True
         self._loop.wake()
 
-    def begin(self, seconds: float | None) -> None:
+    def begin(self, seconds: float | None, *, endless: bool) -> None:
         """Posted: start feeding, and stop by itself after `seconds`."""
-        self._begun = True
+        self._begun, self._feeder.endless = True, endless
         if seconds is not None:
             self._loop.after(seconds, self.stop)
 
@@ -96,6 +97,18 @@ class Hub(threading.Thread):
             self._feeder.exhaust()
         else:
             self._feeder.add(item)
+
+    def add(self, item: Item) -> None:
+        """Posted: one more item, from outside of the caller's items; a further process watches it if none has a place."""
+        if self._draining >= 0 or self._fleet is None:
+            return
+        if item.live and not self._feeder.announce():
+            self._feeder.widen(self._fleet.grow())
+        self._feeder.add(item, asked=False)
+
+    def leave(self, item: int) -> None:
+        """Posted: watch this live item no longer."""
+        self._feeder.leave(item)
 
     def consumed(self, delivery: Delivery) -> None:
         """The caller is done with a result."""

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta, Struct
 
+from vultus.configs.schema import View
 from vultus.pipeline.frames import Image
 
 Box = tuple[float, float, float, float]
@@ -29,24 +30,35 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Item(Message, frozen=True, kw_only=True, tag="item"):
-    """A unit of work for `decode`: one photo, one video file, or one camera for as long as it is watched."""
+    """A unit of work for `decode`: one photo, one video file, or one camera for as long as it is watched.
+
+    A `paced` item is a video file that is played at its own speed, as a camera would send it, and ends.
+    """
 
     item: Count
     """Number that the feeder gave it, unique in this run."""
     attempt: Count
     """0 at first, one more each time it is handed out again after a process died."""
-    kind: Literal["photo", "video", "camera", "webcam"]
+    kind: Literal["photo", "video", "camera", "webcam", "paced"]
     source: str
     """How it is called in outputs; never holds a password."""
     address: str = ""
     """Path or URL to open; may hold a password, so it goes to `decode` only and is never logged."""
     label: str | None = None
     """Name of the person that the archive's folder gives to a lone face of this item."""
+    view: View = View()
+    """How it is read, as the configuration says of this source."""
 
     @property
     def live(self) -> bool:
         """Whether the live rule applies (drop the oldest), not the lossless one (wait)."""
-        return self.kind in ("camera", "webcam")
+        return self.kind in ("camera", "webcam", "paced")
+
+
+class Leave(Message, frozen=True, kw_only=True, tag="leave"):
+    """Feeder → decode: watch this camera no longer; its `ItemEnd` follows, and all others go on."""
+
+    item: Count
 
 
 class Origin(Struct, frozen=True, kw_only=True):
@@ -197,6 +209,17 @@ class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):
 
 
 AnyMessage = (
-    Item | Frame | Detections | Tracked | Chips | Embedded | ItemEnd | ItemDone | Sighting | SourceState | WorkerState
+    Item
+    | Leave
+    | Frame
+    | Detections
+    | Tracked
+    | Chips
+    | Embedded
+    | ItemEnd
+    | ItemDone
+    | Sighting
+    | SourceState
+    | WorkerState
 )
 Result = ItemDone | Sighting | SourceState | WorkerState

@@ -176,6 +176,13 @@ class Inbox(Generic[T]):
                     self._changed.wait(left)
             return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
+    def take_now(self) -> list[T]:
+        """Whatever is there."""
+        with self._changed:
+            taken = list(self._waiting)
+            self._waiting.clear()
+            return taken
+
     def close(self, *, discard: bool = False) -> None:
         """No more will come; `discard` throws away what has not been begun."""
         with self._changed:

@@ -106,6 +106,14 @@ class Runner:
         self._meter.drop("obsolete")
         return False
 
+    def arrivals(self) -> list[Message]:
+        """For a stage that watches cameras: what came meanwhile. Working on it ends with the batch it joins."""
+        deliveries = self._inbox.take_now()
+        if deliveries:
+            self._meter.batch(len(deliveries))
+            self._finished(deliveries)
+        return [message for delivery in deliveries if (message := self._opened(delivery)) is not None]
+
     def run(self, chain: Chain) -> None:
         """Until the inbox is closed and empty; whatever a stage raises comes out."""
         self._meter.turn("idle")

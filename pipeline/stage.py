@@ -20,6 +20,9 @@ class Context(Struct, frozen=True, kw_only=True):
     """Tells whoever runs the job about a camera, past all queues."""
     count: Callable[[str, int], None]
     """Adds to a counter of this stage by name, e.g. `count("too_small", 2)`."""
+    arrivals: Callable[[], Sequence[Message]] = tuple
+    """Messages that came for this process since a stage began its batch. Only a `decode` that watches cameras asks, since
+    its batch lasts as long as they do: further cameras (`Item`), and those to leave (`Leave`)."""
     life: int = 0
     """How many processes did this work before, in this job. Cameras go on when one dies, so what its successor numbers
     must not meet the numbers that were given already."""

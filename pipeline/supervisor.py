@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from types import TracebackType
 
 from vultus.configs.schema import Config, Group
+from vultus.pipeline.feeder import live_workers
 from vultus.pipeline.fleet import Plan
 from vultus.pipeline.folder import RunFolder
 from vultus.pipeline.hub import Hub, Mailbox, Over, Wanted
@@ -38,7 +39,7 @@ class Pipeline:
 
         `factory` names, as `module:function`, what makes a stage from its name and the configuration.
         """
-        self._workers = _count_workers(groups, live_sources, has_files)
+        self._workers = _count_workers(groups, live_workers(live_sources, config.decode.cameras_per_process), has_files)
         self._config, self._groups, self._factory = config, groups, factory
         self._live_sources, self._has_files = live_sources, has_files
         self._mailbox: Mailbox = SimpleQueue()
@@ -62,8 +63,10 @@ class Pipeline:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def run(self, items: Iterable[Item], seconds: float | None = None) -> Iterator[Result]:
+    def run(self, items: Iterable[Item], seconds: float | None = None, *, endless: bool = False) -> Iterator[Result]:
         """Results as they come, until every finite item is done or, with live ones, `seconds` are over or `stop` came.
+
+        An `endless` run does not end when everything is done: `add` may bring more.
 
         `items` is asked for the next one, in the caller's thread, when a process can take it: it may be endless, and
         should not wait. Live items come first if there are others. Item numbers are unique. May be called once.
@@ -74,7 +77,7 @@ class Pipeline:
             raise RuntimeError("a pipeline is entered with `with` before `run`, and runs once")
         self._ran = True
         source = iter(items)
-        hub.post(lambda: hub.begin(seconds))
+        hub.post(lambda: hub.begin(seconds, endless=endless))
         if self._stopped:
             hub.stop()
         while not isinstance(note := self._mailbox.get(), Over):
@@ -86,6 +89,20 @@ class Pipeline:
                 hub.consumed(note.delivery)
         if note.error is not None:
             raise note.error
+
+    def add(self, item: Item) -> None:
+        """One more item while the run goes on; from any thread. Files only where `has_files` announced some."""
+        hub = self._hub
+        if hub is None:
+            raise RuntimeError("a pipeline is entered with `with` before `add`")
+        self._check(item)
+        hub.post(lambda: hub.add(item))
+
+    def remove(self, item: int) -> None:
+        """Watch a camera no longer, by its item's number; its `ItemDone` follows. From any thread."""
+        hub = self._hub
+        if hub is not None:
+            hub.post(lambda: hub.leave(item))
 
     def stop(self) -> None:
         """End the run soon: sources first, then what is on its way; safe from any thread and from signal handlers."""
@@ -104,21 +121,26 @@ class Pipeline:
             self._hub.join()
 
     def _feed(self, hub: Hub, item: Item | None) -> None:
-        if item is not None and not item.live and not self._has_files:
-            raise ValueError(f"{item.source!r} is no live source, and no files were announced")
+        if item is not None:
+            self._check(item)
         hub.post(lambda: hub.feed(item))
 
+    def _check(self, item: Item) -> None:
+        if not item.live and not self._has_files:
+            raise ValueError(f"{item.source!r} is no live source, and no files were announced")
 
-def _count_workers(groups: tuple[Group, ...], live_sources: int, has_files: bool) -> tuple[int, ...]:
+
+def _count_workers(groups: tuple[Group, ...], live: int, has_files: bool) -> tuple[int, ...]:
+    """Processes of each group; `live` of the first one are for cameras."""
     if not groups:
         raise ValueError("a pipeline needs at least one group of stages")
-    sources = live_sources + has_files
+    sources = live + has_files
     if sources < 1:
         raise ValueError("neither live sources nor files: there is nothing to run")
     counts = tuple(sources if group.workers == "per-source" else group.workers for group in groups)
     if counts[0] < sources:
         raise ValueError(
-            f"group {groups[0].name!r} has {counts[0]} workers for {live_sources} live sources"
-            f"{' and files' if has_files else ''}; it needs {sources}, or `workers: per-source`"
+            f"group {groups[0].name!r} has {counts[0]} workers; the live sources{' and files' if has_files else ''} "
+            f"need {sources}: set `workers: per-source`, or raise decode.cameras_per_process"
         )
     return counts

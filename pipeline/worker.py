@@ -119,6 +119,7 @@ class Worker:
                 stopping=self._stopping,
                 report=self._report,
                 count=self._meter.count,
+                arrivals=runner.arrivals,
                 life=self._spec.incarnation,
             )
             with Chain(self._stages(), context, runner.admit) as chain:

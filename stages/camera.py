@@ -8,13 +8,16 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
+from msgspec import structs
+
 from vultus.configs.schema import Config
+from vultus.configs.schema import Decode as Limits
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Frame, Item, ItemEnd, Message, Origin, SourceState
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Origin, SourceState
 from vultus.pipeline.stage import Context
 from vultus.stages import video, webcam
-from vultus.stages.grabber import Grabber, Reader, Shot, SourceLost
+from vultus.stages.grabber import Grabber, Reader, Shot, SourceEnded, SourceLost
 
 _NO_PICTURE = 30.0
 """A stream may send data without a whole picture (a camera with a key frame every 20 s) for so many seconds."""
@@ -25,30 +28,40 @@ _LOOK = 0.1
 
 
 def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[Message]:
-    """Frames of live sources, the newest of each in turn, until `context.stopping`; then an `ItemEnd` for each.
+    """Frames of live sources, the newest of each in turn, and an `ItemEnd` when one is over.
 
+    Goes on until `context.stopping`, or until all were told to leave or ended; what `context.arrivals` gives joins in.
     Counters: `frames`, `skipped` (replaced by a newer one), `broken`, `lost` (connections).
     """
     ready = threading.Condition()
-    cameras = [_Camera(item, config, context, ready) for item in items]
+    cameras = {item.item: _Camera(item, config, context, ready) for item in items}
     try:
-        while not context.stopping.is_set():
+        while cameras and not context.stopping.is_set():
+            for message in context.arrivals():
+                if isinstance(message, Item):
+                    cameras[message.item] = _Camera(message, config, context, ready)
+                elif isinstance(message, Leave) and message.item in cameras:
+                    yield cameras.pop(message.item).end("the configuration lists it no longer")
             got = False
-            for camera in cameras:
-                frame = camera.step()
+            for camera in list(cameras.values()):
+                try:
+                    frame = camera.step()
+                except SourceEnded as over:
+                    yield cameras.pop(camera.item).end(str(over), refused=over.refused)
+                    continue
                 if frame is not None:
                     got = True
                     yield frame
             if not got:
                 context.count("frames", 0)  # a sign of life: a camera that is away is no reason to kill this process
                 with ready:
-                    if not any(camera.waiting() for camera in cameras):
+                    if not any(camera.waiting() for camera in cameras.values()):
                         ready.wait(_LOOK)
+        for camera in cameras.values():
+            yield camera.end("watching was stopped")
     finally:
-        for camera in cameras:
+        for camera in cameras.values():
             camera.leave()
-    for camera in cameras:
-        yield camera.end()
 
 
 def probe(address: str, config: Config) -> None:
@@ -65,6 +78,15 @@ def probe(address: str, config: Config) -> None:
         raise error or SourceLost(f"no picture within {limit:g} s")
 
 
+def _reader(item: Item, limits: Limits) -> Reader:
+    if item.kind == "webcam":
+        return partial(webcam.listen, item.address)
+    if item.kind == "paced":
+        return partial(video.play, item.address, limits)
+    transport = item.view.transport or limits.rtsp_transport
+    return partial(video.listen, item.address, structs.replace(limits, rtsp_transport=transport))
+
+
 class _Camera:
     """One live item: its connection, or the pause until the next one."""
 
@@ -73,18 +95,19 @@ class _Camera:
         self._config = config.decode
         self._context = context
         self._ready = ready
-        self._reader: Reader = (
-            partial(webcam.listen, item.address)
-            if item.kind == "webcam"
-            else partial(video.listen, item.address, config.decode)
-        )
+        self._reader = _reader(item, config.decode)
         self._grabber: Grabber | None = None
         self._stuck: list[Grabber] = []
         self._next_try = time.monotonic()
         self._pause = self._config.retry_first
-        self._told = False
+        self._told = self._jammed = False
         self._seq = 0
         self._counted = {"skipped": 0, "broken": 0}
+
+    @property
+    def item(self) -> int:
+        """Number of its item."""
+        return self._item.item
 
     def waiting(self) -> bool:
         """Whether there is something to do at once; `ready` is held."""
@@ -116,17 +139,23 @@ class _Camera:
         if self._grabber is not None:
             self._grabber.abandon()
 
-    def end(self) -> ItemEnd:
-        """What says that no more frames of this item follow."""
-        self._tell("ended", "watching was stopped")
-        return ItemEnd(origin=self._origin(time.time()), frames=self._seq)
+    def end(self, reason: str, *, refused: bool = False) -> ItemEnd:
+        """Give the connection up; what says that no more frames of this item follow."""
+        self.leave()
+        self._tell("ended", reason)
+        return ItemEnd(origin=self._origin(time.time()), frames=self._seq, refused=reason if refused else None)
 
     def _connect(self) -> None:
         self._stuck = [grabber for grabber in self._stuck if grabber.is_alive()]
         if len(self._stuck) >= _MOST_STUCK:
+            if self._jammed:
+                # Threads cannot be ended, processes can: the supervisor gives these cameras to a new one.
+                raise TimeoutError(f"{self._item.source}: {_MOST_STUCK} connections hang in reads that never return")
+            self._jammed = True
             self._next_try = time.monotonic() + self._config.retry_max
             self._tell("lost", "earlier connections still hang", self._config.retry_max)
             return
+        self._jammed = False
         self._told = False
         self._counted = dict.fromkeys(self._counted, 0)
         self._grabber = Grabber(f"camera {self._item.item}", self._reader, self._ready)
@@ -145,8 +174,8 @@ class _Camera:
         return None
 
     def _lose(self, error: Exception) -> None:
-        if not isinstance(error, SourceLost | RefusedInput):
-            raise error  # a mistake of ours in the reading thread
+        if isinstance(error, SourceEnded) or not isinstance(error, SourceLost | RefusedInput):
+            raise error  # the end of a file, or a mistake of ours in the reading thread
         assert self._grabber is not None
         self._grabber.abandon()
         self._stuck.append(self._grabber)

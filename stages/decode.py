@@ -11,7 +11,7 @@ from typing import ClassVar
 from vultus.configs.schema import Config
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Frame, Item, ItemEnd, Message, Origin
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Origin
 from vultus.pipeline.stage import Context
 from vultus.stages import camera, photo, video
 
@@ -36,6 +36,8 @@ class Decode:
         """
         live = []
         for message in batch:
+            if isinstance(message, Leave):
+                continue  # of a camera that ended by itself meanwhile
             if not isinstance(message, Item):
                 yield message
             elif message.live:

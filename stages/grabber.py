@@ -25,6 +25,14 @@ class SourceLost(ConnectionError):
         """Whether trying again soon is useless or harmful, as with a wrong password that locks an account."""
 
 
+class SourceEnded(SourceLost):
+    """A live source came to an end that it was meant to have, or (`refused`) cannot be used at all; the text says why."""
+
+    def __init__(self, reason: str, *, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+
+
 class Grabber(threading.Thread):
     """Reads a source as fast as it comes, because decoding needs every frame, and keeps the newest for whoever asks.
 

@@ -8,15 +8,15 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from vultus.configs.address import redact
-from vultus.configs.schema import Source
+from vultus.configs.schema import Source, View
 from vultus.pipeline.messages import Item
 
 _LATEST = 2**63 - 1
 """Times of change beyond this (the year 2262) count as this: it is what a database remembers."""
-Kind = Literal["photo", "video", "camera", "webcam"]
+Kind = Literal["photo", "video", "camera", "webcam", "paced"]
 
 PHOTO_ENDINGS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".heic", ".heif")
@@ -41,11 +41,18 @@ class Found(Struct, frozen=True, kw_only=True):
     size: int = 0
     mtime_ns: int = 0
     """Both as the file system has them now; 0 for cameras."""
+    view: View = View()
 
     def item(self, number: int, attempt: int = 0) -> Item:
         """As work for `decode`."""
         return Item(
-            item=number, attempt=attempt, kind=self.kind, source=self.source, address=self.address, label=self.label
+            item=number,
+            attempt=attempt,
+            kind=self.kind,
+            source=self.source,
+            address=self.address,
+            label=self.label,
+            view=self.view,
         )
 
 
@@ -66,7 +73,13 @@ def find(addresses: Iterable[str | Source], *, label_from_folder: bool = False) 
     walk = _Walk(label_from_folder)
     for given in addresses:
         source = given if isinstance(given, Source) else Source(address=given)
-        yield from walk.address(source)
+        for found in walk.address(source):
+            yield found if isinstance(found, Unusable) else _seen_as(found, source.view)
+
+
+def _seen_as(found: Found, view: View) -> Found:
+    paced = found.kind == "video" and view.paced
+    return structs.replace(found, kind="paced" if paced else found.kind, view=view)
 
 
 class _Walk:

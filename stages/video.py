@@ -15,12 +15,12 @@ import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from vultus.configs.address import redact_text
 from vultus.configs.schema import Decode
 from vultus.pipeline.errors import RefusedInput
-from vultus.stages.grabber import Shot, SourceLost
+from vultus.stages.grabber import Shot, SourceEnded, SourceLost
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -67,6 +67,24 @@ def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Mome
                 yield Moment(number=number, position=max(0.0, known - start), pixels=_pixels(frame, limits))
         if number < 0:
             raise RefusedInput("not one frame of it could be decoded")
+
+
+def play(path: str, limits: Decode, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
+    """Every frame of a video file, each when its time has come since the first.
+
+    The arguments are those of `listen`. Raises SourceEnded, after the last frame or because there is none.
+    """
+    begun = time.monotonic()
+    try:
+        for moment in read(path, structs.replace(limits, video_step=1), broken):
+            while (early := begun + moment.position - time.monotonic()) > 0:
+                alive()
+                time.sleep(min(early, 0.5))
+            alive()
+            yield _as_it_is(moment.pixels)
+    except RefusedInput as error:
+        raise SourceEnded(str(error), refused=True) from None
+    raise SourceEnded("the file is at its end")
 
 
 def listen(address: str, config: Decode, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
@@ -164,6 +182,10 @@ def _decoded(packet: Any, broken: Callable[[], None]) -> list[Any]:
     except av.error.FFmpegError:
         broken()
         return []
+
+
+def _as_it_is(pixels: Pixels) -> Shot:
+    return lambda: pixels
 
 
 def _shot(frame: Any, limits: Decode) -> Shot:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -199,6 +200,17 @@ def test_known_only_says_nothing_of_strangers(vultus: Run, samples: tuple[Path, 
     group = samples[0] / "t1.jpg"
     assert len(vultus("watch", group, "--gallery", gallery, "--json").lines) == 6
     assert not vultus("watch", group, "--known-only", "--gallery", gallery, "--json").lines
+
+
+def test_a_folder_is_watched_for_further_files(samples: tuple[Path, Any], gallery: Path, tmp_path: Path) -> None:
+    with watching(tmp_path, "--gallery", gallery) as watch:
+        (tmp_path / "in").mkdir()
+        shutil.copy(samples[0] / "person_a_2.jpg", tmp_path / "in" / "first.jpg")
+        watch.until(lambda: watch.names() == {"Emmanuel Macron"}, 30)
+        shutil.copy(samples[0] / "person_b_2.jpg", tmp_path / "in" / "second.jpg")
+        watch.until(lambda: watch.names() == {"Emmanuel Macron", "Jacinda Ardern"}, 10)
+        watch.end()
+    assert watch.process.returncode == 0
 
 
 def test_a_bad_source_is_refused_by_name_and_the_others_are_watched(

@@ -2,15 +2,15 @@ import pytest
 
 from vultus.pipeline.feeder import MAX_ATTEMPTS, MAX_RETRIES, STRIKES, Feeder
 from vultus.pipeline.hop import Peer
-from vultus.pipeline.messages import Item, ItemDone, ItemEnd
+from vultus.pipeline.messages import Item, ItemDone, ItemEnd, Leave
 
 
 class Job:
     """A feeder with workers that take what they are given."""
 
-    def __init__(self, workers=2, live=0, credit=2):
+    def __init__(self, workers=2, live=0, credit=2, per_worker=1):
         self.cancelled, self.given_up, self.handed = {}, [], []
-        self.feeder = Feeder(live, self.cancelled.__setitem__, self.given_up.append)
+        self.feeder = Feeder(live, self.cancelled.__setitem__, self.given_up.append, per_worker=per_worker)
         self.peers = [Peer(f"0/{n}/0", n, credit) for n in range(workers)]
 
     def add(self, *numbers, kind="photo"):
@@ -27,11 +27,12 @@ class Job:
         peer = self.feeder.choose(message, self.peers)
         if peer is None:
             return False
-        about = message if isinstance(message, Item) else message.origin
+        about = message if isinstance(message, Item | Leave) else message.origin
         peer.credit -= 1
         peer.unfinished.append(about.item)
         self.feeder.handed(message, peer)
-        self.handed.append((about.item, about.attempt, peer.worker))
+        if not isinstance(message, Leave):
+            self.handed.append((about.item, about.attempt, peer.worker))
         self.last = message
         return True
 
@@ -48,6 +49,37 @@ class Job:
 
     def done(self, item, attempt=0, status="done"):
         return self.feeder.done(ItemDone(item=item, attempt=attempt, source=f"s{item}", status=status))
+
+
+def test_cameras_share_workers_evenly_and_join_and_leave():
+    job = Job(workers=3, live=6, credit=4, per_worker=3)
+    job.add(*range(6), kind="camera")
+    assert sorted(worker for _, _, worker in job.pump()) == [0, 0, 0, 1, 1, 1], "the third worker is for files"
+    assert not job.feeder.announce(), "no worker has a place for a seventh"
+    job.feeder.widen(3)
+    job.peers.append(Peer("0/3/0", 3, 4))
+    job.add(6, kind="camera")
+    assert job.pump() == [(6, 0, 3)]
+    job.feeder.leave(6)
+    job.pump()
+    assert job.last == Leave(item=6)
+    assert not job.feeder.finished
+    assert job.done(6) is not None
+    # It dies before it has answered: nobody begins the camera again.
+    job.feeder.leave(0)
+    job.pump()
+    job.peers[0].unfinished.clear()
+    job.die(0)
+    assert sorted(item for item, _, _ in job.pump()) == [2, 4]
+    assert [(answer.item, answer.status) for answer in job.given_up] == [(0, "done")]
+
+
+def test_an_endless_job_waits_for_more():
+    job = Job()
+    job.feeder.exhaust()
+    assert job.feeder.finished
+    job.feeder.endless = True
+    assert not job.feeder.finished
 
 
 def test_photos_are_fetched_ahead_and_videos_are_not():

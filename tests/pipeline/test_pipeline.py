@@ -31,7 +31,7 @@ def item(number, *, kind="photo", label=None, **wish):
 
 
 def job(groups, config=None, **options):
-    return Pipeline(config or Config(), groups, factory="toys:build", **options)
+    return Pipeline(config or Config(), groups, factory=options.pop("factory", "toys:build"), **options)
 
 
 def dropped(pipeline):
@@ -163,7 +163,7 @@ def test_a_factory_that_does_not_exist():
 
 
 def test_what_was_not_announced_is_refused():
-    with pytest.raises(ValueError, match="has 2 workers for 2 live sources and files; it needs 3"):
+    with pytest.raises(ValueError, match="has 2 workers; the live sources and files need 3"):
         Pipeline(Config(), INDEX, live_sources=2)
     with pytest.raises(ValueError, match="nothing to run"):
         Pipeline(Config(), INDEX, has_files=False)

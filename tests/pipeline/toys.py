@@ -236,6 +236,35 @@ def build(name: str, config: Config):
     return STAGES[name](config)
 
 
+class Cameras(Decode):
+    """Watches all live items of a process together, as the real one: those that join it, until they are to leave."""
+
+    def process(self, batch: Sequence[Message]) -> Iterator[Message]:
+        watched = {item.item: [item, 0] for item in batch if isinstance(item, Item)}
+        while watched and not self.context.stopping.wait(0.01):
+            for message in self.context.arrivals():
+                if isinstance(message, Item):
+                    watched[message.item] = [message, 0]
+                elif message.item in watched:
+                    item, seq = watched.pop(message.item)
+                    yield ItemEnd(origin=self.origin(item, seq), frames=seq)
+            for entry in watched.values():
+                item, seq = entry
+                if self.wished("die", item):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                pixels = np.full((8, 8, 3), (item.item * 7 + seq) % 256, np.uint8)
+                pixels[0, 0] = seq % 251
+                yield Frame(origin=self.origin(item, seq), image=Image(pixels))
+                entry[1] += 1
+        for item, seq in watched.values():
+            yield ItemEnd(origin=self.origin(item, seq), frames=seq)
+
+
+def build_cameras(name: str, config: Config):
+    """A factory whose decode watches several cameras."""
+    return Cameras(config) if name == "decode" else build(name, config)
+
+
 class Unopenable(Decode):
     def open(self, context) -> None:
         raise FileNotFoundError("the model yunet is not here; run `vultus models pull`")

@@ -1,0 +1,147 @@
+"""Live sources that are no RTSP over TCP, cameras that join and leave, and files played at their own speed."""
+
+import http.server
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+from media import frames, write_video
+from rtsp import RtspServer, free_port, need_gstreamer
+from watcher import QUICK, Watcher, item
+
+from vultus.configs.schema import View
+from vultus.pipeline.messages import Frame, ItemEnd, Leave
+from vultus.stages import camera
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second and a half."""
+    return write_video(tmp_path_factory.mktemp("kinds") / "film.mp4", frames([], 38, (320, 180)))
+
+
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Mjpeg(http.server.BaseHTTPRequestHandler):
+    """A camera that answers with one JPEG after another."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        self.end_headers()
+        try:
+            for number in range(1000):
+                jpeg = cv2.imencode(".jpg", np.full((120, 160, 3), number % 256, np.uint8))[1].tobytes()
+                head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(head.encode() + jpeg + b"\r\n")
+                time.sleep(0.02)
+        except OSError:
+            return  # whoever watched has left
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Files(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_motion_jpeg_over_http(surroundings: object) -> None:
+    with serving(Mjpeg) as address, Watcher(surroundings, QUICK, item(f"{address}/video")) as watcher:
+        watcher.wait_for(lambda: len(watcher.frames()) >= 5, 20)
+    assert watcher.states("connected")[0].reason == "160×120"
+
+
+def test_hls(surroundings: object, tmp_path: Path) -> None:
+    camera.video.write(tmp_path / "part.ts", frames([], 50, (160, 90)), 25)
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\npart.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "live.m3u8").write_text(playlist)
+    with (
+        serving(partial(Files, directory=str(tmp_path))) as address,
+        Watcher(surroundings, QUICK, item(f"{address}/live.m3u8")) as watcher,
+    ):
+        watcher.wait_for(lambda: watcher.frames() and watcher.states("lost"), 20)
+    assert watcher.states("connected")[0].reason == "160×90"
+    assert "ended the stream" in watcher.states("lost")[0].reason
+
+
+def test_rtsp_over_udp_for_one_camera(film: Path, surroundings: object) -> None:
+    need_gstreamer()
+    with RtspServer({"a": film, "b": film}) as server:
+        udp = msgspec.structs.replace(item(server.url("a")), view=View(transport="udp"))
+        with Watcher(surroundings, QUICK, udp, item(server.url("b"), 1)) as watcher:
+            watcher.wait_for(lambda: len(watcher.frames()) >= 5 and len(watcher.frames(1)) >= 5, 20)
+            udp_sockets = Path("/proc/self/net/udp").read_text().count("0100007F:") + Path(
+                "/proc/self/net/udp"
+            ).read_text().count("00000000:")
+    assert udp_sockets >= 2, "RTP and RTCP of the one camera"
+
+
+def test_a_file_at_its_own_speed_ends(film: Path, surroundings: object, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no film")
+    begin = time.monotonic()
+    with Watcher(surroundings, QUICK, item(str(film), 0, "paced"), item(str(broken), 1, "paced")) as watcher:
+        watcher.wait_for(lambda: sum(isinstance(message, ItemEnd) for message in watcher.messages) == 2, 20)
+        took = time.monotonic() - begin
+        # Nothing is left to watch, so the stage is free again without being stopped.
+        watcher.wait_for(lambda: not watcher.running, 5)
+    assert took > 37 / 25
+    ends = {message.origin.item: message for message in watcher.messages if isinstance(message, ItemEnd)}
+    assert ends[0].refused is None
+    assert len(watcher.frames()) == ends[0].frames > 5
+    assert watcher.frames()[0].origin.live
+    assert "no video" in (ends[1].refused or "")
+
+
+def test_cameras_join_and_leave_while_others_go_on(film: Path, surroundings: object) -> None:
+    need_gstreamer()
+    arrivals: deque[list[object]] = deque()
+    context = msgspec.structs.replace(surroundings.context, arrivals=lambda: arrivals.popleft() if arrivals else [])
+    with RtspServer({"a": film, "b": film}) as server:
+        seen: dict[int, int] = {0: 0, 1: 0}
+        step = 0
+        for message in camera.watch([item(server.url("a"))], QUICK, context):
+            if isinstance(message, Frame):
+                seen[message.origin.item] += 1
+            if step == 0 and seen[0] >= 5:
+                arrivals.append([item(server.url("b"), 1)])
+                step = 1
+            elif step == 1 and seen[1] >= 5:
+                arrivals.append([Leave(item=0)])
+                step = 2
+            elif step == 2 and isinstance(message, ItemEnd):
+                assert message.origin.item == 0
+                seen[1] = 0
+                step = 3
+            elif step == 3 and seen[1] >= 5:
+                arrivals.append([Leave(item=1), Leave(item=7)])
+                step = 4
+    assert step == 4, "and it is over when the last one left"
+    assert [state.item for state in surroundings.states if state.state == "ended"] == [0, 1]
+
+
+def test_nothing_listens_at_a_port_of_rtmp(surroundings: object) -> None:
+    with Watcher(surroundings, QUICK, item(f"rtmp://127.0.0.1:{free_port()}/live/x")) as watcher:
+        watcher.wait_for(lambda: watcher.states("lost"), 20)
+    assert watcher.states("lost")[0].reason
