@@ -190,12 +190,26 @@ static inline size_t vt_dense_rows(const vt_layer *layer, const vt_map *out)
     return most < 1 ? 1 : wanted < most ? wanted : most;
 }
 
-/* Width of the panel at column n of cp: 16, with one of 24 or 8 at the end where 16 does not divide. */
+/* Width of the panel at column n of cp, as an index: 24 as long as that leaves no 8, then 16, once or twice; 8 only where
+ * there are no more. Of all tiles that of 24 columns needs the fewest instructions for a multiply-add. */
 static inline int vt_panel(size_t n, size_t cp)
 {
     const size_t left = cp - n;
 
-    return left == 24 ? VT_NR_24 : left >= 16 ? VT_NR_16 : VT_NR_8;
+    return left == 24 || left >= 40 ? VT_NR_24 : left >= 16 ? VT_NR_16 : VT_NR_8;
+}
+
+/* How many panels cp columns have, and where the i-th begins; that after the last: cp. */
+static inline size_t vt_panels(size_t cp)
+{
+    return (cp + 16) / 24;
+}
+
+static inline size_t vt_panel_start(size_t i, size_t cp)
+{
+    const size_t wide = cp % 24 == 8 && cp > 8 ? cp / 24 - 1 : cp / 24, start = i <= wide ? i * 24 : wide * 24 + (i - wide) * 16;
+
+    return start < cp ? start : cp;
 }
 
 #endif

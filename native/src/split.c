@@ -18,7 +18,7 @@
 #define DEPTHWISE_FACTOR 2.5   /* its multiply-adds take so much longer than a matrix product's */
 #define WINOGRAD_FACTOR 0.35   /* a quarter of them, and the transforms */
 
-#define PIXEL_STEP 6 /* rows of the tile of the most frequent kernel */
+#define PIXEL_STEP 4 /* rows of the tile of the most frequent kernel */
 
 static uint64_t pixels(const vt_map *m)
 {
@@ -51,7 +51,7 @@ static bool can_split(const vt_plan *plan, const vt_layer *layer, vt_split split
     case VT_SPLIT_PIXELS:
         return layer->kind == VT_KIND_POINTWISE && layer->g.sx == 1 && layer->g.sy == 1;
     case VT_SPLIT_COLUMNS:
-        return is_product(layer->kind) && out->cp >= 2 * VT_NR(VT_NR_16);
+        return is_product(layer->kind) && vt_panels(out->cp) > 1;
     default:
         return true;
     }
@@ -66,7 +66,7 @@ static uint32_t units(const vt_plan *plan, const vt_layer *layer, vt_split split
     case VT_SPLIT_PIXELS:
         return (uint32_t)((pixels(out) + PIXEL_STEP - 1) / PIXEL_STEP);
     case VT_SPLIT_COLUMNS:
-        return (uint32_t)(out->cp / VT_NR(VT_NR_16)); /* the last panel is 16 or 24 wide */
+        return (uint32_t)vt_panels(out->cp);
     default:
         return (out->h + vt_row_step(layer) - 1) / vt_row_step(layer);
     }
@@ -76,16 +76,18 @@ void vt_group_piece(const vt_plan *plan, const vt_group *group, uint32_t piece, 
 {
     const vt_layer *layer = &plan->layers[group->last];
     const vt_map *out = &plan->maps[layer->out];
-    const uint32_t step = group->split == VT_SPLIT_PIXELS    ? PIXEL_STEP
-                          : group->split == VT_SPLIT_COLUMNS ? (uint32_t)VT_NR(VT_NR_16)
-                                                             : vt_row_step(layer);
-    const uint64_t all = group->split == VT_SPLIT_PIXELS    ? pixels(out)
-                         : group->split == VT_SPLIT_COLUMNS ? out->cp
-                                                            : out->h;
+    const uint32_t step = group->split == VT_SPLIT_PIXELS ? PIXEL_STEP : vt_row_step(layer);
+    const uint64_t all = group->split == VT_SPLIT_PIXELS ? pixels(out) : out->h;
     const uint64_t count = units(plan, layer, group->split);
+    const uint64_t first = count * piece / group->pieces, end = count * (piece + 1) / group->pieces;
 
-    *from = (uint32_t)(count * piece / group->pieces * step);
-    *to = piece + 1 == group->pieces ? (uint32_t)all : (uint32_t)(count * (piece + 1) / group->pieces * step);
+    if (group->split == VT_SPLIT_COLUMNS) {
+        *from = (uint32_t)vt_panel_start(first, out->cp);
+        *to = (uint32_t)vt_panel_start(end, out->cp);
+        return;
+    }
+    *from = (uint32_t)(first * step);
+    *to = piece + 1 == group->pieces ? (uint32_t)all : (uint32_t)(end * step);
 }
 
 /* What the largest piece of one layer costs. */

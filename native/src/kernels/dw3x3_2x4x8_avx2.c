@@ -12,9 +12,9 @@ VT_INLINE void tile(const vt_dw_row *r, const vt_dw_below *b, size_t x, const si
                     const bool off_right)
 {
     const size_t first = x + (off_left ? 1 : 0) - r->left; /* column of the map that is loaded first */
-    const bool bounded = vt_bounded(&r->e);
-    const vt_f32x8 lo = vt_low(&r->e), hi = vt_high(&r->e);
+    vt_epilogue lower = r->e;
 
+    lower.residual = b->residual;
     for (size_t c = 0; c < r->cp; c += 8) {
         vt_f32x8 above[OUTS], below[OUTS], w[6];
 
@@ -51,21 +51,8 @@ VT_INLINE void tile(const vt_dw_row *r, const vt_dw_below *b, size_t x, const si
                 }
             }
         }
-        VT_UNROLL
-        for (size_t t = 0; t < outs; t++) {
-            float *to = r->out + (x + t) * r->ldo + c, *under = b->out + (x + t) * r->ldo + c;
-
-            if (bounded) {
-                vt_store(to, vt_min(hi, vt_max(lo, above[t])));
-                vt_store(under, vt_min(hi, vt_max(lo, below[t])));
-            } else {
-                vt_epilogue e = r->e;
-
-                vt_store(to, vt_finish_x8(above[t], &e, x + t, c));
-                e.residual = b->residual;
-                vt_store(under, vt_finish_x8(below[t], &e, x + t, c));
-            }
-        }
+        vt_finish_pixels(outs, above, 1, &r->e, r->out + x * r->ldo + c, r->ldo, x, c);
+        vt_finish_pixels(outs, below, 1, &lower, b->out + x * r->ldo + c, r->ldo, x, c);
     }
 }
 

@@ -14,8 +14,6 @@ VT_INLINE void vt_dw3x3_tile(const vt_dw_row *r, size_t x, const size_t stride, 
 {
     const size_t columns = (VT_OUTS - 1) * stride + 3;
     const size_t first = x * stride + (off_left ? 1 : 0) - r->left; /* column of the map that is loaded first */
-    const bool bounded = vt_bounded(&r->e);
-    const vt_f32x8 lo = vt_low(&r->e), hi = vt_high(&r->e);
 
     for (size_t c = 0; c < r->cp; c += 8) {
         vt_f32x8 sums[VT_OUTS];
@@ -45,15 +43,7 @@ VT_INLINE void vt_dw3x3_tile(const vt_dw_row *r, size_t x, const size_t stride, 
                     sums[(i - 2) / stride] = vt_fma(v, w2, sums[(i - 2) / stride]);
             }
         }
-        if (bounded) {
-            VT_UNROLL
-            for (size_t t = 0; t < VT_OUTS; t++)
-                vt_store(r->out + (x + t) * r->ldo + c, vt_min(hi, vt_max(lo, sums[t])));
-            continue;
-        }
-        VT_UNROLL
-        for (size_t t = 0; t < VT_OUTS; t++)
-            vt_store(r->out + (x + t) * r->ldo + c, vt_finish_x8(sums[t], &r->e, x + t, c));
+        vt_finish_pixels(VT_OUTS, sums, 1, &r->e, r->out + x * r->ldo + c, r->ldo, x, c);
     }
 }
 

@@ -7,43 +7,6 @@
 #ifndef VT_MATRIX_H
 #define VT_MATRIX_H
 
-/* The epilogue of a tile. Which one it is, is asked once, not for each of twelve registers: while another machine's thread
- * runs on the same core, instructions are what there is too little of. */
-VT_INLINE void vt_finish_tile(const size_t mr, const size_t nv, vt_f32x8 sums[][3], float *out, size_t ldo, size_t pixel,
-                              const vt_epilogue *e)
-{
-    const vt_f32x8 zero = vt_same(0), lo = vt_low(e), hi = vt_high(e);
-
-    if (e->residual)
-        VT_UNROLL
-        for (size_t i = 0; i < mr; i++)
-            VT_UNROLL
-            for (size_t j = 0; j < nv; j++)
-                sums[i][j] = vt_add(sums[i][j], vt_load(e->residual + (pixel + i) * e->ldr + 8 * j));
-    if (e->act == VT_ACT_PRELU) {
-        VT_UNROLL
-        for (size_t j = 0; j < nv; j++) {
-            const vt_f32x8 slope = vt_load(e->slope + 8 * j);
-
-            VT_UNROLL
-            for (size_t i = 0; i < mr; i++)
-                vt_store(out + i * ldo + 8 * j, vt_fma(vt_min(zero, sums[i][j]), slope, vt_max(zero, sums[i][j])));
-        }
-    } else if (e->act == VT_ACT_CLIP) {
-        VT_UNROLL
-        for (size_t i = 0; i < mr; i++)
-            VT_UNROLL
-            for (size_t j = 0; j < nv; j++)
-                vt_store(out + i * ldo + 8 * j, vt_min(hi, vt_max(lo, sums[i][j])));
-    } else {
-        VT_UNROLL
-        for (size_t i = 0; i < mr; i++)
-            VT_UNROLL
-            for (size_t j = 0; j < nv; j++)
-                vt_store(out + i * ldo + 8 * j, sums[i][j]);
-    }
-}
-
 VT_INLINE void vt_tile(const size_t mr, const size_t nv, size_t k, const float *a, size_t step, const size_t *offsets,
                        const float *w, float *out, size_t ldo, size_t pixel, const vt_epilogue *e)
 {
@@ -55,7 +18,9 @@ VT_INLINE void vt_tile(const size_t mr, const size_t nv, size_t k, const float *
         for (size_t j = 0; j < nv; j++)
             sums[i][j] = vt_load(e->bias ? e->bias + 8 * j : out + i * ldo + 8 * j);
     vt_accumulate(mr, nv, k, a, step, offsets, w, sums);
-    vt_finish_tile(mr, nv, sums, out, ldo, pixel, e);
+    VT_UNROLL
+    for (size_t j = 0; j < nv; j++)
+        vt_finish_pixels(mr, &sums[0][j], 3, e, out + 8 * j, ldo, pixel, 8 * j);
 }
 
 /* All m pixels of a panel. What is left after the full tiles is shared by two tiles where one alone would be wasted:
