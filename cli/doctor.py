@@ -16,10 +16,10 @@ from msgspec import Struct
 from vultus.cli.console import line, print_json
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.configs.address import redact, redact_text
+from vultus.configs.address import DatabaseUrl, Place, redact, redact_text
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
-from vultus.index import GalleryError
+from vultus.index import GalleryError, GalleryNotFound
 from vultus.native import cpu_features
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.camera import probe
@@ -48,7 +48,7 @@ class Finding(Struct, frozen=True, kw_only=True):
 @json_option
 @click.pass_context
 def doctor(
-    ctx: click.Context, urls: tuple[str, ...], gallery_dir: Path | None, config_file: Path | None, as_json: bool
+    ctx: click.Context, urls: tuple[str, ...], gallery_dir: Place | None, config_file: Path | None, as_json: bool
 ) -> None:
     """Check processor, build, models, gallery, and whether each camera URL answers; say the remedy where one is needed.
 
@@ -109,7 +109,23 @@ def _fingerprint(config: Config) -> str | None:
         return None
 
 
-def _gallery(config: Config, folder: Path) -> Finding:
+def _gallery(config: Config, place: Place) -> Finding:
+    return _database(config, place) if isinstance(place, DatabaseUrl) else _folder(config, place)
+
+
+def _database(config: Config, url: DatabaseUrl) -> Finding:
+    try:
+        with open_gallery(config, _fingerprint(config)) as gallery:
+            stats = gallery.stats()
+    except GalleryNotFound as error:
+        remedy = "vultus index PATH, or vultus people enrol NAME PHOTO, makes it in a database that is there"
+        return Finding(check="gallery", state="note", detail=str(error), remedy=remedy)
+    except (GalleryError, OSError, ValueError, ImportError) as error:
+        return Finding(check="gallery", state="bad", detail=str(error), remedy="docs/gallery.md says what it needs")
+    return Finding(check="gallery", state="ok", detail=f"{url}: {stats.identities} people, {stats.faces} faces")
+
+
+def _folder(config: Config, folder: Path) -> Finding:
     if not folder.exists():
         remedy = "vultus index PATH, or vultus people enrol NAME PHOTO, makes it"
         return Finding(check="gallery", state="note", detail=f"{folder}: not made yet", remedy=remedy)

@@ -13,6 +13,7 @@ import msgspec
 from vultus.cli.console import counted, line, print_json, table, utc
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.address import DatabaseUrl, Place
 from vultus.index import Gallery, kinds
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -46,7 +47,7 @@ def gallery() -> None:
 @gallery_option
 @config_option
 @json_option
-def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def stats(gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """How many people and faces, and how much space."""
     config, folder = configured(config_file, gallery_dir)
     with open_gallery(config) as opened:
@@ -68,7 +69,7 @@ def stats(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> 
 @config_option
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def verify(ctx: click.Context, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Check every table, vector and checksum.
 
     Exit code 1 if something is wrong, with what and the remedy.
@@ -99,7 +100,7 @@ def verify(ctx: click.Context, gallery_dir: Path | None, config_file: Path | Non
 )
 @click.option("--memory", metavar="BYTES", type=click.IntRange(min=1), help="The most that `auto` may use.")
 @json_option
-def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memory: int | None, as_json: bool) -> None:
+def convert(gallery_dir: Place | None, config_file: Path | None, kind: str, memory: int | None, as_json: bool) -> None:
     """Give the gallery another kind of index.
 
     Needs no embedder: the vectors stay as they are. Takes about a minute for a million faces.
@@ -124,7 +125,7 @@ def convert(gallery_dir: Path | None, config_file: Path | None, kind: str, memor
 )
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="The last so many.")
 @json_option
-def audit(gallery_dir: Path | None, config_file: Path | None, since: float, limit: int, as_json: bool) -> None:
+def audit(gallery_dir: Place | None, config_file: Path | None, since: float, limit: int, as_json: bool) -> None:
     """Who searched and who changed what, oldest first.
 
     Changes are always listed; searches, and who made a change, are recorded if the configuration has `audit.enabled:
@@ -151,7 +152,7 @@ def audit(gallery_dir: Path | None, config_file: Path | None, since: float, limi
 @gallery_option
 @config_option
 @json_option
-def backup(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def backup(file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Copy the gallery into FILE, a new one, while it is in use."""
     config, folder = configured(config_file, gallery_dir)
     with open_gallery(config) as opened:
@@ -167,9 +168,11 @@ def backup(file: Path, gallery_dir: Path | None, config_file: Path | None, as_js
 @gallery_option
 @config_option
 @json_option
-def restore(file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def restore(file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Make a gallery of the backup FILE, in a folder that is new or empty."""
     config, folder = configured(config_file, gallery_dir)
+    if isinstance(folder, DatabaseUrl):
+        raise click.UsageError("a backup is restored into a folder; PostgreSQL restores its own dumps (pg_restore)")
     Gallery.restore(file, folder)
     with open_gallery(config) as opened:
         stats = opened.stats()
@@ -184,7 +187,7 @@ def restore(file: Path, gallery_dir: Path | None, config_file: Path | None, as_j
 @gallery_option
 @config_option
 @json_option
-def compact(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def compact(gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Give the space of what was deleted back to the disk."""
     config, folder = configured(config_file, gallery_dir)
     with open_gallery(config) as opened:

@@ -15,6 +15,7 @@ from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
 from vultus.index import KnownFile
@@ -43,7 +44,7 @@ def index(
     paths: tuple[str, ...],
     label_from_folder: bool,
     retry_refused: bool,
-    gallery_dir: Path | None,
+    gallery_dir: Place | None,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -138,7 +139,7 @@ class IndexJob:
             "seconds": round(time.monotonic() - self._started, 2),
         }
 
-    def tell_summary(self, folder: Path) -> None:
+    def tell_summary(self, folder: Place) -> None:
         """The figures for a person, with the reasons of the refusals."""
         figures = self.summary()
         seconds = float(str(figures["seconds"]))

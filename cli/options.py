@@ -9,18 +9,33 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from vultus.configs.loader import gallery_folder, load
+from vultus.configs.address import DatabaseUrl, Place
+from vultus.configs.loader import gallery_place, load
 from vultus.configs.schema import Config
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
+class _GalleryPlace(click.ParamType[Place]):
+    """A folder, or the address of a database."""
+
+    name = "gallery"
+
+    def convert(self, value: str | Place, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        if not isinstance(value, str):
+            return value
+        if DatabaseUrl.matches(value):
+            return DatabaseUrl(value)
+        path: Path = click.Path(path_type=Path, file_okay=False).convert(value, param, ctx)
+        return path
+
+
 def gallery_option(command: Decorated) -> Decorated:
-    """`--gallery DIR`."""
+    """`--gallery DIR|URL`."""
     return click.option(
         "--gallery",
         "gallery_dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_GalleryPlace(),
         metavar="DIR",
         help="Folder of the gallery.  [default: `gallery` in the user's data folder]",
     )(command)
@@ -42,9 +57,10 @@ def json_option(command: Decorated) -> Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text.")(command)
 
 
-def configured(config_file: Path | None, gallery_dir: Path | None) -> tuple[Config, Path]:
-    """The configuration with `--gallery` laid over it, and the gallery's folder."""
+def configured(config_file: Path | None, gallery_dir: Place | None) -> tuple[Config, Place]:
+    """The configuration with `--gallery` laid over it, and where the gallery is."""
     config = load(config_file)
     if gallery_dir is not None:
-        config = msgspec.structs.replace(config, gallery=str(gallery_dir.absolute()))
-    return config, gallery_folder(config)
+        given = gallery_dir.reveal() if isinstance(gallery_dir, DatabaseUrl) else str(gallery_dir.absolute())
+        config = msgspec.structs.replace(config, gallery=given)
+    return config, gallery_place(config)

@@ -11,6 +11,7 @@ import click
 from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.address import Place
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, Identity, StoredFace, UnknownIdentity
 from vultus.index.people import clean_name
@@ -48,7 +49,7 @@ def people() -> None:
 @gallery_option
 @config_option
 @json_option
-def list_people(gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def list_people(gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Everybody, with the number of their faces."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
@@ -71,7 +72,7 @@ def list_people(gallery_dir: Path | None, config_file: Path | None, as_json: boo
 @gallery_option
 @config_option
 @json_option
-def show(name: str, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def show(name: str, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """The faces of NAME and where each was seen.
 
     NAME may be a number of `people list`; should somebody be named by that number, it means that person.
@@ -101,7 +102,7 @@ def enrol(
     ctx: click.Context,
     name: str,
     images: tuple[Path, ...],
-    gallery_dir: Path | None,
+    gallery_dir: Place | None,
     config_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -157,7 +158,7 @@ def enrol(
 @click.argument("new_name", callback=_name)
 @gallery_option
 @config_option
-def rename(name: str, new_name: str, gallery_dir: Path | None, config_file: Path | None) -> None:
+def rename(name: str, new_name: str, gallery_dir: Place | None, config_file: Path | None) -> None:
     """Call NAME (or a number of `people list`) by NEW_NAME from now on."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
@@ -171,7 +172,7 @@ def rename(name: str, new_name: str, gallery_dir: Path | None, config_file: Path
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @gallery_option
 @config_option
-def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | None) -> None:
+def delete(name: str, yes: bool, gallery_dir: Place | None, config_file: Path | None) -> None:
     """Forget NAME and every face of theirs.
 
     NAME may be a number of `people list`. No search that starts afterwards finds them. At a terminal it asks first.
@@ -198,7 +199,7 @@ def delete(name: str, yes: bool, gallery_dir: Path | None, config_file: Path | N
 @gallery_option
 @config_option
 @json_option
-def export(name: str, out_file: Path, gallery_dir: Path | None, config_file: Path | None, as_json: bool) -> None:
+def export(name: str, out_file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
     """Write all that the gallery holds about NAME into a zip file, for that person.
 
     Faces with their pictures, places and times, vectors, sightings, files, what was said and done about the person; a

@@ -12,6 +12,7 @@ from vultus.cli.console import print_json, say, shown, table
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.picture import Mark, save_marked
+from vultus.configs.address import Place
 from vultus.index import Match
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
@@ -47,7 +48,7 @@ def _picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path |
 def query(
     image: Path,
     k: int,
-    gallery_dir: Path | None,
+    gallery_dir: Place | None,
     config_file: Path | None,
     out_file: Path | None,
     as_json: bool,

@@ -13,6 +13,7 @@ from vultus.cli.following import WatchList, following
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
 from vultus.pipeline.messages import Item, ItemDone, Sighting
@@ -39,7 +40,7 @@ from vultus.weights import Registry
 def watch(
     ctx: click.Context,
     sources: tuple[str, ...],
-    gallery_dir: Path | None,
+    gallery_dir: Place | None,
     config_file: Path | None,
     once: bool,
     paced: bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z0-9+.-]+://)(?P<rest>.*)", re.DOTALL)
 _URL_IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://[^\s'\"<>]+")
@@ -34,6 +35,42 @@ def redact(address: str) -> str:
 def redact_text(text: str) -> str:
     """A message in which every URL is redacted; for the texts of libraries, which like to quote the address."""
     return _URL_IN_TEXT.sub(lambda found: redact(found[0]), text)
+
+
+class DatabaseUrl:
+    """The address of a gallery in a database. Whatever prints it shows neither user nor password."""
+
+    SCHEMES = ("postgresql://", "postgres://")
+
+    def __init__(self, address: str) -> None:
+        if not self.matches(address):
+            raise ValueError(f"{redact(address)} does not begin with {self.SCHEMES[0]}")
+        self._address = address
+
+    @classmethod
+    def matches(cls, address: str) -> bool:
+        """Whether this is such an address, and not a folder."""
+        return address.startswith(cls.SCHEMES)
+
+    def reveal(self) -> str:
+        """The whole address, for whoever opens the connection."""
+        return self._address
+
+    def __str__(self) -> str:
+        return redact(self._address)
+
+    def __repr__(self) -> str:
+        return f"DatabaseUrl({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatabaseUrl) and other._address == self._address
+
+    def __hash__(self) -> int:
+        return hash(self._address)
+
+
+Place = Path | DatabaseUrl
+"""Where a gallery is: its folder, or its database."""
 
 
 def _without_secret(pair: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
 """From a YAML file, options and the environment to a checked `Config`; the only reader of environment variables.
 
 Environment variables: `VULTUS_HOME` names the data folder (models, sample photographs, the default gallery); others are
-read only where a source's address asks for them as `${NAME}`.
+read only where the address of a source or of the gallery asks for them as `${NAME}`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 import platformdirs
 
 from vultus.configs import document, keys
-from vultus.configs.address import redact
+from vultus.configs.address import DatabaseUrl, Place, redact
 from vultus.configs.errors import ConfigError
 from vultus.configs.schema import Config
 
@@ -58,6 +58,8 @@ def dump(config: Config) -> str:
     tree = msgspec.to_builtins(config)
     for source in tree["sources"]:
         source["address"] = redact(source["address"])
+    if config.gallery is not None:
+        tree["gallery"] = redact(config.gallery)
     return msgspec.yaml.encode(tree).decode()
 
 
@@ -67,9 +69,13 @@ def data_folder() -> Path:
     return Path(home).expanduser().absolute() if home else platformdirs.user_data_path("vultus")
 
 
-def gallery_folder(config: Config) -> Path:
-    """The folder of the gallery; a relative one is relative to the current folder."""
-    return data_folder() / "gallery" if config.gallery is None else Path(config.gallery).expanduser().absolute()
+def gallery_place(config: Config) -> Place:
+    """Where the gallery is: its folder (a relative one is relative to the current folder), or its database."""
+    if config.gallery is None:
+        return data_folder() / "gallery"
+    if DatabaseUrl.matches(config.gallery):
+        return DatabaseUrl(config.gallery)
+    return Path(config.gallery).expanduser().absolute()
 
 
 def shipped(name: Shipped) -> str:
@@ -104,6 +110,9 @@ def _override(tree: dict[str, Any], key: str, value: object, name: str) -> None:
 
 def _fill_in_variables(tree: dict[str, Any], name: str) -> None:
     """Replace `${NAME}` in addresses. Values never get into a message."""
+    gallery = tree.get("gallery")
+    if isinstance(gallery, str) and DatabaseUrl.matches(gallery):
+        tree["gallery"] = _filled_in(gallery, f"{name}: `gallery`")
     sources = tree.get("sources")
     for number, source in enumerate(sources if isinstance(sources, list | tuple) else ()):
         if isinstance(source, dict) and isinstance(source.get("address"), str):

@@ -209,7 +209,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole configuration."""
 
     gallery: str | None = None
-    """Folder of the gallery; none = `gallery` in the user's data folder."""
+    """Folder of the gallery, or `postgresql://USER@HOST/DATABASE`; none = `gallery` in the user's data folder."""
     models: Models = Models()
     decode: Decode = Decode()
     detect: Detect = Detect()

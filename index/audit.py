@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import pwd
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from msgspec import Struct
 
 from vultus.configs.schema import Audit as Rules
 from vultus.index.errors import GalleryError, StorageError
-from vultus.index.store import Store
+from vultus.index.storage import Connection, Storage
 from vultus.index.types import Match
 
 _log = logging.getLogger("vultus.index")
@@ -60,7 +59,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
 class Audit:
     """The log of one open gallery; `Gallery.audit`."""
 
-    def __init__(self, store: Store, rules: Rules, actor: str | None) -> None:
+    def __init__(self, store: Storage, rules: Rules, actor: str | None) -> None:
         self.enabled = bool(rules.enabled)
         self._store = store
         self._rules = rules
@@ -74,7 +73,7 @@ class Audit:
         if self.enabled:
             if store.read_only:
                 raise StorageError(
-                    f"{store.folder} may only be read, so searches of it cannot be recorded; "
+                    f"{store.place} may only be read, so searches of it cannot be recorded; "
                     "set audit.enabled to false to search it without",
                     errno.EROFS,
                 )
@@ -147,7 +146,7 @@ class Audit:
         if self.enabled and not self._store.read_only:
             self.flush()
         with self._store.read() as connection:
-            connection.execute("BEGIN")
+            connection.steady()
             notes = connection.execute(
                 "SELECT at, actor, program, operation, people, faces, k, threshold FROM audit "
                 "WHERE at >= ? ORDER BY at DESC, id DESC LIMIT ?",
@@ -187,7 +186,7 @@ class Audit:
                 _log.warning("the audit log is not written now, and will be tried again: %s", error)
 
 
-def _prune(connection: sqlite3.Connection, before: float) -> int:
+def _prune(connection: Connection, before: float) -> int:
     """Notes go; of changes, which other processes' indexes follow, it is forgotten who made them."""
     gone = connection.execute("DELETE FROM audit WHERE at < ?", (before,)).rowcount
     return gone + connection.execute("UPDATE changes SET writer = '' WHERE at < ? AND writer <> ''", (before,)).rowcount
@@ -207,7 +206,7 @@ def _note(row: tuple[float, str, str, str, str, int, int | None, float | None]) 
     )
 
 
-def _change(connection: sqlite3.Connection, row: tuple[float, str, str, int, int, int]) -> AuditEntry:
+def _change(connection: Connection, row: tuple[float, str, str, int, int, int]) -> AuditEntry:
     at, writer, kind, first, last, faces = row
     people: tuple[int, ...] = ()
     if kind in ("dropped", "merged", "renamed", "hidden"):

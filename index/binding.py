@@ -6,13 +6,12 @@ import numpy as np
 
 from vultus.index.embedding import check_dim
 from vultus.index.errors import ModelMismatch
-from vultus.index.storage import Connection
-from vultus.index.store import Store
+from vultus.index.storage import Connection, Storage
 
 MAX_FINGERPRINT = 200
 
 
-def bind_model(store: Store, model: str) -> None:
+def bind_model(store: Storage, model: str) -> None:
     """Bind the gallery to `model` if it has no model yet. Raises ModelMismatch if it has another."""
     if not (1 <= len(model) <= MAX_FINGERPRINT and model.isprintable()):
         raise ValueError(f"a model's fingerprint has 1 to {MAX_FINGERPRINT} printable characters, not {model!a}")
@@ -24,7 +23,7 @@ def bind_model(store: Store, model: str) -> None:
             (bound,) = connection.execute("SELECT model FROM gallery").fetchone()
     if bound != model:
         raise ModelMismatch(
-            f"the gallery {store.folder} holds vectors of the model {bound}, but {model} was asked for; "
+            f"the gallery {store.place} holds vectors of the model {bound}, but {model} was asked for; "
             "their vectors cannot be compared: choose that model or another gallery"
         )
 

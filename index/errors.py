@@ -68,5 +68,22 @@ class StorageError(GalleryError, OSError):
     __str__ = Exception.__str__
 
 
+class GalleryUnreachable(StorageError, ConnectionError):
+    """The database server does not answer, or went away. `errno` is `ECONNREFUSED` or `ECONNRESET`.
+
+    If it went away while a write was being committed, the message says that the write may have been kept.
+    """
+
+
+class AccessDenied(GalleryError, PermissionError):
+    """The database server refused user or password, or the user may not do this there."""
+
+    __str__ = Exception.__str__
+
+
+class NotInDatabase(GalleryError, NotImplementedError):
+    """A gallery in a database server does this by the server's own means, which the message names."""
+
+
 class UnknownKind(GalleryError, ValueError):
     """There is no index of that kind."""

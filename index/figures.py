@@ -6,16 +6,14 @@ import contextlib
 import os
 from pathlib import Path
 
-from vultus.index import kinds, snapshot
-from vultus.index.live import LiveIndex
 from vultus.index.loading import bound_to
-from vultus.index.store import Store
+from vultus.index.storage import Backend
 from vultus.index.types import Stats
 
 
-def stats(store: Store, live: LiveIndex) -> Stats:
+def stats(backend: Backend) -> Stats:
     """Return the figures of one moment."""
-    with store.read() as connection:
+    with backend.storage.read() as connection:
         connection.steady()
         _, model, dim = bound_to(connection)
         named, unknown, faces, unlabelled, files, sightings = connection.execute(
@@ -28,11 +26,7 @@ def stats(store: Store, live: LiveIndex) -> Stats:
             "(SELECT count(*) FROM identities i JOIN faces f ON f.identity = i.id WHERE i.name IS NULL), "
             "(SELECT count(*) FROM files), (SELECT count(*) FROM sightings)"
         ).fetchone()
-        kind = live.kind(connection)
-    try:
-        last_snapshot = snapshot.read_header(store.folder / snapshot.NAME).written
-    except snapshot.Unusable:
-        last_snapshot = None
+        of_index = backend.figures(connection)
     return Stats(
         identities=named,
         unknown=unknown,
@@ -40,16 +34,17 @@ def stats(store: Store, live: LiveIndex) -> Stats:
         unlabelled=unlabelled,
         files=files,
         sightings=sightings,
-        bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
-        index=kind,
+        bytes_per_vector=of_index.bytes_per_vector,
+        index=of_index.index,
         model=model,
         dim=dim,
-        last_snapshot=last_snapshot,
-        size_bytes=_size(store.folder),
+        last_snapshot=of_index.last_snapshot,
+        size_bytes=of_index.size_bytes,
     )
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files of a folder."""
     total = 0
     for entry in os.scandir(folder):
         with contextlib.suppress(FileNotFoundError):  # a log or a temporary file that another process just removed

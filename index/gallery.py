@@ -12,13 +12,14 @@ from typing import BinaryIO, Self
 
 from numpy.typing import ArrayLike
 
+from vultus.configs import DatabaseUrl
 from vultus.configs.schema import Audit as Rules
-from vultus.index import acts, archive, care, export, figures, intake, kinds, owners, people, search, undo, verify
+from vultus.index import acts, archive, care, export, figures, intake, kinds, owners, people, search, undo
 from vultus.index.audit import Audit
 from vultus.index.binding import bind_dim, bind_model
+from vultus.index.embedded import Embedded
 from vultus.index.embedding import normalised
-from vultus.index.errors import GalleryBusy, GalleryError
-from vultus.index.live import LiveIndex
+from vultus.index.errors import GalleryBusy, NotInDatabase
 from vultus.index.loading import bound_to
 from vultus.index.store import Store
 from vultus.index.types import (
@@ -58,15 +59,16 @@ class Gallery:
     """
 
     def __init__(self, store: Store, rules: Rules | None = None, actor: str | None = None) -> None:
+        self._backend = Embedded(store)
         self._store = store
-        self._live = LiveIndex(store)
+        self._live = self._backend.live
         self.audit = Audit(store, rules or Rules(), actor)
         """Who did what, if that is recorded."""
 
     @classmethod
     def open(
         cls,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | DatabaseUrl,
         model: str | None = None,
         create: bool = True,
         *,
@@ -84,6 +86,8 @@ class Gallery:
         Raises GalleryNotFound (a FileNotFoundError) if there is none and `create` is false, UnknownFormat for a file
         or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model.
         """
+        if isinstance(path, DatabaseUrl):
+            raise NotInDatabase(f"{path}: this version keeps galleries in folders only")
         store = Store.open(Path(path).absolute(), create=create, busy_timeout=busy_timeout)
         try:
             if model is not None:
@@ -385,11 +389,11 @@ class Gallery:
 
     def stats(self) -> Stats:
         """Return the gallery's figures."""
-        return figures.stats(self._store, self._live)
+        return figures.stats(self._backend)
 
     def verify(self) -> Report:
         """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""
-        return verify.verify(self._store, self._live)
+        return self._backend.verify()
 
     def convert(self, index: str = kinds.AUTO, memory: int | None = None) -> str:
         """Give the gallery another kind of index, now and for every later opening; return the kind that it has now.
@@ -400,15 +404,10 @@ class Gallery:
         processes go on with the index that they have, and take the new one when they open the gallery again. Raises
         UnknownKind.
         """
-        kinds.check(index)
         if memory is not None and memory < 1:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
-        with self._store.write() as connection:
-            connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (index, memory))
         self.audit.note("convert")
-        kind = self._live.convert()
-        self.snapshot()
-        return kind
+        return self._backend.convert(index, memory)
 
     def backup(self, path: str | os.PathLike[str]) -> int:
         """Copy the gallery as it is at one moment into the new file `path`, while it is in use; return its bytes.
@@ -416,7 +415,7 @@ class Gallery:
         Raises StorageError, also if `path` is there already.
         """
         self.audit.note("backup")
-        return care.backup(self._store, Path(path).absolute())
+        return self._backend.backup(Path(path).absolute())
 
     @staticmethod
     def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
@@ -433,16 +432,14 @@ class Gallery:
         Takes memory of about the size of the database, and other processes' writes wait meanwhile. If another process
         is reading, the space comes at this process's next write or close.
         """
-        given_back = care.compact(self._store)
-        self.snapshot()
-        return given_back
+        return self._backend.compact()
 
     def snapshot(self) -> None:
         """Write a snapshot, so that the next opening is quick; none of a gallery that never had a face.
 
         Raises StorageError; nothing depends on it but the time that opening takes.
         """
-        self._live.write_snapshot(wait=True)
+        self._backend.snapshot()
 
     def close(self, *, snapshot: bool | None = None) -> None:
         """Give everything back; a second call does nothing.
@@ -452,15 +449,8 @@ class Gallery:
         """
         if not self._store.usable:
             return
-        self._live.close()
         self.audit.close()
-        try:
-            if snapshot or (snapshot is None and self._live.snapshot_due()):
-                self._live.write_snapshot(wait=False)
-        except GalleryError as error:
-            _log.warning("%s", error)
-        finally:
-            self._store.close()
+        self._backend.close(snapshot=snapshot)
 
 
 def _target(out: str | os.PathLike[str] | BinaryIO) -> Path | BinaryIO:

@@ -10,10 +10,16 @@ than that is a method of `Connection`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
+
+from vultus.configs import Place
+from vultus.index.types import Report
 
 
 class Cursor(Protocol):
@@ -55,3 +61,78 @@ class Connection(Protocol):
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector, little-endian float32, of those of `faces` that are there, in ascending order."""
+
+
+class IndexFigures(Struct, frozen=True, kw_only=True):
+    """What a backend says of its index and its size; see `vultus.index.types.Stats`."""
+
+    index: str
+    bytes_per_vector: int
+    last_snapshot: float | None
+    size_bytes: int
+
+
+class Backend(Protocol):
+    """Storage, search and care of an open gallery. What is not possible in one of the two raises NotInDatabase."""
+
+    @property
+    def storage(self) -> Storage:
+        """The database."""
+
+    def figures(self, connection: Connection) -> IndexFigures:
+        """Return kind and size of the index, and the size of all."""
+
+    def verify(self) -> Report:
+        """Check everything that can be checked."""
+
+    def convert(self, kind: str, memory: int | None) -> str:
+        """Give the gallery another kind of index; return which it has now. Raises UnknownKind."""
+
+    def backup(self, target: Path) -> int:
+        """Copy the gallery as it is into a new file; return its bytes."""
+
+    def compact(self) -> int:
+        """Give back the space of what was deleted; return how many bytes that is."""
+
+    def snapshot(self) -> None:
+        """Write what makes the next opening quick, if anything does."""
+
+    def close(self, *, snapshot: bool | None) -> None:
+        """Give everything back; a second call does nothing."""
+
+
+class Storage(Protocol):
+    """The database of an open gallery. May be used from several threads."""
+
+    process: str
+    """This process, as others see it."""
+    actor: Callable[[], str] | None
+    """Says who acts, if that is to be recorded."""
+    read_only: bool
+
+    @property
+    def place(self) -> Place:
+        """Where it is; may be shown."""
+
+    @property
+    def writer(self) -> str:
+        """What the journal says about who made a change."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether this process opened the storage and has not closed it."""
+
+    def check_usable(self) -> None:
+        """Raise GalleryClosed after `close`, and in a fork."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Lend a connection for reading; each statement sees the newest commit of any process."""
+
+    def write(self, *, scrub: bool = False) -> AbstractContextManager[Connection]:
+        """A write transaction: committed and on the disk when left normally, as if it never began otherwise.
+
+        Writers of all processes take turns. `scrub` says that something is deleted whose bytes must not stay behind.
+        """
+
+    def close(self) -> None:
+        """Give everything back; a second call does nothing. Waits for a write that is under way."""

@@ -49,7 +49,7 @@ class Store:
         self.folder = folder
         self.read_only = not _writable(folder)
         """Whether the folder may only be read: searches work, writes raise StorageError."""
-        self.process = f"process {os.getpid()} ({_program()}) on {socket.gethostname()}"
+        self.process = process_name()
         self.actor: Callable[[], str] | None = None
         """Says who acts, if that is to be recorded."""
         self._timeout = busy_timeout
@@ -153,6 +153,11 @@ class Store:
                 "(a network share?); move it to a local disk",
                 errno.ENOTSUP,
             )
+
+    @property
+    def place(self) -> Path:
+        """The folder."""
+        return self.folder
 
     @property
     def writer(self) -> str:
@@ -329,10 +334,12 @@ def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _program() -> str:
+def process_name() -> str:
     """What this process is called by, with the subcommand but no argument that may name somebody."""
     name = Path(sys.argv[0]).name or "python"
-    return f"{name} {sys.argv[1]}" if name == "vultus" and len(sys.argv) > 1 and sys.argv[1].isalpha() else name
+    if name == "vultus" and len(sys.argv) > 1 and sys.argv[1].isalpha():
+        name = f"{name} {sys.argv[1]}"
+    return f"process {os.getpid()} ({name}) on {socket.gethostname()}"
 
 
 def _writable(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vultus.configs import Config, ConfigError, data_folder, dump, gallery_folder, load
+from vultus.configs import Config, ConfigError, data_folder, dump, gallery_place, load
 from vultus.configs.schema import Group, Pipeline, Source
 
 
@@ -212,11 +212,11 @@ def test_configurations_made_in_python_are_checked_too():
 def test_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("VULTUS_HOME", str(tmp_path))
     assert data_folder() == tmp_path
-    assert gallery_folder(Config()) == tmp_path / "gallery"
+    assert gallery_place(Config()) == tmp_path / "gallery"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert gallery_folder(Config(gallery="g")) == tmp_path / "g"
-    assert gallery_folder(Config(gallery="~/g")) == Path("/home/somebody/g")
+    assert gallery_place(Config(gallery="g")) == tmp_path / "g"
+    assert gallery_place(Config(gallery="~/g")) == Path("/home/somebody/g")
     monkeypatch.setenv("VULTUS_HOME", "here")
     assert data_folder() == tmp_path / "here"
     monkeypatch.setenv("VULTUS_HOME", "")

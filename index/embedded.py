@@ -1,0 +1,78 @@
+"""The gallery in a folder: SQLite, and an index in the memory of each process; see `vultus.index.storage.Backend`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from vultus.index import care, kinds, snapshot, verify
+from vultus.index.errors import GalleryError
+from vultus.index.figures import size_of
+from vultus.index.live import LiveIndex
+from vultus.index.loading import bound_to
+from vultus.index.storage import Connection, IndexFigures
+from vultus.index.store import Store
+from vultus.index.types import Report
+
+_log = logging.getLogger("vultus.index")
+
+
+class Embedded:
+    """An open gallery in a folder."""
+
+    def __init__(self, store: Store) -> None:
+        self.storage = store
+        self.live = LiveIndex(store)
+
+    def figures(self, connection: Connection) -> IndexFigures:
+        """Return kind and size of the index; of one that was not loaded yet, those that it would have."""
+        dim = bound_to(connection)[2]
+        kind = self.live.kind(connection)
+        try:
+            written = snapshot.read_header(self.storage.folder / snapshot.NAME).written
+        except snapshot.Unusable:
+            written = None
+        return IndexFigures(
+            index=kind,
+            bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
+            last_snapshot=written,
+            size_bytes=size_of(self.storage.folder),
+        )
+
+    def verify(self) -> Report:
+        """Check database, index and snapshot."""
+        return verify.verify(self.storage, self.live)
+
+    def convert(self, kind: str, memory: int | None) -> str:
+        """Build the index anew, of another kind, and write a snapshot."""
+        kinds.check(kind)
+        with self.storage.write() as connection:
+            connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (kind, memory))
+        now = self.live.convert()
+        self.snapshot()
+        return now
+
+    def backup(self, target: Path) -> int:
+        """Copy the database into a new file."""
+        return care.backup(self.storage, target)
+
+    def compact(self) -> int:
+        """Write the database anew without free pages, and a snapshot."""
+        given_back = care.compact(self.storage)
+        self.snapshot()
+        return given_back
+
+    def snapshot(self) -> None:
+        """Write a snapshot."""
+        self.live.write_snapshot(wait=True)
+
+    def close(self, *, snapshot: bool | None) -> None:
+        """Write a snapshot if it is wanted or spares the next opening noticeable work, and give everything back."""
+        self.live.close()
+        try:
+            if snapshot or (snapshot is None and self.live.snapshot_due()):
+                self.live.write_snapshot(wait=False)
+        except GalleryError as error:
+            _log.warning("%s", error)
+        finally:
+            self.storage.close()
