@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 
 from vultus.cli.bench_gallery import gallery
+from vultus.cli.bench_pipeline import pipeline
 from vultus.cli.console import line, print_json, say, table
 from vultus.cli.contenders import PACKAGES, Result, Subject, contest, installed, subject
 from vultus.cli.options import json_option
@@ -47,6 +48,7 @@ def bench() -> None:
 
 
 bench.add_command(gallery)
+bench.add_command(pipeline)
 
 
 @bench.command()

@@ -145,6 +145,8 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     frame_slots: Annotated[int, Meta(ge=2, le=256)] = 12
     """Frames of shared memory each decoding process owns."""
+    max_age: Seconds | None = 1.0
+    """A camera's frame older than this is not analysed any more, but counted as `late`; none = however old."""
     heartbeat: Seconds = 0.5
     hang_after: Seconds = 60.0
     """A process that neither finishes a batch nor answers for so long is killed and started again."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import mmap
 import time
+from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct, structs
 
 Doing = Literal["opening", "idle", "busy", "blocked"]
 """`idle` waits for messages (or a camera), `blocked` for room at the next group."""
+
+AGES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0)
+"""Upper bounds, in seconds, of the classes that `Counters.ages` counts; the last class has none."""
 
 
 class Counters(Struct, frozen=True, kw_only=True):
@@ -35,9 +40,12 @@ class Counters(Struct, frozen=True, kw_only=True):
     lent: int = 0
     """Frames that other processes hold, now."""
     dropped: dict[str, int] = {}
-    """Messages dropped, by reason: `overload` (live rule), `stale`, `obsolete`, `malformed`, `unexpected`."""
+    """Messages dropped, by reason: `overload` (live rule), `late` (frames beyond `max_age`), `stale`, `obsolete`,
+    `malformed`, `unexpected`."""
     counts: dict[str, int] = {}
     """What the stages count themselves."""
+    ages: tuple[int, ...] = (0,) * (len(AGES) + 1)
+    """Messages of cameras by the age of their frame when work on them began, in the classes of `AGES`."""
 
     def plus(self, later: Counters) -> Counters:
         """Totals over a process and the one that took its place."""
@@ -56,6 +64,7 @@ class Counters(Struct, frozen=True, kw_only=True):
             lent=later.lent,
             dropped=_sum(self.dropped, later.dropped),
             counts=_sum(self.counts, later.counts),
+            ages=tuple(a + b for a, b in zip(self.ages, later.ages, strict=True)),
         )
 
     def at_rest(self) -> Counters:
@@ -95,6 +104,7 @@ class Meter:
         self._spent = {"opening": 0.0, "idle": 0.0, "busy": 0.0, "blocked": 0.0}
         self._dropped: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._ages = [0] * (len(AGES) + 1)
         self._received = self._sent = self._batches = self._largest = 0
         self._alive = self._start
 
@@ -123,6 +133,10 @@ class Meter:
         """Messages were dropped."""
         if count:
             self._dropped[reason] = self._dropped.get(reason, 0) + count
+
+    def age(self, seconds: float) -> None:
+        """Work begins on a camera's message whose frame is so old."""
+        self._ages[bisect_left(AGES, seconds)] += 1
 
     def count(self, name: str, count: int = 1) -> None:
         """A stage counts something of its own."""
@@ -153,7 +167,22 @@ class Meter:
             lent=lent,
             dropped=dict(self._dropped),
             counts=dict(self._counts),
+            ages=tuple(self._ages),
         )
+
+
+def age_quantile(ages: Sequence[int], share: float) -> float:
+    """The age, in seconds, that `share` (0..1) of the counted messages did not exceed; nan if none was counted.
+
+    Within a class ages are taken to be spread evenly; beyond the last bound it is that bound.
+    """
+    wanted, below = share * sum(ages), 0
+    for number, count in enumerate(ages[: len(AGES)]):
+        if count and below + count >= wanted:
+            low = AGES[number - 1] if number else 0.0
+            return low + (AGES[number] - low) * (wanted - below) / count
+        below += count
+    return AGES[-1] if sum(ages) else float("nan")
 
 
 def _resident() -> int:

@@ -150,7 +150,8 @@ class Inbox(Generic[T]):
     """Deliveries that wait for the working thread. Bounded by the credit that its process has given."""
 
     def __init__(self) -> None:
-        self._waiting: deque[T] = deque()
+        self._waiting: deque[tuple[float, T]] = deque()
+        """Each with when it came, on the monotonic clock."""
         self._changed = Condition()
         self._closed = False
 
@@ -160,26 +161,26 @@ class Inbox(Generic[T]):
     def put(self, delivery: T) -> None:
         """Add one."""
         with self._changed:
-            self._waiting.append(delivery)
+            self._waiting.append((monotonic(), delivery))
             self._changed.notify_all()
 
     def take(self, most: int, wait: float) -> list[T]:
-        """The oldest deliveries, at least one: all of `most`, or what there is `wait` seconds after the first came.
+        """The oldest deliveries, at least one: all of `most`, or what there is `wait` seconds after the oldest came.
 
-        Empty once the inbox is closed and empty.
+        Time for which it lay there while a batch before it was worked on counts. Empty once the inbox is closed and empty.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            if len(self._waiting) < most and wait > 0:
-                end = monotonic() + wait
+            if self._waiting and wait > 0:
+                end = self._waiting[0][0] + wait
                 while len(self._waiting) < most and not self._closed and (left := end - monotonic()) > 0:
                     self._changed.wait(left)
-            return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            return [self._waiting.popleft()[1] for _ in range(min(most, len(self._waiting)))]
 
     def take_now(self) -> list[T]:
         """Whatever is there."""
         with self._changed:
-            taken = list(self._waiting)
+            taken = [delivery for _, delivery in self._waiting]
             self._waiting.clear()
             return taken
 

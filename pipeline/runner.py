@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from threading import Event
@@ -13,7 +14,7 @@ from vultus.pipeline.codec import Codec, check_arrays
 from vultus.pipeline.errors import CodecError, PipelineError
 from vultus.pipeline.frames import FrameReader
 from vultus.pipeline.hop import Delivery, opener
-from vultus.pipeline.messages import Item, ItemEnd, Message
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Message
 from vultus.pipeline.metrics import Meter
 from vultus.pipeline.queues import FairQueue, Inbox, attempt_of, droppable, item_of
 
@@ -86,14 +87,16 @@ class Runner:
         takes_items: bool,
         max_batch: int,
         max_wait: float,
+        max_age: float | None,
     ) -> None:
-        """`finished` is told about deliveries that were worked off.
+        """`finished` is told about deliveries that were worked off. Frames of cameras older than `max_age` seconds are not.
 
         `takes_items`: this is the first group. It gets one item at a time, so that a death names its culprit.
         """
         self._inbox, self._queue, self._reader, self._meter = inbox, queue, reader, meter
         self._cancelled, self._finished, self._takes_items = cancelled, finished, takes_items
         self._max_batch, self._max_wait = (1, 0.0) if takes_items else (max_batch, max_wait)
+        self._max_age = max_age
         self._codec = Codec()
 
     def admit(self, message: Message) -> bool:
@@ -155,7 +158,18 @@ class Runner:
         if image is not None and not image.valid():
             self._meter.drop("stale")
             return None
-        return message
+        return message if self._fresh(message) else None
+
+    def _fresh(self, message: Message) -> bool:
+        """Whether a camera's frame is still worth being analysed; what was found on one is, however old."""
+        if not droppable(message):
+            return True
+        age = time.time() - message.origin.time  # type: ignore[attr-defined]
+        if isinstance(message, Frame) and self._max_age is not None and age > self._max_age:
+            self._meter.drop("late")
+            return False
+        self._meter.age(age)
+        return True
 
     def _emit(self, message: Message) -> None:
         self._meter.beat()

@@ -114,6 +114,7 @@ class Worker:
                 takes_items=self._spec.takes_items,
                 max_batch=self._spec.group.max_batch,
                 max_wait=self._spec.group.max_wait_ms / 1000,
+                max_age=self._spec.config.pipeline.max_age,
             )
             context = Context(
                 stopping=self._stopping,

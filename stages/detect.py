@@ -46,7 +46,7 @@ class Detect:
         )
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
-        """Counters: `faces`, `no_face` (frames), `too_small`, `no_landmarks` (faces), `second_look` (frames)."""
+        """Counters: `analysed`, `no_face` (frames), `faces`, `too_small`, `no_landmarks` (faces), `second_look` (frames)."""
         for message in batch:
             if isinstance(message, Frame):
                 yield self._detect(message)
@@ -59,6 +59,7 @@ class Detect:
 
     def _detect(self, message: Frame) -> Detections:
         faces = self._faces(message.image.array, still=message.origin.still)
+        self._context.count("analysed", 1)
         self._context.count("faces" if faces else "no_face", len(faces) or 1)
         return Detections(origin=message.origin, image=message.image, faces=tuple(faces))
 

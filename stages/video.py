@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import stat
@@ -141,6 +142,53 @@ def write(path: str | os.PathLike[str], pictures: Iterable[Pixels], rate: int) -
         if stream is None:
             raise ValueError("a video needs at least one picture")
         container.mux(stream.encode(None))
+
+
+def broadcast(path: str | os.PathLike[str]) -> Iterator[tuple[float, bytes]]:
+    """A file as a camera would send it, again and again for ever: MPEG-TS, a piece for each frame, and when it is due.
+
+    Times are seconds from the start and rise; nothing is encoded anew.
+    """
+    sink, begin = _Pieces(), 0.0
+    options = {"flush_packets": "1", "omit_video_pes_length": "0"}
+    with av.open(sink, "w", format="mpegts", options=options) as target:
+        stream: Any = None
+        while True:
+            with av.open(os.fspath(path)) as source:
+                video = source.streams.video[0]
+                stream = stream or target.add_stream_from_template(video)
+                frame = 1 / float(video.average_rate or 25)
+                due = begin
+                for packet in source.demux(video):
+                    if packet.dts is None or packet.pts is None or packet.time_base is None:
+                        continue
+                    due = begin + float(packet.dts * packet.time_base)
+                    shift = round(begin / packet.time_base)
+                    packet.dts, packet.pts, packet.stream = packet.dts + shift, packet.pts + shift, stream
+                    target.mux(packet)
+                    yield due, sink.taken()
+            if due <= begin:
+                raise ValueError(f"{path}: a video needs at least two frames")
+            begin = due + frame
+
+
+class _Pieces(io.RawIOBase):
+    """What a muxer wrote, to be taken piece by piece."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._parts.append(bytes(data))
+        return len(self._parts[-1])
+
+    def taken(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
 
 
 def _check_file(path: str) -> None:

@@ -1,7 +1,9 @@
 import threading
 
 import numpy as np
+import pytest
 
+from vultus.pipeline import queues
 from vultus.pipeline.frames import Image
 from vultus.pipeline.hop import OnePathPerItem, Peer
 from vultus.pipeline.messages import Frame, ItemEnd, Origin
@@ -150,3 +152,13 @@ def test_sticky_groups_get_an_item_at_the_same_place_from_everybody():
         paths = OnePathPerItem(3, sticky=True)
         assert [paths.choose(frame(item), peers).name for item in range(6)] == list("abcabc")
     assert OnePathPerItem(3, sticky=True).choose(frame(2), peers[:2]) is None, "that process is being started again"
+
+
+def test_a_batch_does_not_wait_longer_than_its_oldest_message_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(queues, "monotonic", lambda: now[0])
+    inbox: Inbox[int] = Inbox()
+    inbox.put(1)
+    now[0] += 0.5  # it lay there while the batch before was worked on
+    inbox.put(2)
+    assert inbox.take(8, 0.4) == [1, 2]
