@@ -30,8 +30,10 @@ from vultus.index.types import (
     Sighting,
     Stats,
     StoredFace,
+    Unknown,
     Where,
 )
+from vultus.index.unknowns import Gathered, Placed, Unknowns
 
 __all__ = [
     "Act",
@@ -47,19 +49,23 @@ __all__ = [
     "GalleryCorrupt",
     "GalleryError",
     "GalleryNotFound",
+    "Gathered",
     "Identity",
     "KnownFile",
     "Match",
     "ModelMismatch",
     "NameTaken",
+    "Placed",
     "Report",
     "Sighting",
     "Stats",
     "StorageError",
     "StoredFace",
+    "Unknown",
     "UnknownFace",
     "UnknownFormat",
     "UnknownIdentity",
     "UnknownKind",
+    "Unknowns",
     "Where",
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from vultus.index import care, kinds, snapshot, verify
+import numpy as np
+
+from vultus.index import care, kinds, search, snapshot, verify
 from vultus.index.errors import GalleryError
 from vultus.index.figures import size_of
 from vultus.index.live import LiveIndex
@@ -13,8 +15,11 @@ from vultus.index.loading import bound_to
 from vultus.index.storage import Connection, IndexFigures
 from vultus.index.store import Store
 from vultus.index.types import Report
+from vultus.index.vectors import NOBODY
 
 _log = logging.getLogger("vultus.index")
+_CROWD = 0.25
+"""From this share of nobody's faces on they are masked out; fewer are passed over, which spares a pass over all."""
 
 
 class Embedded:
@@ -38,6 +43,17 @@ class Embedded:
             last_snapshot=written,
             size_bytes=size_of(self.storage.folder),
         )
+
+    def near(
+        self, connection: Connection, probes: np.ndarray, k: int, threshold: float
+    ) -> list[list[tuple[int, float]]]:
+        """Return for each probe the nearest people, unknown ones negated, hidden ones too."""
+        self.live.catch_up(connection)
+        with self.live.reading() as index:
+            owned = index.people != NOBODY
+            mask = owned if np.count_nonzero(owned) < (1 - _CROWD) * len(owned) else None
+            ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection), frozenset({NOBODY}))
+        return [[(person, similarity) for _, person, similarity in row] for row in ranked]
 
     def verify(self) -> Report:
         """Check database, index and snapshot."""

@@ -19,8 +19,7 @@ def stats(backend: Backend) -> Stats:
         named, unknown, faces, unlabelled, files, sightings = connection.execute(
             "SELECT (SELECT count(*) FROM identities WHERE name IS NOT NULL), "
             "(SELECT count(*) FROM identities i WHERE i.name IS NULL "
-            "AND (EXISTS (SELECT 1 FROM faces f WHERE f.identity = i.id) "
-            "OR EXISTS (SELECT 1 FROM sightings s WHERE s.identity = i.id))), "
+            "AND EXISTS (SELECT 1 FROM faces f WHERE f.identity = i.id)), "
             "(SELECT count(*) FROM faces), "
             "(SELECT count(*) FROM faces WHERE identity IS NULL) + "
             "(SELECT count(*) FROM identities i JOIN faces f ON f.identity = i.id WHERE i.name IS NULL), "

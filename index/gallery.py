@@ -38,6 +38,7 @@ from vultus.index.types import (
     StoredFace,
     Where,
 )
+from vultus.index.unknowns import Unknowns
 
 _log = logging.getLogger("vultus.index")
 _ATTEMPTS = 16
@@ -62,6 +63,8 @@ class Gallery:
         self._backend = Embedded(store)
         self._store = store
         self._live = self._backend.live
+        self.unknowns = Unknowns(self._backend)
+        """The unknown people: who they are, who they turn out to be, and how they come to be."""
         self.audit = Audit(store, rules or Rules(), actor)
         """Who did what, if that is recorded."""
 

@@ -82,6 +82,15 @@ class Backend(Protocol):
     def figures(self, connection: Connection) -> IndexFigures:
         """Return kind and size of the index, and the size of all."""
 
+    def near(
+        self, connection: Connection, probes: np.ndarray, k: int, threshold: float
+    ) -> list[list[tuple[int, float]]]:
+        """Return for each probe up to `k` people, by the best face of each, whose similarity reaches the threshold.
+
+        `probes` are `(n, dim)` float32 of length 1. People without a name have their numbers negated, hidden people are
+        there too, faces of nobody are not. Raises `vultus.index.search.Moved` if that changed meanwhile.
+        """
+
     def verify(self) -> Report:
         """Check everything that can be checked."""
 

@@ -100,6 +100,23 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Whether searches and lists leave the person out."""
 
 
+class Unknown(Struct, frozen=True, kw_only=True):
+    """A person without a name, made of faces that are alike."""
+
+    id: int
+    faces: int
+    sightings: int
+    first: float
+    last: float
+    """When this person was seen first and last; of photos without a time, when they were stored."""
+    best_face: int | None
+    """The face of the best quality."""
+    sources: tuple[str, ...]
+    """Photos, videos and cameras with most faces, up to five."""
+    created: float
+    hidden: bool = False
+
+
 class Act(Struct, frozen=True, kw_only=True):
     """What a user did to people and faces, and can undo."""
 
@@ -173,7 +190,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     identities: int
     """People with a name."""
     unknown: int
-    """People without one, who have faces or were seen."""
+    """People without one, who have faces."""
     faces: int
     unlabelled: int
     """Faces of nobody who has a name."""
