@@ -74,6 +74,18 @@ bool vt_channel_bytes(const vt_graph *graph, const vt_node *node, uint32_t n, in
     return pairs_fit(weights, row, node->g.kh == 3);
 }
 
+/* Whether what becomes a byte stays within VALUE_MOST after the activation, too. */
+static bool act_fits(const vt_node *node)
+{
+    const double scale = (double)node->quant.scale;
+
+    for (uint32_t c = 0; node->act == VT_ACT_PRELU && c < node->shape.c; c++)
+        if (!(fabsf(node->slope[c]) <= 1))
+            return false;
+    return node->act != VT_ACT_CLIP || scale == 0 ||
+           ((double)node->lo < VALUE_MOST * scale && (double)node->hi > -VALUE_MOST * scale);
+}
+
 /* Whether kernels of bytes compute the convolution, which is then exact but for the rounding of its result. */
 static bool fits_bytes(const lowering *l, const vt_node *node)
 {
@@ -88,9 +100,8 @@ static bool fits_bytes(const lowering *l, const vt_node *node)
         return false;
     if (node->residual >= 0)
         probe.quant.scale = 0; /* floats are added, and rounded after that */
-    for (uint32_t c = 0; node->act == VT_ACT_PRELU && c < node->shape.c; c++)
-        if (!(node->slope[c] <= 1))
-            return false;
+    if (!act_fits(&probe))
+        return false;
     for (uint32_t n = 0; n < node->shape.c; n++)
         if (!vt_channel_bytes(l->graph, &probe, n, l->weights, &bias, &scale))
             return false;

@@ -27,7 +27,7 @@ typedef struct vt_finish8 {
     const float *scale;    /* [channels] */
     const float *residual; /* pixels ldr apart; NULL: none */
     size_t ldr;
-    const float *slope;    /* [channels], of VT_ACT_PRELU: at most 1, so that it is max(y, slope * y) */
+    const float *slope;    /* [channels], of VT_ACT_PRELU: -1..1, so that it is max(y, slope * y) */
     float lo, hi;          /* of VT_ACT_CLIP */
     vt_act act;
     int zero;
