@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,10 +12,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from vultus.cli.console import counted, line, print_json, table, utc
+from vultus.cli.console import counted, line, print_json, say, table, utc
 from vultus.cli.opening import open_gallery
-from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.options import Decorated, config_option, configured, gallery_option, json_option
 from vultus.configs.address import DatabaseUrl, Place
+from vultus.configs.loader import read_key
 from vultus.index import Gallery, kinds
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -196,3 +199,93 @@ def compact(gallery_dir: Place | None, config_file: Path | None, as_json: bool) 
         print_json({"bytes": given_back})
     else:
         line(f"{folder}: {given_back / 1e6:.1f} MB given back")
+
+
+def _key_option(command: Decorated) -> Decorated:
+    return click.option(
+        "--key-file",
+        required=True,
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The key, 64 hexadecimal digits; made, for its owner's eyes only, if it is not there.",
+    )(command)
+
+
+@gallery.command()
+@_key_option
+@gallery_option
+@config_option
+@json_option
+def encrypt(key_file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
+    """Encrypt the vectors, the pictures and the snapshot.
+
+    Names, places and times stay readable to who can read the disk; docs/gallery.md says what this protects from and what
+    not. It happens in one step, and needs space for another copy meanwhile. Who loses the key loses the gallery.
+    """
+    config, folder = configured(config_file, gallery_dir)
+    begun = time.perf_counter()
+    with Gallery.open(folder, create=False, audit=config.audit) as opened:
+        opened.set_key(_made(key_file))
+        _keyed(opened, "encrypted", begun, as_json)
+    if not as_json:
+        say(
+            f"put `store: {{key_file: {key_file.absolute()}}}` into the configuration, or the key into VULTUS_GALLERY_KEY"
+        )
+
+
+@gallery.command()
+@gallery_option
+@config_option
+@json_option
+def decrypt(gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
+    """Take the encryption off again, with the configured key."""
+    config, _ = configured(config_file, gallery_dir)
+    begun = time.perf_counter()
+    with open_gallery(config) as opened:
+        opened.set_key(None)
+        _keyed(opened, "not encrypted", begun, as_json)
+
+
+@gallery.command()
+@_key_option
+@gallery_option
+@config_option
+@json_option
+def rekey(key_file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
+    """Let another key open the gallery, instead of the configured one.
+
+    Takes no time, since only the gallery's own key is written anew. If somebody had the old key and a copy of the files,
+    `decrypt` and `encrypt` make a new one of that, too.
+    """
+    config, _ = configured(config_file, gallery_dir)
+    begun = time.perf_counter()
+    with open_gallery(config) as opened:
+        if not opened.stats().encrypted:
+            raise click.ClickException(f"{opened.path} is not encrypted; `vultus gallery encrypt` encrypts it")
+        opened.set_key(_made(key_file))
+        _keyed(opened, "encrypted with the new key", begun, as_json)
+
+
+def _made(key_file: Path) -> bytes:
+    """The key in the file, which is made if it is not there."""
+    try:
+        with open(key_file, "x", opener=_private) as file:
+            file.write(secrets.token_bytes(32).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        say(f"made a key in {key_file}: keep a copy of it elsewhere")
+    except FileExistsError:
+        pass
+    return read_key(key_file.absolute())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _keyed(opened: Gallery, what: str, begun: float, as_json: bool) -> None:
+    seconds, stats = time.perf_counter() - begun, opened.stats()
+    if as_json:
+        print_json({"encrypted": stats.encrypted, "faces": stats.faces, "seconds": seconds})
+    else:
+        line(f"{opened.path}: {what}, {counted(stats.faces, 'face')} in {seconds:.1f} s")

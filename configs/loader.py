@@ -1,7 +1,8 @@
 """From a YAML file, options and the environment to a checked `Config`; the only reader of environment variables.
 
-Environment variables: `VULTUS_HOME` names the data folder (models, sample photographs, the default gallery); others are
-read only where the address of a source or of the gallery asks for them as `${NAME}`.
+Environment variables: `VULTUS_HOME` names the data folder (models, sample photographs, the default gallery),
+`VULTUS_GALLERY_KEY` is the key of an encrypted gallery; others are read only where the address of a source or of the
+gallery asks for them as `${NAME}`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vultus.configs.schema import Config
 Shipped = Literal["default", "one-camera", "several-cameras", "archive"]
 
 _MAX_BYTES = 1_000_000
+_KEY_BYTES = 32
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _USERINFO = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*@")
 _AT = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>.*)`", re.DOTALL)
@@ -76,6 +78,36 @@ def gallery_place(config: Config) -> Place:
     if DatabaseUrl.matches(config.gallery):
         return DatabaseUrl(config.gallery)
     return Path(config.gallery).expanduser().absolute()
+
+
+def gallery_key(config: Config) -> bytes | None:
+    """The 32 bytes of the key of an encrypted gallery; none if none is configured. Raises ConfigError."""
+    given = os.environ.get("VULTUS_GALLERY_KEY")
+    if given is not None:
+        return _key(given.encode("utf-8", "surrogateescape"), "the environment variable VULTUS_GALLERY_KEY")
+    return None if config.store.key_file is None else read_key(Path(config.store.key_file).expanduser().absolute())
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file: 64 hexadecimal digits, or 32 bytes. Raises ConfigError."""
+    try:
+        with path.open("rb") as file:
+            return _key(file.read(_KEY_BYTES * 4), f"the key file {path}")
+    except OSError as error:
+        raise ConfigError(f"the key file {path}: {error.strerror or error}") from error
+
+
+def _key(given: bytes, where: str) -> bytes:
+    """Never tells what it was given."""
+    if len(given) == _KEY_BYTES:
+        return given
+    try:
+        key = bytes.fromhex(given.decode("ascii").strip())
+    except ValueError:
+        key = b""
+    if len(key) != _KEY_BYTES:
+        raise ConfigError(f"{where} holds no key, which is {2 * _KEY_BYTES} hexadecimal digits") from None
+    return key
 
 
 def shipped(name: Shipped) -> str:

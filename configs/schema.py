@@ -103,6 +103,8 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a person who crosses a video, the best so many views are kept."""
     keep_chips: bool = True
     """Keep each aligned face as a small JPEG, so that pages can show it and a new model can re-embed it."""
+    key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """File with the key of an encrypted gallery; the environment variable VULTUS_GALLERY_KEY goes before it."""
 
 
 class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from vultus.index.errors import (
     UnknownFormat,
     UnknownIdentity,
     UnknownKind,
+    WrongKey,
 )
 from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
@@ -68,4 +69,5 @@ __all__ = [
     "UnknownKind",
     "Unknowns",
     "Where",
+    "WrongKey",
 ]

@@ -9,10 +9,13 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from vultus.index import schema
+from vultus.index import schema, snapshot
 from vultus.index.errors import GalleryCorrupt, GalleryNotFound, StorageError
+from vultus.index.seal import CHIP, VECTOR, Seal, check_key, closed, opened
+from vultus.index.storage import Connection
 from vultus.index.store import DATABASE, Store, sync_folder
 
+_ROWS = 1000
 _PAGES = 4096
 """Copied at a time (32 MB); between two such steps a writer of the same process gets its turn."""
 
@@ -74,6 +77,44 @@ def restore(source: Path, folder: Path) -> None:
         raise StorageError(
             f"{folder} could not be written ({error.strerror}); remove it and repeat this", error.errno or errno.EIO
         ) from error
+
+
+def set_key(store: Store, key: bytes | None) -> None:
+    """Encrypt the gallery with this key, give it another, or decrypt it (none); the snapshot is gone then."""
+    if key is not None:
+        check_key(key)
+    with snapshot.only_one(store.folder, wait=True), store.write(scrub=True) as connection:
+        (uid,) = connection.execute("SELECT uid FROM gallery").fetchone()
+        former = connection.seal
+        seal = None if key is None else former or Seal.new()
+        sealed = None if seal is None or key is None else seal.under(key, uid)
+        if (former is None) != (seal is None):
+            for table, column, what in (("vectors", "vector", VECTOR), ("chips", "jpeg", CHIP)):
+                _reseal(connection, table, column, what, former, seal)
+            for name in (snapshot.NAME, snapshot.NAME + ".tmp"):
+                (store.folder / name).unlink(missing_ok=True)
+        connection.execute("UPDATE gallery SET sealed = ?", (sealed,))
+    store.resealed(seal, sealed)
+
+
+def _reseal(
+    connection: Connection, table: str, column: str, what: bytes, former: Seal | None, seal: Seal | None
+) -> None:
+    last = 0
+    while rows := connection.execute(
+        f"SELECT face, {column} FROM {table} WHERE face > ? ORDER BY face LIMIT ?",  # noqa: S608 - of this file
+        (last, _ROWS),
+    ).fetchall():
+        faces, values = zip(*rows, strict=True)
+        plain = opened(former, what, faces, values)
+        for face, value in zip(faces, plain, strict=True):
+            if not value:
+                raise GalleryCorrupt(f"the {column} of face {face} is damaged, nothing was changed; remove the face")
+        connection.executemany(
+            f"UPDATE {table} SET {column} = ? WHERE face = ?",  # noqa: S608
+            zip(closed(seal, what, faces, plain), faces, strict=True),
+        )
+        last = faces[-1]
 
 
 def _check(source: Path) -> None:

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vultus.index.seal import VECTOR, Seal, closed
+
 
 class SqliteConnection(sqlite3.Connection):
     """A connection to the gallery's file."""
+
+    seal: Seal | None = None
+    """What the vectors are under; set for each loan."""
 
     def steady(self) -> None:
         """Let all statements from here to the end of the loan see one state of the database."""
@@ -26,15 +31,19 @@ class SqliteConnection(sqlite3.Connection):
         """Store the vectors `(n, dim)` float32 of faces."""
         data = np.ascontiguousarray(vectors, "<f4").data.cast("B")
         width = 4 * vectors.shape[1]
+        rows = (data[at * width : (at + 1) * width] for at in range(len(faces)))
         self.executemany(
-            "INSERT INTO vectors VALUES (?, ?)",
-            ((face, data[at * width : (at + 1) * width]) for at, face in enumerate(faces)),
+            "INSERT INTO vectors VALUES (?, ?)", zip(faces, closed(self.seal, VECTOR, faces, rows), strict=True)
         )
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector of those of `faces` that are there, in ascending order."""
         # CROSS JOIN fixes the order of the loops: one look into the table for each face that is asked for.
-        return self.execute(
+        rows = self.execute(
             "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value ORDER BY v.face",
             (json.dumps(list(faces)),),
         ).fetchall()
+        if self.seal is None or not rows:
+            return rows
+        there, sealed = zip(*rows, strict=True)
+        return list(zip(there, self.seal.open(VECTOR, there, sealed), strict=True))

@@ -42,6 +42,7 @@ class Embedded:
             bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
             last_snapshot=written,
             size_bytes=size_of(self.storage.folder),
+            encrypted=self.storage.seal is not None,
         )
 
     def near(
@@ -67,6 +68,11 @@ class Embedded:
         now = self.live.convert()
         self.snapshot()
         return now
+
+    def set_key(self, key: bytes | None) -> None:
+        """Encrypt, decrypt, or give another key, and write a snapshot."""
+        care.set_key(self.storage, key)
+        self.snapshot()
 
     def backup(self, target: Path) -> int:
         """Copy the database into a new file."""

@@ -85,5 +85,11 @@ class NotInDatabase(GalleryError, NotImplementedError):
     """A gallery in a database server does this by the server's own means, which the message names."""
 
 
+class WrongKey(GalleryError, PermissionError):
+    """The gallery is encrypted and the key is missing or another one, or there is a key and it is not encrypted."""
+
+    __str__ = Exception.__str__
+
+
 class UnknownKind(GalleryError, ValueError):
     """There is no index of that kind."""

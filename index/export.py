@@ -18,8 +18,9 @@ from msgspec import Struct
 
 from vultus.index import acts, people
 from vultus.index.connection import SqliteConnection
-from vultus.index.errors import StorageError
+from vultus.index.errors import GalleryCorrupt, StorageError
 from vultus.index.loading import bound_to
+from vultus.index.seal import opened_chip
 from vultus.index.store import Store, sync_folder
 
 _README = """\
@@ -136,23 +137,26 @@ def _vectors(archive: zipfile.ZipFile, connection: SqliteConnection, number: int
     padded = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11) + "\n"
     with archive.open("vectors.npy", "w", force_zip64=True) as file:
         file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded.encode("ascii"))
-        for (vector,) in connection.execute(
-            "SELECT v.vector FROM faces f JOIN vectors v ON v.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
-        ):
-            file.write(vector)
+        faces = connection.execute("SELECT id FROM faces WHERE identity = ? ORDER BY id", (number,))
+        while some := [face for (face,) in faces.fetchmany(1000)]:
+            for face, vector in connection.packed_vectors(some):
+                if len(vector) != 4 * dim:
+                    raise GalleryCorrupt(f"the vector of face {face} is damaged; `Gallery.verify` lists all such faces")
+                file.write(vector)
 
 
 def _chips(archive: zipfile.ZipFile, connection: SqliteConnection, number: int) -> None:
     for face, jpeg in connection.execute(
         "SELECT c.face, c.jpeg FROM faces f JOIN chips c ON c.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
     ):
-        archive.writestr(f"chips/{face}.jpg", jpeg, zipfile.ZIP_STORED)
+        archive.writestr(f"chips/{face}.jpg", opened_chip(connection.seal, face, jpeg) or b"", zipfile.ZIP_STORED)
 
 
 def _acts(connection: SqliteConnection, number: int) -> Iterator[dict[str, object]]:
+    """Yield the acts that name this person, the newest first."""
     for act, detail in acts.recorded(connection):
         if number in detail.people():
-            yield {**msgspec.structs.asdict(act), "detail": msgspec.to_builtins(detail)}
+            yield {**msgspec.to_builtins(act), "detail": msgspec.to_builtins(detail)}
 
 
 def _private(path: str, flags: int) -> int:

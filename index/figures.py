@@ -39,6 +39,7 @@ def stats(backend: Backend) -> Stats:
         dim=dim,
         last_snapshot=of_index.last_snapshot,
         size_bytes=of_index.size_bytes,
+        encrypted=of_index.encrypted,
     )
 
 

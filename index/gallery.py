@@ -78,20 +78,23 @@ class Gallery:
         busy_timeout: float = 10.0,
         audit: Rules | None = None,
         actor: str | None = None,
+        key: bytes | None = None,
     ) -> Self:
         """Open the gallery in the folder `path`.
 
         `model` is the fingerprint of the embedding model whose vectors come in; a gallery takes it over when it has
         none yet, and refuses another one ever after. None opens whatever is there. `busy_timeout` is how many seconds
         a write waits for other processes. With `audit.enabled` it is recorded who searches and who changes what: the
-        `actor`, or the operating system's user.
+        `actor`, or the operating system's user. `key`, 32 bytes, is that of an encrypted gallery; one that is made with
+        it is encrypted.
 
         Raises GalleryNotFound (a FileNotFoundError) if there is none and `create` is false, UnknownFormat for a file
-        or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model.
+        or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model,
+        WrongKey (a PermissionError) for a wrong or missing key.
         """
         if isinstance(path, DatabaseUrl):
             raise NotInDatabase(f"{path}: this version keeps galleries in folders only")
-        store = Store.open(Path(path).absolute(), create=create, busy_timeout=busy_timeout)
+        store = Store.open(Path(path).absolute(), create=create, busy_timeout=busy_timeout, key=key)
         try:
             if model is not None:
                 bind_model(store, model)
@@ -411,6 +414,15 @@ class Gallery:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
         self.audit.note("convert")
         return self._backend.convert(index, memory)
+
+    def set_key(self, key: bytes | None) -> None:
+        """Encrypt the gallery with this key of 32 bytes, give an encrypted one another key, or decrypt it (none).
+
+        Encrypting and decrypting write every vector and picture anew, in one transaction (a kill changes nothing), and a
+        snapshot; another key is a matter of milliseconds. Other processes have to open the gallery again (WrongKey).
+        """
+        self._backend.set_key(key)
+        self.audit.note("key")
 
     def backup(self, path: str | os.PathLike[str]) -> int:
         """Copy the gallery as it is at one moment into the new file `path`, while it is in use; return its bytes.

@@ -158,10 +158,11 @@ class LiveIndex:
             with self._store.read() as connection:
                 self.catch_up(connection)
                 uid, model, dim = bound_to(connection)
+                seal = connection.seal
             if dim is None:
                 return True
             with self._following, self.reading() as index:
-                snapshot.write(self._path, index, uid, model, self._point)
+                snapshot.write(self._path, index, uid, model, self._point, seal)
             return True
 
     def snapshot_due(self) -> bool:

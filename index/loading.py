@@ -14,6 +14,7 @@ from msgspec import Struct
 from vultus.index import journal, kinds, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.journal import Change
+from vultus.index.seal import VECTOR, opened
 from vultus.index.storage import Connection
 from vultus.index.vectors import NOBODY, VectorIndex
 
@@ -62,7 +63,7 @@ def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:
     try:
         (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
         kind = kind_for(connection, snapshot.read_header(path).kind, faces)
-        index, header = snapshot.load(path, uid, model, dim, kind)
+        index, header = snapshot.load(path, uid, model, dim, kind, connection.seal)
         changes = journal.since(connection, header.point)
         if changes is None:
             raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
@@ -134,7 +135,7 @@ def faces_between(connection: Connection, dim: int, first: int, last: int) -> It
     )
     while rows := cursor.fetchmany(_CHUNK):
         faces, people, blobs = zip(*rows, strict=True)
-        vectors, bad = unpack(blobs, dim)
+        vectors, bad = unpack(opened(connection.seal, VECTOR, faces, blobs), dim)
         if len(bad):
             raise _damaged(faces[bad[0]])
         yield np.array(faces, np.int64), np.array(people, np.int64), vectors

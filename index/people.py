@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from vultus.index import acts, journal
-from vultus.index.errors import UnknownFace, UnknownIdentity
+from vultus.index.errors import GalleryCorrupt, UnknownFace, UnknownIdentity
+from vultus.index.seal import CHIP, closed, opened_chip
 from vultus.index.storage import Connection
 from vultus.index.types import Box, FaceRecord, Identity, Landmarks, StoredFace
 
@@ -128,9 +129,10 @@ def add_faces(
         ),
     )
     connection.add_vectors(numbers, vectors)
+    pictured = {number: record.chip for number, record in zip(numbers, records, strict=True) if record.chip is not None}
     connection.executemany(
         "INSERT INTO chips VALUES (?, ?)",
-        ((number, record.chip) for number, record in zip(numbers, records, strict=True) if record.chip is not None),
+        zip(pictured, closed(connection.seal, CHIP, pictured, pictured.values()), strict=True),
     )
     journal.append(connection, writer, "added", numbers[0], numbers[-1], len(numbers))
     return list(numbers)
@@ -254,7 +256,10 @@ def face(connection: Connection, number: int) -> StoredFace:
     packed = connection.packed_vectors([int(number)])
     if row is None or not packed:
         raise UnknownFace(f"face {number} is not in the gallery")
-    return _to_face(row[:-1], np.frombuffer(packed[0][1], "<f4").astype(np.float32), row[-1])
+    if not packed[0][1]:
+        raise GalleryCorrupt(f"the vector of face {number} is damaged; remove the face or restore a backup")
+    vector, chip = np.frombuffer(packed[0][1], "<f4").astype(np.float32), opened_chip(connection.seal, number, row[-1])
+    return _to_face(row[:-1], vector, chip)
 
 
 def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+from collections.abc import Callable
 
 from vultus.index.errors import GalleryCorrupt, UnknownFormat
 
@@ -27,7 +28,8 @@ CREATE TABLE gallery (
     created  REAL NOT NULL,
     index_kind TEXT NOT NULL DEFAULT 'auto',
     memory     INTEGER CHECK (memory > 0),
-    gathered   INTEGER NOT NULL DEFAULT 0
+    gathered   INTEGER NOT NULL DEFAULT 0,
+    sealed     BLOB CHECK (length(sealed) = 60)
 ) STRICT;
 
 CREATE TABLE identities (
@@ -157,6 +159,7 @@ _FIRST_WIDENED = """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
 ALTER TABLE gallery ADD COLUMN memory INTEGER CHECK (memory > 0);
 ALTER TABLE gallery ADD COLUMN gathered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE gallery ADD COLUMN sealed BLOB CHECK (length(sealed) = 60);
 ALTER TABLE faces ADD COLUMN collection TEXT;
 
 CREATE TABLE wider_identities (
@@ -191,14 +194,20 @@ _STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND))}
 """What makes of each older format the next."""
 
 
-def create(connection: sqlite3.Connection, writer: str) -> None:
-    """Make the tables, inside the caller's transaction, unless another process was faster."""
+def create(connection: sqlite3.Connection, writer: str, sealed: Callable[[bytes], bytes] | None = None) -> None:
+    """Make the tables, inside the caller's transaction, unless another process was faster.
+
+    `sealed` makes of the gallery's uid what `gallery.sealed` is to hold.
+    """
     if _number(connection, "application_id"):
         return
     for statement in TABLES.split(";"):
         connection.execute(statement)
     now = time.time()
-    connection.execute("INSERT INTO gallery (one, uid, created) VALUES (1, ?, ?)", (secrets.token_bytes(16), now))
+    uid = secrets.token_bytes(16)
+    connection.execute(
+        "INSERT INTO gallery (one, uid, created, sealed) VALUES (1, ?, ?, ?)", (uid, now, sealed and sealed(uid))
+    )
     connection.execute(
         "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?)", (secrets.randbits(63), now, writer)
     )

@@ -6,7 +6,7 @@ the database. All numbers are little-endian.
 | bytes    | type       | meaning                                                              |
 |----------|------------|----------------------------------------------------------------------|
 | 0-7      | 8 bytes    | magic `VULTFACE`                                                     |
-| 8-11     | u32        | version of this table, 2                                             |
+| 8-11     | u32        | version of this table: 2, or 3 if the rest is sealed from the first face on |
 | 12-15    | u32        | CRC-32 of bytes 16 up to the first face                              |
 | 16-31    | 16 bytes   | uid of the gallery                                                   |
 | 32-39    | u64        | sequence number of the last journal row that is in it                |
@@ -26,6 +26,9 @@ least numbers and dim ranges), and n codes (flat: dim × f32 of length 1, fp16: 
 
 then, of a kind with a scan: its parameters, f32 (the error; with pq also the centroids, 16 for each part of a vector;
 with rabitq the dim numbers of the centre), and ceil(n / 32) blocks of 32 codes as FAISS packs them.
+
+Of an encrypted gallery the part from the first face on is cut into pieces of 1 MiB, each sealed (`vultus.index.seal`) as
+"snapshot", the header from byte 16 on, and its number from 0; the CRC of that part is 0 then.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,12 +52,14 @@ from msgspec import Struct
 from vultus.index import kinds
 from vultus.index.errors import StorageError
 from vultus.index.journal import Point
+from vultus.index.seal import OVERHEAD, Seal
 from vultus.index.store import sync_folder
 from vultus.index.vectors import VectorIndex, section_shapes
 
 NAME = "faces.snapshot"
 MAGIC = b"VULTFACE"
 VERSION = 2
+SEALED = 3
 _FIXED = struct.Struct("<8sII16sQQdQIII12s")
 _HEAD_CRC_FROM = 16
 _ALIGN = 64
@@ -77,6 +83,9 @@ class Header(Struct, frozen=True, kw_only=True):
     """Place in the gallery's history that it shows."""
     written: float
     body_crc: int
+    sealed: bool
+    head: bytes
+    """What the checksum of the header is of."""
 
     @property
     def size(self) -> int:
@@ -90,7 +99,9 @@ def read_header(path: Path) -> Header:
         return _read_header(file)
 
 
-def load(path: Path, uid: bytes, model: str | None, dim: int, kind: str) -> tuple[VectorIndex, Header]:
+def load(
+    path: Path, uid: bytes, model: str | None, dim: int, kind: str, seal: Seal | None = None
+) -> tuple[VectorIndex, Header]:
     """Return the index that the snapshot holds.
 
     Raises Unusable unless it is whole, of this gallery and model, and of the kind that is wanted.
@@ -104,43 +115,89 @@ def load(path: Path, uid: bytes, model: str | None, dim: int, kind: str) -> tupl
             raise Unusable(f"it holds {header.dim} numbers a face of model {header.model}, not {dim} of {model}")
         if header.kind != kind:
             raise Unusable(f"it holds an index of kind {header.kind}, and {kind} is wanted")
+        if header.sealed != (seal is not None):
+            raise Unusable(f"it is {'' if header.sealed else 'not '}encrypted, unlike the gallery")
         file.seek(header.size)
+        source = file if seal is None else _Opening(file, seal, header.head)
         crc, sections = 0, []
         for dtype, shape in section_shapes(kind, dim, header.count):
             section = np.empty(shape, dtype)
-            crc = _read_into(file, section.reshape(-1).view(np.uint8), crc)
+            crc = _read_into(source, section.reshape(-1).view(np.uint8), crc)
             sections.append(section)
-    if crc != header.body_crc:
+    if crc != header.body_crc and not header.sealed:
         raise Unusable("its checksum is wrong")
     index = VectorIndex(dim, kind)
     index.restore(sections)
     return index, header
 
 
-def _read_into(file: BinaryIO, place: np.ndarray, crc: int) -> int:
+def _read_into(file: BinaryIO | _Opening, place: np.ndarray, crc: int) -> int:
     """Fill `place` and return the checksum, taken of each piece while it is still in the cache."""
     for start in range(0, len(place), _PIECE):
         piece = place[start : start + _PIECE].data
-        if file.readinto(piece) != len(piece):  # type: ignore[attr-defined]
+        if file.readinto(piece) != len(piece):  # type: ignore[union-attr]
             raise Unusable("it changed while it was read")
         crc = zlib.crc32(piece, crc)
     return crc
+
+
+class _Opening:
+    """The rest of a snapshot's file, unsealed piece by piece."""
+
+    def __init__(self, file: BinaryIO, seal: Seal, head: bytes) -> None:
+        self._file, self._seal, self._what = file, seal, b"snapshot" + head
+        self._number = 0
+        self._left = memoryview(b"")
+
+    def readinto(self, place: memoryview) -> int:
+        """Fill `place`; less than that at the end only. Raises Unusable for a piece that is not what it was."""
+        done = 0
+        while done < len(place):
+            if not self._left:
+                sealed = self._file.read(_PIECE + OVERHEAD)
+                if not sealed:
+                    break
+                (opened,) = self._seal.open(self._what, [self._number], [sealed])
+                if not opened:
+                    raise Unusable("it is damaged, or encrypted with another key")
+                self._number += 1
+                self._left = memoryview(opened)
+            part = self._left[: len(place) - done]
+            place[done : done + len(part)] = part
+            self._left = self._left[len(part) :]
+            done += len(part)
+        return done
+
+
+def _pieces(parts: list[memoryview]) -> Iterator[bytes]:
+    """Cut what the parts hold one after the other."""
+    buffer = bytearray()
+    for part in parts:
+        for start in range(0, len(part), _PIECE):
+            buffer += part[start : start + _PIECE]
+            if len(buffer) >= _PIECE:
+                yield bytes(buffer[:_PIECE])
+                del buffer[:_PIECE]
+    if buffer:
+        yield bytes(buffer)
 
 
 def _total(shapes: list[tuple[str, tuple[int, ...]]]) -> int:
     return sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in shapes)
 
 
-def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point) -> None:
+def write(
+    path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point, seal: Seal | None = None
+) -> None:
     """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError."""
     parts = [np.ascontiguousarray(part).reshape(-1).view(np.uint8).data for part in index.sections()]
-    body_crc = 0
-    for part in parts:
+    version, body_crc = (VERSION if seal is None else SEALED), 0
+    for part in parts if seal is None else ():
         body_crc = zlib.crc32(part, body_crc)
     name = (model or "").encode()
     tail = _FIXED.pack(
         MAGIC,
-        VERSION,
+        version,
         0,
         uid,
         point.seq,
@@ -156,9 +213,8 @@ def write(path: Path, index: VectorIndex, uid: bytes, model: str | None, point: 
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb", opener=_private) as file:
-            file.write(struct.pack("<8sII", MAGIC, VERSION, zlib.crc32(tail)) + tail)
-            for part in parts:
-                file.write(part)
+            file.write(struct.pack("<8sII", MAGIC, version, zlib.crc32(tail)) + tail)
+            file.writelines(parts if seal is None else seal.close(b"snapshot" + tail, count(), _pieces(parts)))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -202,11 +258,11 @@ def _read_header(file: BinaryIO) -> Header:
     fixed = file.read(_FIXED.size)
     if len(fixed) < _FIXED.size:
         raise Unusable(f"it ends after {len(fixed)} bytes")
-    magic, version, crc, uid, seq, mark, written, count, dim, body_crc, model_size, kind_name = _FIXED.unpack(fixed)
+    magic, version, crc, uid, seq, mark, written, faces, dim, body_crc, model_size, kind_name = _FIXED.unpack(fixed)
     if magic != MAGIC:
         raise Unusable("it does not begin like a snapshot")
-    if version != VERSION:
-        raise Unusable(f"it has version {version}, this program reads {VERSION}")
+    if version not in (VERSION, SEALED):
+        raise Unusable(f"it has version {version}, this program reads {VERSION} and {SEALED}")
     if model_size > _MAX_MODEL:
         raise Unusable(f"it says the model's name has {model_size} bytes")
     size = _head_size(model_size)
@@ -216,7 +272,9 @@ def _read_header(file: BinaryIO) -> Header:
     kind = kind_name.rstrip(b"\0").decode("ascii", "replace")
     if kind not in kinds.KINDS:
         raise Unusable(f"it holds an index of kind {kind!r}, which this program does not know")
-    there, said = os.fstat(file.fileno()).st_size, size + _total(section_shapes(kind, dim, count))
+    body = _total(section_shapes(kind, dim, faces))
+    pieces = -(-body // _PIECE) if version == SEALED else 0
+    there, said = os.fstat(file.fileno()).st_size, size + body + pieces * OVERHEAD
     if there != said:
         raise Unusable(f"it has {there} bytes where {said} are expected")
     model = head[_FIXED.size : _FIXED.size + model_size].decode("utf-8", "replace") or None
@@ -225,10 +283,12 @@ def _read_header(file: BinaryIO) -> Header:
         model=model,
         dim=dim,
         kind=kind,
-        count=count,
+        count=faces,
         point=Point(seq, mark),
         written=written,
         body_crc=body_crc,
+        sealed=version == SEALED,
+        head=head[_HEAD_CRC_FROM:],
     )
 
 

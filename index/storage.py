@@ -19,6 +19,7 @@ import numpy as np
 from msgspec import Struct
 
 from vultus.configs import Place
+from vultus.index.seal import Seal
 from vultus.index.types import Report
 
 
@@ -43,6 +44,9 @@ class Cursor(Protocol):
 
 class Connection(Protocol):
     """A connection that a storage lends for reading or for one write transaction."""
+
+    seal: Seal | None
+    """What vectors and pictures are under, if the gallery is encrypted."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Execute one statement."""
@@ -70,6 +74,7 @@ class IndexFigures(Struct, frozen=True, kw_only=True):
     bytes_per_vector: int
     last_snapshot: float | None
     size_bytes: int
+    encrypted: bool = False
 
 
 class Backend(Protocol):
@@ -96,6 +101,9 @@ class Backend(Protocol):
 
     def convert(self, kind: str, memory: int | None) -> str:
         """Give the gallery another kind of index; return which it has now. Raises UnknownKind."""
+
+    def set_key(self, key: bytes | None) -> None:
+        """Encrypt with a key of 32 bytes, give another key, or decrypt (none)."""
 
     def backup(self, target: Path) -> int:
         """Copy the gallery as it is into a new file; return its bytes."""

@@ -29,9 +29,11 @@ from vultus.index.errors import (
     GalleryNotFound,
     StorageError,
     UnknownFormat,
+    WrongKey,
 )
 from vultus.index.holder import NAME as WRITER
 from vultus.index.holder import Holder, holder
+from vultus.index.seal import Seal, check_key
 
 DATABASE = "gallery.sqlite3"
 _MAGIC = b"SQLite format 3\0"
@@ -45,8 +47,12 @@ _log = logging.getLogger("vultus.index")
 class Store:
     """An open gallery database."""
 
-    def __init__(self, folder: Path, busy_timeout: float) -> None:
+    def __init__(self, folder: Path, busy_timeout: float, key: bytes | None = None) -> None:
         self.folder = folder
+        self.seal: Seal | None = None
+        """What vectors and pictures are under; none if the gallery is not encrypted."""
+        self._key = key
+        self._sealed: bytes | None = None
         self.read_only = not _writable(folder)
         """Whether the folder may only be read: searches work, writes raise StorageError."""
         self.process = process_name()
@@ -64,13 +70,17 @@ class Store:
         self._writing = self._connect(self._reading_mode() if self.read_only else "mode=rwc")
 
     @classmethod
-    def open(cls, folder: Path, *, create: bool, busy_timeout: float) -> Store:
-        """Open the database of `folder`, made first if it is missing and `create` is set."""
+    def open(cls, folder: Path, *, create: bool, busy_timeout: float, key: bytes | None = None) -> Store:
+        """Open the database of `folder`, made first if it is missing and `create` is set, encrypted if there is a key.
+
+        Raises WrongKey.
+        """
         made = _prepare(folder, create=create)
-        store = cls(folder, busy_timeout)
+        store = cls(folder, busy_timeout, None if key is None else check_key(key))
         try:
             with store._translated():
                 store._settle()
+                store._unlock()
         except BaseException:
             store.close()
             raise
@@ -131,7 +141,9 @@ class Store:
             connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
             connection.execute("BEGIN IMMEDIATE")
             try:
-                schema.create(connection, self.writer)
+                key = self._key
+                sealed = None if key is None else lambda uid: Seal.new().under(key, uid)
+                schema.create(connection, self.writer, sealed)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -153,6 +165,35 @@ class Store:
                 "(a network share?); move it to a local disk",
                 errno.ENOTSUP,
             )
+
+    def _unlock(self) -> None:
+        """Open the gallery's key with the user's."""
+        uid, sealed = self._writing.execute("SELECT uid, sealed FROM gallery").fetchone()
+        if sealed is None and self._key is not None:
+            raise WrongKey(
+                f"the gallery {self.folder} is not encrypted, but a key was given; `vultus gallery encrypt` encrypts it"
+            )
+        if sealed is not None and self._key is None:
+            raise WrongKey(
+                f"the gallery {self.folder} is encrypted and needs its key: store.key_file, or VULTUS_GALLERY_KEY"
+            )
+        if sealed is not None and self._key is not None:
+            self.seal = Seal.opened(sealed, self._key, uid, f"the gallery {self.folder}")
+        self._sealed = sealed
+
+    def resealed(self, seal: Seal | None, sealed: bytes | None) -> None:
+        """Go on with another seal, which the database has by now."""
+        self.seal, self._sealed = seal, sealed
+
+    def _lent(self, connection: SqliteConnection) -> SqliteConnection:
+        """Refuse to read or write what another process has encrypted, decrypted or given another key."""
+        connection.seal = self.seal
+        if connection.execute("SELECT sealed FROM gallery").fetchone()[0] != self._sealed:
+            raise WrongKey(
+                f"the gallery {self.folder} was encrypted, decrypted or given another key by another process; "
+                "open it again with the key that it has now"
+            )
+        return connection
 
     @property
     def place(self) -> Path:
@@ -194,7 +235,7 @@ class Store:
             connection = self._connect(self._reading_mode())
         try:
             with self._translated():
-                yield connection
+                yield self._lent(connection)
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -245,7 +286,7 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             self._holder.take(self.writer)
             try:
-                yield connection
+                yield self._lent(connection)
             finally:
                 if connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk for one
                     connection.execute("ROLLBACK")

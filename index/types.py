@@ -205,6 +205,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """When the snapshot on disk was written; none if there is none."""
     size_bytes: int
     """Of all files of the gallery."""
+    encrypted: bool = False
 
 
 class Report(Struct, frozen=True, kw_only=True):

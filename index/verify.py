@@ -13,6 +13,7 @@ from vultus.index import journal, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.live import LiveIndex
 from vultus.index.loading import OWNER, bound_to, hidden_people, unpack
+from vultus.index.seal import VECTOR, opened
 from vultus.index.storage import Connection
 from vultus.index.store import Store
 from vultus.index.types import Report
@@ -83,6 +84,7 @@ def _vectors(connection: Connection, problems: list[str], encode: Encode | None)
     count = crc = found = 0
     while rows := cursor.fetchmany(DIGEST_BLOCK):
         faces, people, blobs = zip(*rows, strict=True)
+        blobs = tuple(opened(connection.seal, VECTOR, faces, blobs))
         vectors, bad = unpack(blobs, dim)
         problems += [
             f"face {faces[at]}: its vector has {len(blobs[at])} bytes and the length "
@@ -103,7 +105,7 @@ def _snapshot(store: Store, connection: Connection) -> Iterator[str]:
         return
     remedy = "it is not used and will be replaced when the gallery is closed; `Gallery.snapshot` does so now"
     try:
-        _, header = snapshot.load(path, uid, model, dim, snapshot.read_header(path).kind)
+        _, header = snapshot.load(path, uid, model, dim, snapshot.read_header(path).kind, connection.seal)
     except snapshot.Unusable as reason:
         yield f"snapshot {path}: {reason}; {remedy}"
         return

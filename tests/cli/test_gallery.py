@@ -1,4 +1,5 @@
 import zipfile
+from unittest.mock import ANY
 
 import numpy as np
 
@@ -70,3 +71,31 @@ def test_the_audit_log(vultus, tmp_path, rand):
     assert "renamed" in vultus("gallery", "audit", "--gallery", folder, "--since", "1h").out
     assert vultus("gallery", "audit", "--gallery", folder, "--since", "2100-01-01", "--json").json == []
     assert "neither like 7d" in vultus("gallery", "audit", "--gallery", folder, "--since", "soon", code=2).err
+
+
+def test_encrypt_rekey_decrypt(vultus, tmp_path, rand):
+    folder, config = tmp_path / "gallery", tmp_path / "config.yaml"
+    first, second = tmp_path / "first.key", tmp_path / "second.key"
+    with Gallery.open(folder) as gallery:
+        gallery.enrol("Ada", rand.standard_normal((3, 16)))
+
+    def run(*command, key=None, **options):
+        config.write_text(f"store: {{key_file: {key}}}" if key else "")
+        return vultus("gallery", *command, "--gallery", folder, "--config", config, **options)
+
+    said = run("encrypt", "--key-file", first)
+    assert "encrypted, 3 faces in" in said.out
+    assert "keep a copy of it elsewhere" in said.err
+    assert (first.stat().st_mode & 0o777, len(first.read_text())) == (0o600, 65)
+    assert "needs its key: store.key_file, or VULTUS_GALLERY_KEY" in run("stats", code=2).err
+    assert run("stats", "--json", key=first).json["encrypted"]
+    assert run("rekey", "--key-file", second, "--json", key=first).json["encrypted"]
+    assert "another key" in run("stats", key=first, code=2).err
+    first.write_text("not a key")
+    wrong = run("stats", key=first, code=2).err
+    assert "holds no key, which is 64 hexadecimal digits" in wrong
+    assert "not a key" not in wrong
+    assert "No such file" in run("stats", key=tmp_path / "none", code=2).err
+    assert run("decrypt", "--json", key=second).json == {"encrypted": False, "faces": 3, "seconds": ANY}
+    assert "is not encrypted, but a key was given" in run("verify", key=second, code=2).err
+    assert run("verify", "--json").json["ok"]

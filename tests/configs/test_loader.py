@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from vultus.configs import Config, ConfigError, data_folder, dump, gallery_place, load
-from vultus.configs.schema import Group, Pipeline, Source
+from vultus.configs import ConfigError, data_folder, dump, gallery_place, load
+from vultus.configs.loader import gallery_key
+from vultus.configs.schema import Config, Group, Pipeline, Source, Store
 
 
 @pytest.fixture
@@ -222,3 +223,24 @@ def test_folders(monkeypatch, tmp_path):
     monkeypatch.setenv("VULTUS_HOME", "")
     monkeypatch.setenv("XDG_DATA_HOME", "/xdg")
     assert data_folder() == Path("/xdg/vultus")
+
+
+def test_the_key_of_a_gallery(tmp_path, monkeypatch):
+    monkeypatch.delenv("VULTUS_GALLERY_KEY", raising=False)
+    assert gallery_key(Config()) is None
+    file = tmp_path / "key"
+    config = Config(store=Store(key_file=str(file)))
+    for content in ("ab" * 32, "AB" * 32 + "\n", bytes.fromhex("ab" * 32)):
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert gallery_key(config) == b"\xab" * 32
+    for content in (b"", b"ab" * 31, b"secret" * 20, b"\xff" * 64):
+        file.write_bytes(content)
+        with pytest.raises(ConfigError, match="holds no key, which is 64 hexadecimal digits") as caught:
+            gallery_key(config)
+        assert "secret" not in str(caught.value)
+    monkeypatch.setenv("VULTUS_GALLERY_KEY", "cd" * 32)
+    assert gallery_key(config) == b"\xcd" * 32
+    monkeypatch.setenv("VULTUS_GALLERY_KEY", "hush")
+    with pytest.raises(ConfigError, match="variable VULTUS_GALLERY_KEY holds no key") as caught:
+        gallery_key(config)
+    assert "hush" not in str(caught.value)
