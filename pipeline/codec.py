@@ -19,8 +19,9 @@ from msgspec import Meta, Struct
 from vultus.pipeline.errors import CodecError
 from vultus.pipeline.frames import Image, Lease
 from vultus.pipeline.messages import AnyMessage, Chips, Embedded, Message
+from vultus.pipeline.pixels import Layout, split
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 MAX_BODY_BYTES = 4 << 20
 MAX_ARRAY_BYTES = 1 << 30
 """Of all arrays of a message together."""
@@ -43,6 +44,13 @@ class LeaseRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A picture in shared memory."""
 
     lease: Lease
+
+
+class PlanesRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A planar picture, its planes one after another in a part of its own."""
+
+    part: Annotated[int, Meta(ge=1, lt=MAX_PARTS)]
+    layout: Layout
 
 
 class _Envelope(Struct, frozen=True):
@@ -111,11 +119,17 @@ class Codec:
     def _take_out(self, value: Any) -> Any:
         """For the encoder: what stands in the body for a picture or array."""
         if isinstance(value, Image):
-            return LeaseRef(lease=self._lease) if self._lease is not None else self._take_out(value.array)
+            return LeaseRef(lease=self._lease) if self._lease is not None else self._take_out_picture(value)
         if isinstance(value, np.ndarray) and value.dtype.str in ("|u1", "<f4"):
             self._parts.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
             return ArrayRef(part=len(self._parts) - 1, shape=value.shape, dtype=value.dtype.str)
         raise TypeError(f"{type(value).__name__} cannot travel in a message")
+
+    def _take_out_picture(self, image: Image) -> Any:
+        if image.layout.format == "bgr24":
+            return self._take_out(image.array)
+        self._parts.append(np.concatenate(image.chunks).data)
+        return PlanesRef(part=len(self._parts) - 1, layout=image.layout)
 
     def _put_in(self, kind: type, value: Any) -> Any:
         """For the decoder: the picture or array that stands behind its entry in the body; ValueError if none."""
@@ -123,6 +137,10 @@ class Codec:
             if self._opener is None:
                 raise ValueError("leases are not read here")
             return self._opener(msgspec.convert(value, LeaseRef).lease)
+        if kind is Image and isinstance(value, dict) and "layout" in value:
+            planes = msgspec.convert(value, PlanesRef)
+            ref = ArrayRef(part=planes.part, shape=(planes.layout.nbytes,), dtype="|u1")
+            return Image.planar(planes.layout, split(planes.layout, self._array(ref)))
         array = self._array(msgspec.convert(value, ArrayRef))
         return Image(array) if kind is Image else array
 

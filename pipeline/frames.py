@@ -24,17 +24,17 @@ import os
 import stat
 import struct
 from collections import deque
-from math import prod
+from collections.abc import Sequence
 from threading import Lock
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta, Struct, structs
 
 from vultus.pipeline.errors import StaleFrame
+from vultus.pipeline.pixels import Layout, Pixels, reduced, split, to_bgr, views
 
-Pixels = npt.NDArray[np.uint8]
 Natural = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 
 _MAGIC = b"VULTUSF1"
@@ -56,57 +56,119 @@ class Lease(Struct, frozen=True, kw_only=True):
     """Random bytes that the ring's header repeats: a process or file number may have been used again."""
     slot: Natural
     generation: Natural
-    shape: tuple[Natural, Natural, Natural]
-    dtype: Literal["|u1"] = "|u1"
+    layout: Layout
     key: Natural
     """What the receiver gives back to whoever sent it this message."""
 
     @property
     def nbytes(self) -> int:
         """Size of the pixels."""
-        return prod(self.shape)
+        return self.layout.nbytes
 
 
 class Image:
-    """One picture: `(h, w, 3)` uint8 BGR, C-contiguous. What was handed on in a message is not written to again.
+    """One picture, of any `Layout`. What was handed on in a message is not written to again.
 
     A stage that keeps pixels beyond `process` copies them: a leased slot is worth a place in the sender's ring.
     """
 
-    __slots__ = ("_array", "_claim")
+    __slots__ = ("_chunks", "_claim", "layout")
 
     def __init__(self, array: Pixels) -> None:
-        """`array` stays the caller's if it is contiguous; raises ValueError if it is no picture."""
+        """Of `(h, w, 3)` uint8 BGR, which stays the caller's if it is contiguous; ValueError if it is no picture."""
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
             raise ValueError(f"a picture is (h, w, 3) uint8 with at least one pixel, not {array.shape} {array.dtype}")
-        self._array: Pixels | None = np.ascontiguousarray(array)
+        height, width = array.shape[:2]
+        self.layout = Layout(format="bgr24", width=width, height=height, strides=(3 * width,))
+        self._chunks: list[Pixels] | None = [np.ascontiguousarray(array).reshape(-1)]
         self._claim: Claim | None = None
+
+    @classmethod
+    def planar(cls, layout: Layout, chunks: Sequence[Pixels]) -> Image:
+        """Of the bytes of each plane, flat; they stay the caller's. Raises ValueError if they are not as long as that."""
+        if tuple(chunk.nbytes for chunk in chunks) != layout.sizes:
+            raise ValueError(f"planes of {[chunk.nbytes for chunk in chunks]} bytes, not of {list(layout.sizes)}")
+        image = cls.__new__(cls)
+        image.layout, image._chunks, image._claim = layout, list(chunks), None
+        return image
 
     @classmethod
     def leased(cls, claim: Claim) -> Image:
         """A picture that is looked up when its pixels are first asked for."""
         image = cls.__new__(cls)
-        image._array, image._claim = None, claim
+        image.layout, image._chunks, image._claim = claim.lease.layout, None, claim
         return image
 
     @property
-    def array(self) -> Pixels:
-        """The pixels, read-only if leased; raises StaleFrame if they were overwritten before this was first asked.
-
-        Once given they stay as they are.
-        """
-        if self._array is None:
+    def chunks(self) -> list[Pixels]:
+        """The bytes of each plane, flat, read-only if leased; raises StaleFrame if they were overwritten before this was
+        first asked. Once given they stay as they are."""
+        if self._chunks is None:
             assert self._claim is not None
-            self._array = self._claim.pixels()
-        return self._array
+            self._chunks = split(self.layout, self._claim.pixels())
+        return self._chunks
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.layout.width
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.layout.height
+
+    @property
+    def array(self) -> Pixels:
+        """All of it as `(h, w, 3)` uint8 BGR: of a planar picture a conversion (1 ms for 1080p), of another a view."""
+        return self.patch(0, 0, self.width, self.height)[0]
+
+    def scaled(self, width: int, height: int) -> Pixels:
+        """All of it at that size, smaller or equal, as `(height, width, 3)` uint8 BGR."""
+        planes = views(self.layout, self.chunks)
+        if self.layout.format == "yuv420p":
+            y, u, v = (reduced(plane, (width, height)) for plane in planes)
+            return to_bgr(y, u, v, self.layout)
+        if (width, height) == (self.width, self.height):
+            return planes[0]
+        return np.asarray(cv2.resize(planes[0], (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def glance(self, width: int, height: int) -> Pixels:
+        """Samples of it, `(height, width, 3)` uint8 BGR, not averaged: next to no cost, whatever its size."""
+        samples = [
+            np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+            for plane in views(self.layout, self.chunks)
+        ]
+        return samples[0] if len(samples) == 1 else to_bgr(samples[0], samples[1], samples[2], self.layout)
+
+    def patch(self, left: int, top: int, right: int, bottom: int) -> tuple[Pixels, int, int]:
+        """`(h, w, 3)` uint8 BGR that shows at least this part, as far as there is a picture, and its left and top.
+
+        What is not planar comes as a whole, since that costs nothing. The part must meet the picture.
+        """
+        planes = views(self.layout, self.chunks)
+        if self.layout.format == "bgr24":
+            return planes[0], 0, 0
+        # Even, since two by two pixels share their colour; one pair more, since colour is interpolated between pairs.
+        left, top = max(0, (left & ~1) - 2), max(0, (top & ~1) - 2)
+        right, bottom = min(self.width, right + 2), min(self.height, bottom + 2)
+        y = planes[0][top:bottom, left:right]
+        if not y.size:
+            raise ValueError(f"{left}, {top} to {right}, {bottom} lies outside of {self.width}×{self.height} pixels")
+        half = (slice(top // 2, -(-bottom // 2)), slice(left // 2, -(-right // 2)))
+        size = (y.shape[1] + (y.shape[1] & 1), y.shape[0] + (y.shape[0] & 1))
+        u, v = (
+            np.asarray(cv2.resize(plane[half], size, interpolation=cv2.INTER_LINEAR), np.uint8)[
+                : y.shape[0], : y.shape[1]
+            ]
+            for plane in planes[1:]
+        )
+        return to_bgr(y, u, v, self.layout), left, top
 
     @property
     def nbytes(self) -> int:
         """Size of the pixels, without looking at them."""
-        if self._array is not None:
-            return self._array.nbytes
-        assert self._claim is not None
-        return self._claim.lease.nbytes
+        return self.layout.nbytes
 
     @property
     def claim(self) -> Claim | None:
@@ -114,9 +176,9 @@ class Image:
         return self._claim
 
     def valid(self) -> bool:
-        """Whether `array` gives, or would give, the pixels of this very frame."""
+        """Whether `chunks` gives, or would give, the pixels of this very frame."""
         try:
-            return self.array is not None
+            return self.chunks is not None
         except StaleFrame:
             return False
 
@@ -130,7 +192,7 @@ class Claim:
         self._reader, self._sender, self.lease = reader, sender, lease
 
     def pixels(self) -> Pixels:
-        """The pixels, locked against overwriting as long as the array or a view of it lives."""
+        """All planes, flat, locked against overwriting as long as the array or a view of it lives."""
         mapping = self._reader.mapping(self.lease)
         return np.asarray(_Hold(mapping, self.lease, self))
 
@@ -150,8 +212,8 @@ class _Hold:
         address = mapping.address + _DATA + lease.slot * mapping.slot_bytes
         self.__array_interface__: dict[str, Any] = {
             "version": 3,
-            "shape": lease.shape,
-            "typestr": lease.dtype,
+            "shape": (lease.nbytes,),
+            "typestr": "|u1",
             "data": (address, True),
         }
 
@@ -280,20 +342,19 @@ class FrameRing:
             self._lent.setdefault(holder, {})[key] = claim
             return structs.replace(claim.lease, key=key)
         segment = self._fitting(image.nbytes)
-        written = segment.write(image.array)
+        written = segment.write(image.chunks)
         if written is None:
             return None
         slot, generation = written
         self._lent.setdefault(holder, {})[key] = segment
         self._slots[key] = slot
-        shape = image.array.shape
         return Lease(
             pid=os.getpid(),
             fd=segment.fd,
             token=segment.token,
             slot=slot,
             generation=generation,
-            shape=(shape[0], shape[1], shape[2]),
+            layout=image.layout,
             key=key,
         )
 
@@ -345,8 +406,8 @@ class _Segment:
         """Whether a slot is lent."""
         return len(self.free) < self.slots
 
-    def write(self, array: Pixels) -> tuple[int, int] | None:
-        """Copy the picture into a free slot: its number and generation; none if every slot is lent or being read."""
+    def write(self, chunks: Sequence[Pixels]) -> tuple[int, int] | None:
+        """Copy the planes into a free slot: its number and generation; none if every slot is lent or being read."""
         for _ in range(len(self.free)):
             slot = self.free.popleft()
             if not _lock_slot(self.fd, fcntl.F_WRLCK, slot):
@@ -355,7 +416,9 @@ class _Segment:
             self._generation += 1
             self._generations[slot] = 0
             start = _DATA + slot * self.slot_bytes
-            self._bytes[start : start + array.nbytes].reshape(array.shape)[...] = array
+            for chunk in chunks:
+                self._bytes[start : start + chunk.nbytes] = chunk
+                start += chunk.nbytes
             self._generations[slot] = self._generation
             _lock_slot(self.fd, fcntl.F_UNLCK, slot)
             return slot, self._generation

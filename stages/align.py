@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.configs.schema import Config
+from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Chips, Landmarks, Message, Tracked
 from vultus.pipeline.stage import Context
 
@@ -49,11 +50,24 @@ class Align:
 
 
 def _chips(message: Tracked) -> Chips:
-    image = message.image.array
     chips = np.empty((len(message.faces), SIDE, SIDE, 3), np.uint8)
     for number, tracked in enumerate(message.faces):
-        chips[number] = crop(image, tracked.face.landmarks)
+        chips[number] = cut(message.image, tracked.face.landmarks)
     return Chips(origin=message.origin, faces=message.faces, chips=chips, alive=message.alive)
+
+
+def cut(image: Image, landmarks: Landmarks) -> npt.NDArray[np.uint8]:
+    """`crop`, of which only the part of `image` that the chip shows is converted to BGR."""
+    points = np.asarray(landmarks, np.float64)
+    corners = _corners(similarity(points, TEMPLATE))
+    margin = 2 + (corners.max(axis=1) - corners.min(axis=1)).max() / SIDE  # what `_shrunk` adds
+    low = np.maximum(np.floor(corners.min(axis=1) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=1) + margin), (image.width, image.height)).astype(int)
+    if (high <= low).any():
+        return np.zeros((SIDE, SIDE, 3), np.uint8)
+    part, left, top = image.patch(low[0], low[1], high[0], high[1])
+    a, b, c, d, e = ((x - left, y - top) for x, y in landmarks)
+    return crop(part, (a, b, c, d, e))
 
 
 def crop(image: npt.NDArray[np.uint8], landmarks: Landmarks) -> npt.NDArray[np.uint8]:
@@ -88,12 +102,17 @@ def similarity(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64])
     return np.hstack([linear, (to_centre - linear @ from_centre)[:, None]])
 
 
+def _corners(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Where the corners of a chip lie in the picture, `(2, 4)`."""
+    inverse = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
+    return np.asarray(inverse[:2] @ np.array([(0, 0, 1), (SIDE, 0, 1), (0, SIDE, 1), (SIDE, SIDE, 1)], np.float64).T)
+
+
 def _shrunk(
     image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], factor: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
     """The part of `image` that the chip shows, averaged over `factor`×`factor` pixels, and the matrix for that part."""
-    inverse = np.linalg.inv(np.vstack([matrix, (0, 0, 1)]))
-    corners = inverse[:2] @ np.array([(0, 0, 1), (SIDE, 0, 1), (0, SIDE, 1), (SIDE, SIDE, 1)], np.float64).T
+    corners = _corners(matrix)
     height, width = image.shape[:2]
     x0, y0 = (max(0, int(np.floor(low)) - factor) for low in corners.min(axis=1))
     x1 = min(width, int(np.ceil(corners[0].max())) + factor)

@@ -13,7 +13,6 @@ from msgspec import structs
 from vultus.configs.schema import Config
 from vultus.configs.schema import Decode as Limits
 from vultus.pipeline.errors import RefusedInput
-from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Origin, SourceState
 from vultus.pipeline.stage import Context
 from vultus.stages import video, webcam
@@ -188,13 +187,13 @@ class _Camera:
         self._tell("lost", str(error), pause)
 
     def _frame(self, when: float, shot: Shot) -> Frame:
-        pixels = shot()
+        image = shot()
         if not self._told:
             self._told = True
             self._pause = self._config.retry_first
-            self._tell("connected", f"{pixels.shape[1]}×{pixels.shape[0]}")
+            self._tell("connected", f"{image.width}×{image.height}")
         self._context.count("frames", 1)
-        frame = Frame(origin=self._origin(when), image=Image(pixels))
+        frame = Frame(origin=self._origin(when), image=image)
         self._seq += 1
         return frame
 

@@ -77,7 +77,7 @@ class Decode:
         try:
             for moment in video.read(item.address, self._config.decode, partial(self._context.count, "broken", 1)):
                 origin = _origin(item, moment.number, moment.position)
-                yield Frame(origin=origin, image=Image(moment.pixels))
+                yield Frame(origin=origin, image=moment.image)
                 frames += 1
                 self._context.count("frames", 1)
                 last = _origin(item, moment.number + 1, moment.position)

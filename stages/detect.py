@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from vultus.configs.schema import Config
+from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Detections, Face, Frame, Message
 from vultus.pipeline.stage import Context
 from vultus.stages.yunet import YuNet
@@ -58,12 +58,12 @@ class Detect:
         self.__dict__.pop("_yunet", None)
 
     def _detect(self, message: Frame) -> Detections:
-        faces = self._faces(message.image.array, still=message.origin.still)
+        faces = self._faces(message.image, still=message.origin.still)
         self._context.count("analysed", 1)
         self._context.count("faces" if faces else "no_face", len(faces) or 1)
         return Detections(origin=message.origin, image=message.image, faces=tuple(faces))
 
-    def _faces(self, image: npt.NDArray[np.uint8], *, still: bool) -> list[Face]:
+    def _faces(self, image: Image, *, still: bool) -> list[Face]:
         limit = self._config.photo_max_side if still else self._config.max_side
         found = look(self._yunet, image, limit)
         if not found and still:
@@ -83,25 +83,23 @@ class Detect:
         return True
 
 
-def look(yunet: YuNet, image: npt.NDArray[np.uint8], max_side: int) -> list[Face]:
+def look(yunet: YuNet, image: Image, max_side: int) -> list[Face]:
     """Faces of `image` in its own pixels, found at a size of at most `max_side`."""
-    height, width = image.shape[:2]
+    height, width = image.height, image.width
     scale = min(1.0, max_side / max(height, width))
-    if scale == 1.0:
-        return yunet.detect(image)
     small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(image, small_size, interpolation=cv2.INTER_AREA), np.uint8)
+    small = image.scaled(*small_size)
     x_scale, y_scale = width / small_size[0], height / small_size[1]
     return [_moved(face, x_scale, y_scale, 0.0, 0.0) for face in yunet.detect(small)]
 
 
-def look_with_border(yunet: YuNet, image: npt.NDArray[np.uint8], max_side: int) -> list[Face]:
+def look_with_border(yunet: YuNet, image: Image, max_side: int) -> list[Face]:
     """The same, with a grey border round the picture, for faces that fill it."""
-    height, width = image.shape[:2]
+    height, width = image.height, image.width
     # Shrunk first, so that the border does not cost memory in the size of the photo.
     scale = min(1.0, max_side / max(height, width) / (1 + 2 * _BORDER))
     small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(image, small_size, interpolation=cv2.INTER_AREA)
+    small = image.scaled(*small_size)
     across, down = round(small_size[0] * _BORDER), round(small_size[1] * _BORDER)
     framed = cv2.copyMakeBorder(small, down, down, across, across, cv2.BORDER_CONSTANT, value=(128, 128, 128))
     x_scale, y_scale = width / small_size[0], height / small_size[1]

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+from vultus.pipeline.frames import Image
 
-Shot: TypeAlias = Callable[[], npt.NDArray[np.uint8]]
-"""A decoded frame that becomes `(h, w, 3)` uint8 BGR, upright, when called; most frames are never called for."""
+Shot: TypeAlias = Callable[[], Image]
+"""A decoded frame that becomes a picture, upright, when called; most frames are never called for."""
 Reader: TypeAlias = Callable[[Callable[[], None], Callable[[], None]], Iterator[Shot]]
 """Opens a source and yields its frames; is given what to call for each sign of life, and for each damaged frame."""
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.configs.schema import Config
-from vultus.pipeline.messages import Detections, ItemEnd, Message, Origin, Tracked, TrackedFace
+from vultus.pipeline.frames import Image
+from vultus.pipeline.messages import Detections, Face, ItemEnd, Message, Origin, Tracked, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.quality import quality
@@ -112,8 +113,8 @@ class Track:
         return _Source(Tracker(iou=self._config.iou, lost_after=self._config.lost_after, used=used))
 
     def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
-        image = message.image.array
-        grades = [quality(image, face) for face in message.faces]
+        image = message.image
+        grades = [_grade(image, face) for face in message.faces]
         if message.origin.still:
             return [
                 TrackedFace(face=face, track=number, quality=grade)
@@ -124,9 +125,12 @@ class Track:
             self._context.count("cuts", 1)
             source.tracker.forget()
         source.thumb = thumb
-        if image.shape != source.shape:  # a camera was set to another resolution: old places mean nothing in it
+        if (
+            image.height,
+            image.width,
+        ) != source.shape:  # a camera was set to another resolution: old places mean nothing in it
             source.tracker.forget()
-            source.shape = image.shape
+            source.shape = (image.height, image.width)
         origin = message.origin
         self._advance(source, origin.time if origin.position is None else origin.position)
         paths = source.tracker.update(message.faces, source.time)
@@ -157,10 +161,22 @@ class Track:
         return True
 
 
-def _thumb(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _grade(image: Image, face: Face) -> float:
+    """`quality`, of which only the part of the picture that shows the face is converted to BGR."""
+    x, y, width, height = face.box
+    left, top = max(0, int(x)), max(0, int(y))
+    right, bottom = min(image.width, int(np.ceil(x + width))), min(image.height, int(np.ceil(y + height)))
+    if left >= right or top >= bottom:
+        return 0.0
+    part, left, top = image.patch(left, top, right, bottom)
+    a, b, c, d, e = ((px - left, py - top) for px, py in face.landmarks)
+    moved = msgspec.structs.replace(face, box=(x - left, y - top, width, height), landmarks=(a, b, c, d, e))
+    return quality(part, moved)
+
+
+def _thumb(image: Image) -> npt.NDArray[np.float32]:
     """What a picture looks like from afar, mean 0; from samples, since reading all of it would cost more than tracking."""
-    samples = cv2.resize(image, _SAMPLES, interpolation=cv2.INTER_NEAREST)
-    small = cv2.resize(samples, _THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(image.glance(*_SAMPLES), _THUMB, interpolation=cv2.INTER_AREA).astype(np.float32)
     return np.asarray(small - small.mean(), np.float32)
 
 

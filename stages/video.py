@@ -8,7 +8,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import av
@@ -16,11 +16,14 @@ import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.video.reformatter import ColorRange
 from msgspec import Struct, structs
 
 from vultus.configs.address import redact_text
 from vultus.configs.schema import Decode
 from vultus.pipeline.errors import RefusedInput
+from vultus.pipeline.frames import Image
+from vultus.pipeline.pixels import Layout, views
 from vultus.stages.grabber import Shot, SourceEnded, SourceLost
 
 Pixels = npt.NDArray[np.uint8]
@@ -29,6 +32,16 @@ _MOST_BREAKS = 100
 """So many damaged places in a row, without a packet between them, end a file."""
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
 """How much of a stream is looked at before it counts as open: 0.3 s with an RTSP camera, 1.2 s with FFmpeg's defaults."""
+_MATRICES: dict[int, Literal["bt601", "bt709", "bt2020"]] = {
+    1: "bt709",
+    4: "bt601",
+    5: "bt601",
+    6: "bt601",
+    7: "bt601",
+    9: "bt2020",
+    10: "bt2020",
+}
+"""By the numbers of ITU-T H.273, table 4, which FFmpeg uses; 4 and 7 are near enough to BT.601."""
 # `av.frame.rotation` counts anticlockwise.
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
@@ -40,8 +53,8 @@ class Moment(Struct, frozen=True, kw_only=True):
     """Counting every decoded frame, from 0."""
     position: float
     """Seconds from the start of the video."""
-    pixels: Pixels
-    """`(h, w, 3)` uint8 BGR, upright."""
+    image: Image
+    """Upright."""
 
 
 def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Moment]:
@@ -65,7 +78,7 @@ def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Mome
         for number, frame in enumerate(_file_frames(container, stream, broken)):
             if number % limits.video_step == 0:
                 known = frame.time if frame.time is not None else start + number / float(stream.average_rate or 25)
-                yield Moment(number=number, position=max(0.0, known - start), pixels=_pixels(frame, limits))
+                yield Moment(number=number, position=max(0.0, known - start), image=_image(frame, limits))
         if number < 0:
             raise RefusedInput("not one frame of it could be decoded")
 
@@ -82,7 +95,7 @@ def play(path: str, limits: Decode, alive: Callable[[], None], broken: Callable[
                 alive()
                 time.sleep(min(early, 0.5))
             alive()
-            yield _as_it_is(moment.pixels)
+            yield _as_it_is(moment.image)
     except RefusedInput as error:
         raise SourceEnded(str(error), refused=True) from None
     raise SourceEnded("the file is at its end")
@@ -232,21 +245,46 @@ def _decoded(packet: Any, broken: Callable[[], None]) -> list[Any]:
         return []
 
 
-def _as_it_is(pixels: Pixels) -> Shot:
-    return lambda: pixels
+def _as_it_is(image: Image) -> Shot:
+    return lambda: image
 
 
 def _shot(frame: Any, limits: Decode) -> Shot:
-    return lambda: _pixels(frame, limits)
+    return lambda: _image(frame, limits)
 
 
-def _pixels(frame: Any, limits: Decode) -> Pixels:
-    """Upright BGR of a decoded frame."""
+def _image(frame: Any, limits: Decode) -> Image:
+    """A decoded frame, upright, in its own planes where they are 8 bits of 4:2:0; others are converted to that."""
     if frame.width * frame.height > limits.max_pixels:
         raise RefusedInput(f"a frame of {frame.width}×{frame.height} pixels is more than decode.max_pixels allows")
-    pixels = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    full, matrix = _colours(frame)
+    if frame.format.name not in ("yuv420p", "yuvj420p"):
+        full = full or frame.format.name.startswith("yuvj")
+        colours = ColorRange.JPEG if full else ColorRange.MPEG
+        frame = frame.reformat(format="yuv420p", src_color_range=colours, dst_color_range=colours)
+    chunks: list[Pixels] = [np.asarray(np.frombuffer(plane, np.uint8)) for plane in frame.planes]
+    strides = tuple(plane.line_size for plane in frame.planes)
+    layout = Layout(
+        format="yuv420p", width=frame.width, height=frame.height, strides=strides, full_range=full, matrix=matrix
+    )
     turn = _TURNS.get(round(frame.rotation / 90) * 90 % 360)
-    return pixels if turn is None else np.asarray(cv2.rotate(pixels, turn), np.uint8)
+    return Image.planar(layout, chunks) if turn is None else _turned(layout, chunks, turn)
+
+
+def _turned(layout: Layout, chunks: list[Pixels], turn: int) -> Image:
+    planes = [np.ascontiguousarray(cv2.rotate(plane, turn), np.uint8) for plane in views(layout, chunks)]
+    height, width = planes[0].shape
+    layout = structs.replace(layout, width=width, height=height, strides=tuple(plane.shape[1] for plane in planes))
+    return Image.planar(layout, [np.asarray(plane.reshape(-1), np.uint8) for plane in planes])
+
+
+def _colours(frame: Any) -> tuple[bool, Literal["bt601", "bt709", "bt2020"]]:
+    """Whether the range is full, and the matrix; what a stream does not say is guessed as players do, by its size."""
+    full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    if frame.format.name.startswith(("rgb", "bgr", "gbr", "gray", "pal", "mono")):
+        return True, "bt601"  # swscale's own, when it makes YUV of them
+    said = _MATRICES.get(int(frame.colorspace))
+    return full, said or ("bt709" if frame.height >= 720 else "bt601")
 
 
 def _lost(error: Exception, address: str, silence: str, *, late: bool = False) -> SourceLost:

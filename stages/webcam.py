@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from vultus.pipeline.frames import Image
 from vultus.stages.grabber import Shot, SourceLost
 
 
@@ -39,4 +40,4 @@ def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) 
 
 
 def _shot(pixels: npt.NDArray[np.uint8]) -> Shot:
-    return lambda: pixels
+    return lambda: Image(pixels)

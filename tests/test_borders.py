@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "cli": {"configs", "native", "weights", "index", "pipeline", "stages"},
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
-STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "chain"}
+STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}
 ONE_FILE = {"zmq", "faiss", "av", "onnxruntime"}
 
 

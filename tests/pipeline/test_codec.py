@@ -108,7 +108,7 @@ def test_plain_msgpack_reads_every_message():
 def test_plain_msgpack_writes_a_message():
     body = msgpack.packb(
         {
-            "v": 1,
+            "v": 2,
             "message": {
                 "type": "frame",
                 "from the future": [1, 2],
@@ -157,7 +157,7 @@ def changed(parts, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (("v",), 2, "speaks version 1"),
+        (("v",), 1, "speaks version 2"),
         (("message", "type"), "pickle", "pickle"),
         (("message", "chips", "dtype"), "|O", "dtype"),
         (("message", "chips", "shape"), [2, 112, 112, 4], "bytes"),

@@ -56,7 +56,7 @@ def test_same_faces_as_opencv(scale: float, portraits: dict[str, np.ndarray], yu
 
 def test_found_at_a_smaller_size_and_told_in_source_pixels(portraits: dict[str, np.ndarray], yunet: YuNet) -> None:
     group = portraits["t1"]
-    whole, small = yunet.detect(group), look(yunet, group, 640)
+    whole, small = yunet.detect(group), look(yunet, Image(group), 640)
     assert len(small) == len(whole) == 6
     for face in whole:
         assert max(overlap(np.array(face.box), np.array(other.box)) for other in small) > 0.8
@@ -66,7 +66,7 @@ def test_nothing_is_enlarged(yunet: YuNet, monkeypatch: pytest.MonkeyPatch) -> N
     sizes = []
     monkeypatch.setattr(yunet, "detect", lambda image: sizes.append(image.shape[:2]) or [])
     for shape in ((100, 50), (640, 480), (641, 480), (3000, 4), (1, 1)):
-        look(yunet, np.zeros((*shape, 3), np.uint8), 640)
+        look(yunet, Image(np.zeros((*shape, 3), np.uint8)), 640)
     assert sizes == [(100, 50), (640, 480), (640, 479), (640, 1), (1, 1)]
 
 
@@ -107,7 +107,7 @@ def test_a_face_that_fills_the_photo(
 ) -> None:
     tight = []
     for name in ("impostor_1", "impostor_2", "person_a_2", "person_b_1", "person_b_2"):
-        x, y, w, h = map(int, look(yunet, portraits[name], 1280)[0].box)
+        x, y, w, h = map(int, look(yunet, Image(portraits[name]), 1280)[0].box)
         crop = portraits[name][y : y + h, x : x + w]
         tight.append(cv2.resize(crop, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
     stage = detect()

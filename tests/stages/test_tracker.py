@@ -243,8 +243,8 @@ def test_a_real_clip_with_cuts(shared: Path, yunet: YuNet, surroundings: Any) ->
         origin = Origin(
             item=1, attempt=0, source="s", seq=moment.number, live=False, time=0.0, position=moment.position
         )
-        faces = tuple(look(yunet, moment.pixels, 640))
-        list(stage.process([Detections(origin=origin, image=Image(moment.pixels), faces=faces)]))
+        faces = tuple(look(yunet, moment.image, 640))
+        list(stage.process([Detections(origin=origin, image=moment.image, faces=faces)]))
         followed = stage._sources.of(origin).tracker._tracks
         tracker_of[moment.number] = {each.id for each in followed if each.time == moment.position}
     assert 3 <= surroundings.counts["cuts"] <= 5

@@ -39,7 +39,7 @@ def test_every_frame_in_order(clip: Path, pictures: list[np.ndarray]) -> None:
     assert [moment.number for moment in moments] == list(range(50))
     assert [moment.position for moment in moments] == pytest.approx([number / 25 for number in range(50)], abs=1e-3)
     for moment, picture in zip(moments, pictures, strict=True):
-        assert np.abs(moment.pixels.astype(int) - picture).mean() < 4, moment.number
+        assert np.abs(moment.image.array.astype(int) - picture).mean() < 4, moment.number
 
 
 def test_step_leaves_out_and_keeps_numbers(clip: Path) -> None:
@@ -79,8 +79,8 @@ def turned(clip: Path, target: Path, quarter: int) -> Path:
 def test_rotation_is_honoured(quarter: int, clip: Path, pictures: list[np.ndarray], tmp_path: Path) -> None:
     moment = next(video.read(str(turned(clip, tmp_path / "t.mp4", quarter)), EVERY, never))
     wanted = np.rot90(pictures[0], -quarter)
-    assert moment.pixels.shape == wanted.shape
-    assert np.abs(moment.pixels.astype(int) - wanted).mean() < 4
+    assert moment.image.array.shape == wanted.shape
+    assert np.abs(moment.image.array.astype(int) - wanted).mean() < 4
 
 
 def test_damage_is_counted_and_skipped(clip: Path, tmp_path: Path, rand: np.random.Generator) -> None:
