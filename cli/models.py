@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vultus.cli.console import counted, print_json, progress, say, table
+from vultus.cli.export import export
 from vultus.cli.options import json_option
 from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
@@ -29,6 +30,7 @@ def models() -> None:
     """
 
 
+models.add_command(export)
 models.add_command(quantize)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from vultus.native import Network, decode_ultralight
 from vultus.stages.ultralight import UltraLight
+from vultus.weights.convert import convert
 from vultus.weights.errors import ImportFailed
 from vultus.weights.onnx_heads import cut
 
@@ -86,6 +87,15 @@ def test_faces_of_a_photo(heads: Path, portraits: dict[str, np.ndarray]) -> None
     black, none = detector.detect(np.zeros((64, 80, 3), np.uint8))
     assert black.shape == (0, 4)
     assert none.shape == (0,)
+
+
+def test_slim_640_comes_from_its_checkpoint(shared: Path, tmp_path: Path, portraits: dict[str, np.ndarray]) -> None:
+    path = tmp_path / "slim-640.onnx"
+    path.write_bytes(convert(shared / "models" / "version-slim-640.pth", ".onnx").data)
+    whole = portraits["person_a_1"]
+    boxes, scores = UltraLight(path, threads=1).detect(np.asarray(cv2.resize(whole, (480, 640)), np.uint8))
+    assert len(boxes) == 1
+    assert scores[0] > 0.9
 
 
 def test_other_files_are_told(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""From a file as its trainer left it to a file that the engine runs: which importer is the right one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from msgspec import Struct
+
+from vultus.weights import checkpoint, efm3, iresnet, mobilefacenet, onnx_check, ultralight
+from vultus.weights.errors import ImportFailed
+
+Family = Literal["MobileFaceNet", "iResNet", "Ultra-Light"]
+Suffix = Literal[".bin", ".onnx"]
+
+
+class Converted(Struct, frozen=True, kw_only=True):
+    """What became of a file."""
+
+    family: Family
+    data: bytes
+    """EFM3 or ONNX, as asked for."""
+
+
+def convert(
+    path: Path, suffix: Suffix, *, mean: str | None = None, std: str | None = None, colour: str | None = None
+) -> Converted:
+    """The network of a PyTorch checkpoint, or of an ONNX file of a MobileFaceNet, as EFM3 (`.bin`) or ONNX.
+
+    `mean`, `std` ("127.5", or three numbers with commas) and `colour` ("rgb", "bgr") are how an iResNet was trained, which
+    its checkpoint does not say; by default as MagFace: blue first, pixels divided by 255. The others say or know it.
+
+    Raises ImportFailed for what is neither, for another network, or one that EFM3 cannot express, and
+    native.ModelFormatError for a damaged ONNX file.
+    """
+    with path.open("rb") as file:
+        begin = file.read(4)
+    if begin == b"EFM3":
+        raise ImportFailed(f"{path}: an EFM3 file already")
+    try:
+        if begin[:2] == b"PK" or begin[:1] == b"\x80":
+            return _from_checkpoint(path, suffix, mean=mean, std=std, colour=colour)
+        model = onnx_check.parse(onnx_check.read(path), str(path))
+        return Converted(family="MobileFaceNet", data=_mobilefacenet(efm3.from_onnx(model), suffix))
+    except ImportFailed as error:
+        raise ImportFailed(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def _from_checkpoint(path: Path, suffix: Suffix, *, mean: str | None, std: str | None, colour: str | None) -> Converted:
+    weights = checkpoint.read(path)
+    if iresnet.prefix_of(weights) is not None:
+        _needs_onnx(suffix, "iResNet")
+        data = iresnet.to_onnx(weights, mean=mean or "0", std=std or "255", colour=colour or "bgr")
+        return Converted(family="iResNet", data=data)
+    if (mean, std, colour) != (None, None, None):
+        raise ImportFailed("mean, std and colour are told for iResNets; this network's are known")
+    if ultralight.is_ultralight(weights):
+        _needs_onnx(suffix, "Ultra-Light detector")
+        return Converted(family="Ultra-Light", data=ultralight.to_onnx(weights))
+    if efm3.is_mobilefacenet(weights):
+        return Converted(family="MobileFaceNet", data=_mobilefacenet(efm3.from_state(weights), suffix))
+    layers = ", ".join(list(weights)[:3])
+    raise ImportFailed(
+        f"its layers ({layers}, …) are not those of a MobileFaceNet, an iResNet or a slim Ultra-Light detector; "
+        "export the network to ONNX"
+    )
+
+
+def _needs_onnx(suffix: Suffix, what: str) -> None:
+    if suffix != ".onnx":
+        raise ImportFailed(
+            f"EFM3 is for MobileFaceNets, and this is an {what}; give the new file a name that ends in .onnx"
+        )
+
+
+def _mobilefacenet(data: bytes, suffix: Suffix) -> bytes:
+    if suffix == ".bin":
+        return data
+    model = mobilefacenet.from_efm3(data)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString(deterministic=True))
