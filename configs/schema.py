@@ -69,7 +69,6 @@ class Detect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Track(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From boxes to tracks, and which views of a track are worth an embedding."""
 
-    iou: Unit = 0.3
     lost_after: Seconds = 1.0
     min_quality: Unit = 0.2
     """A face below this is not embedded in video; photos embed every face."""

@@ -15,7 +15,7 @@ from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Detections, Face, ItemEnd, Message, Origin, Tracked, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
-from vultus.stages.quality import quality
+from vultus.stages.quality import Grade, grade
 from vultus.stages.tracker import Track as Path
 from vultus.stages.tracker import Tracker
 
@@ -68,13 +68,17 @@ class Track:
         self._sources = Attempts(self._begin)
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
-        """Counters: `looks`, `low_quality`, `not_better` (faces), `late`, `cuts` (frames)."""
+        """Counters: faces by what became of them: `looks`, `not_better`, and if not good enough for one reason above all
+        `face_small`, `face_blurred`, `face_turned`, `face_dark`, `face_unsure`; `tracks` that ended, of which those
+        that never had a good face as `track_small` and so on; `late` and `cuts` (frames).
+        """
         for message in batch:
             if isinstance(message, Detections):
                 yield from self._detections(message)
             elif isinstance(message, ItemEnd):
                 source = self._sources.of(message.origin)
                 if source is not None:
+                    self._over(source.tracker.forget())
                     self._sources.drop(message.origin.item)
                     message = msgspec.structs.replace(message, faces=source.sent)
                 yield message
@@ -110,68 +114,76 @@ class Track:
         used = 0
         if origin.live:
             used = self._context.life * _IDS_OF_A_LIFE if former is None else former.tracker.used
-        return _Source(Tracker(iou=self._config.iou, lost_after=self._config.lost_after, used=used))
+        return _Source(Tracker(lost_after=self._config.lost_after, used=used))
 
     def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
         image = message.image
         grades = [_grade(image, face) for face in message.faces]
         if message.origin.still:
             return [
-                TrackedFace(face=face, track=number, quality=grade)
-                for number, (face, grade) in enumerate(zip(message.faces, grades, strict=True), start=1)
+                TrackedFace(face=face, track=number, quality=found.quality)
+                for number, (face, found) in enumerate(zip(message.faces, grades, strict=True), start=1)
             ]
         thumb = _thumb(image)
         if source.thumb is not None and _different(source.thumb, thumb):
             self._context.count("cuts", 1)
-            source.tracker.forget()
+            self._over(source.tracker.forget())
         source.thumb = thumb
-        if (
-            image.height,
-            image.width,
-        ) != source.shape:  # a camera was set to another resolution: old places mean nothing in it
-            source.tracker.forget()
-            source.shape = (image.height, image.width)
+        shape = image.height, image.width
+        if shape != source.shape:  # a camera was set to another resolution: old places mean nothing in it
+            self._over(source.tracker.forget())
+            source.shape = shape
         origin = message.origin
         self._advance(source, origin.time if origin.position is None else origin.position)
         paths = source.tracker.update(message.faces, source.time)
+        self._over(source.tracker.gone)
         source.alive = tuple(path.id for path in paths) if origin.live else ()
         return [
-            TrackedFace(face=face, track=path.id, quality=grade)
-            for face, path, grade in zip(message.faces, paths, grades, strict=True)
-            if self._worth(path, grade)
+            TrackedFace(face=face, track=path.id, quality=found.quality)
+            for face, path, found in zip(message.faces, paths, grades, strict=True)
+            if self._worth(path, found)
         ]
 
     def _advance(self, source: _Source, time: float) -> None:
         """A clock that is set back far (cameras) starts the tracks anew; a little backwards is no movement."""
         if time < source.time - self._config.lost_after:
-            source.tracker.forget()
+            self._over(source.tracker.forget())
             source.time = source.looked = source.told = time
         source.time = max(source.time, time)
 
-    def _worth(self, path: Path, grade: float) -> bool:
+    def _worth(self, path: Path, found: Grade) -> bool:
         """Whether this look is to be embedded; if so it counts as one of the track's."""
-        if grade < self._config.min_quality:
-            self._context.count("low_quality", 1)
+        if found.quality < self._config.min_quality:
+            self._context.count(f"face_{found.reason}", 1)
+            path.worst[found.reason] = path.worst.get(found.reason, 0) + 1
             return False
-        if path.looks and (path.looks >= self._config.max_looks or grade < path.best * (1 + self._config.improve)):
+        better = found.quality >= path.best * (1 + self._config.improve)
+        if path.looks and (path.looks >= self._config.max_looks or not better):
             self._context.count("not_better", 1)
             return False
         path.looks += 1
-        path.best = grade
+        path.best = found.quality
         return True
 
+    def _over(self, paths: Iterable[Path]) -> None:
+        """Count tracks that ended."""
+        for path in paths:
+            self._context.count("tracks", 1)
+            if not path.looks and path.worst:
+                self._context.count(f"track_{max(path.worst, key=path.worst.__getitem__)}", 1)
 
-def _grade(image: Image, face: Face) -> float:
-    """`quality`, of which only the part of the picture that shows the face is converted to BGR."""
+
+def _grade(image: Image, face: Face) -> Grade:
+    """`grade`, for which only the part of the picture that shows the face is converted to BGR."""
     x, y, width, height = face.box
     left, top = max(0, int(x)), max(0, int(y))
     right, bottom = min(image.width, int(np.ceil(x + width))), min(image.height, int(np.ceil(y + height)))
     if left >= right or top >= bottom:
-        return 0.0
+        return Grade(0.0, 0.0, 0.0, 0.0, face.score)
     part, left, top = image.patch(left, top, right, bottom)
     a, b, c, d, e = ((px - left, py - top) for px, py in face.landmarks)
     moved = msgspec.structs.replace(face, box=(x - left, y - top, width, height), landmarks=(a, b, c, d, e))
-    return quality(part, moved)
+    return grade(part, moved)
 
 
 def _thumb(image: Image) -> npt.NDArray[np.float32]:

@@ -148,8 +148,8 @@ def test_random_bytes_are_refused_and_never_crash(written, rand):
 
 def test_overrides_lie_over_the_file(written):
     path = written("detect: {score: 0.5, max_side: 320}\ntrack:\n")
-    config = load(path, {"detect.score": 0.25, "track.iou": 0.5, "gallery": "/g"})
-    assert (config.detect.score, config.detect.max_side, config.track.iou, config.gallery) == (0.25, 320, 0.5, "/g")
+    config = load(path, {"detect.score": 0.25, "track.improve": 0.5, "gallery": "/g"})
+    assert (config.detect.score, config.detect.max_side, config.track.improve, config.gallery) == (0.25, 320, 0.5, "/g")
     assert refusal(path, {"detect.scor": 1}) == ": `detect.scor`: unknown; nearest valid is `detect.score`"
     assert refusal(None, {"detect.score": 2.0}) == ": `detect.score`: expected `float` <= 1.0"
     assert refusal(path, {"detect.score.x": 1}) == ": `detect.score.x` cannot be set, because `score` holds a float"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from vultus.pipeline.messages import Chips, Detections, Face, Tracked, TrackedFa
 from vultus.stages import align
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect, look
-from vultus.stages.quality import pose, quality, sharpness
+from vultus.stages.quality import grade, pose, quality, sharpness
 from vultus.stages.yunet import YuNet
 from vultus.weights import Registry
 
@@ -276,3 +277,22 @@ def test_quality_of_nonsense_is_a_number(rand: np.random.Generator) -> None:
         grade = quality(image, Face(box=box, landmarks=points, score=float(rand.uniform(0, 1))))
         assert 0 <= grade <= 1
     assert quality(np.zeros_like(image), Face(box=(0, 0, 40, 40), landmarks=((5.0, 5.0),) * 5, score=1.0)) == 0
+
+
+def test_exposure_and_what_a_face_lacks_most(portraits: dict[str, np.ndarray], yunet: YuNet) -> None:
+    image = portraits["person_a_1"]
+    (face,) = look(yunet, Image(image), 640)
+    good = grade(image, face)
+    assert good.exposure == 1.0
+    assert good.quality == pytest.approx(face.score * (good.size * good.sharpness * good.pose) ** (1 / 3))
+    night, noon = (image // 12).astype(np.uint8), (255 - (255 - image) // 20).astype(np.uint8)
+    assert grade(night, face).reason == grade(noon, face).reason == "dark"
+    assert grade(night, face).quality < 0.6 * good.quality
+    blurred = np.asarray(cv2.GaussianBlur(image, (0, 0), min(face.box[2:]) / 16), np.uint8)
+    assert grade(blurred, face).reason == "blurred"
+    x, y, _, _ = face.box
+    assert grade(image, msgspec.structs.replace(face, box=(x, y, 18.0, 22.0))).reason == "small"
+    assert grade(image, msgspec.structs.replace(face, score=0.02)).reason == "unsure"
+    right, left, nose, *mouth = face.landmarks
+    aside = (left[0], nose[1])
+    assert grade(image, msgspec.structs.replace(face, landmarks=(right, left, aside, *mouth))).reason == "turned"
