@@ -25,7 +25,7 @@ from msgspec import Struct
 from vultus.configs.schema import Audit as Rules
 from vultus.index.errors import GalleryError, StorageError
 from vultus.index.storage import Connection, Storage
-from vultus.index.types import Match
+from vultus.index.types import Match, NearFace
 
 _log = logging.getLogger("vultus.index")
 
@@ -92,7 +92,7 @@ class Audit:
         finally:
             _ACTING.reset(token)
 
-    def searched(self, answers: Sequence[Sequence[Match]], k: int, threshold: float | None) -> None:
+    def searched(self, answers: Sequence[Sequence[Match | NearFace]], k: int, threshold: float | None) -> None:
         """Record a search with its answer, a list of matches for each probe."""
         if self.enabled:
             found = dict.fromkeys(

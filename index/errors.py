@@ -93,3 +93,13 @@ class WrongKey(GalleryError, PermissionError):
 
 class UnknownKind(GalleryError, ValueError):
     """There is no index of that kind."""
+
+
+class Denied(GalleryError, ValueError):
+    """It was said that this face, or this person, is not that person; nothing was changed."""
+
+
+class UnknownDenial(GalleryError, KeyError):
+    """No such negative example is in the gallery."""
+
+    __str__ = Exception.__str__

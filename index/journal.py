@@ -13,6 +13,7 @@ merged    former person, person now              all faces of the former belong 
 renamed   person, person                         has another name, or the first one, or none any more
 moved     first and last face                    faces in this range have other owners now, which the database tells
 hidden    person, person                         is hidden from searches, or no longer
+denied    person, person                         a negative example of the person came or went
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from vultus.index.storage import Connection
 _GAP = 64
 """Owners of so many faces in between are read for nothing rather than that the journal has another row."""
 
-Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden"]
+Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden", "denied"]
 
 
 class Point(Struct, frozen=True):

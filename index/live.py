@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from vultus.index import journal, snapshot
+from vultus.index import denials, journal, snapshot
 from vultus.index.conversion import Conversion
+from vultus.index.filters import Filters
 from vultus.index.journal import Point
 from vultus.index.loading import apply, bound_to, built, kind_for, load, news
 from vultus.index.locks import ReadWriteLock
@@ -41,6 +42,9 @@ class LiveIndex:
         self._index: VectorIndex | None = None
         self._point = Point(-1, -1)
         self._conversion: Conversion | None = None
+        self.filters = Filters()
+        self.denials = denials.Denials()
+        """The negative examples, like the index as of the last `catch_up`."""
         self.origin = "not loaded"
         """Where the index came from: "snapshot", "database", or "not loaded"."""
 
@@ -67,10 +71,14 @@ class LiveIndex:
             if changes is None:
                 _log.warning("the gallery %s was put back to another state; reloading it", self._store.folder)
         if index is None or changes is None:
+            self.filters.forget()
+            self.denials = denials.load(connection)
             index, self.origin = load(connection, self._store.folder)
             with self._lock.writing():
                 self._index, self._point = index, newest
             return
+        if any(change.kind not in ("added", "renamed") for change in changes):
+            self.denials = denials.load(connection)
         try:
             told = news(connection, index.dim, changes)
             with self._lock.writing():
@@ -109,6 +117,11 @@ class LiveIndex:
             with self._lock.writing():
                 self._index, self._point = index, point
 
+    @property
+    def point(self) -> Point:
+        """The state of the gallery that the index shows; it does not change while that is lent."""
+        return self._point
+
     def convert(self) -> str:
         """Build the index anew from the database, of the kind that the gallery wants now; return which that is."""
         with self._following, self._store.read() as connection:
@@ -118,6 +131,7 @@ class LiveIndex:
             connection.execute("BEGIN")
             newest, kind = journal.newest(connection), kind_for(connection, None)
             index = built(connection, kind)
+            self.denials = denials.load(connection)
             with self._lock.writing():
                 self._index, self._point, self.origin = index, newest, "database"
         return kind

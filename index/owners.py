@@ -66,6 +66,9 @@ def absorb(connection: Connection, writer: str, target: int, former: int) -> Abs
     known_faces, known_people = denials(connection, target)
     new_faces, new_people = denied_faces - known_faces, denied_people - known_people - {target}
     deny(connection, target, new_faces, new_people)
+    connection.execute(  # who is merged all the same has changed his mind
+        "DELETE FROM denials WHERE identity = ? AND face IN (SELECT id FROM faces WHERE identity = ?)", (target, target)
+    )
     connection.execute("DELETE FROM identities WHERE id = ?", (former,))
     journal.append(connection, writer, "merged", former, target, len(faces))
     return Absorbed(

@@ -24,22 +24,22 @@ _LANDMARKS = struct.Struct("<10f")
 
 FACE_COLUMNS = (
     "f.id, f.identity, i.name, f.source, f.position, f.time, f.box_x, f.box_y, f.box_w, f.box_h, "
-    "f.landmarks, f.score, f.quality, f.track, f.created"
+    "f.landmarks, f.score, f.quality, f.track, f.created, f.collection"
 )
 FACES = "faces f LEFT JOIN identities i ON i.id = f.identity"
 
 
-def clean_name(name: str) -> str:
-    """Return a person's name as it is stored: NFC, no space at the ends. Raises ValueError for what is no name."""
+def clean_name(name: str, what: str = "a name") -> str:
+    """Return a name, of a person or of `what`, as it is stored: NFC, no space at the ends. ValueError for what is none."""
     if not isinstance(name, str):
-        raise TypeError(f"a name must be a string, not {type(name).__name__}")
+        raise TypeError(f"{what} must be a string, not {type(name).__name__}")
     clean = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(clean) <= MAX_NAME:
-        raise ValueError(f"a name must have 1 to {MAX_NAME} characters, this one has {len(clean)}")
+        raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, this one has {len(clean)}")
     for character in clean:
         # Control characters and line separators would break tables; lone surrogates cannot be stored.
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise ValueError(f"the name {clean!a} holds the control character U+{ord(character):04X}")
+            raise ValueError(f"{what} must not hold the control character U+{ord(character):04X}, as {clean!a} does")
     return clean
 
 
@@ -122,7 +122,8 @@ def add_faces(
     numbers = connection.next_numbers("faces", len(vectors))
     now = time.time()
     connection.executemany(
-        "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        "INSERT INTO faces (id, identity, file, source, position, time, box_x, box_y, box_w, box_h, landmarks, score, "
+        "quality, track, collection, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             (number, person, file, *described, now)
             for number, person, described in zip(numbers, people, _described(records), strict=True)
@@ -191,6 +192,7 @@ def columns(record: FaceRecord, index: int) -> tuple[object, ...]:
             real(record.score),
             real(record.quality),
             None if record.track is None else int(record.track),
+            None if record.collection is None else clean_name(record.collection, "a collection"),
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"face {index} of this call: {error}") from None
@@ -263,7 +265,9 @@ def face(connection: Connection, number: int) -> StoredFace:
 
 
 def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:
-    number, identity, name, source, position, at, x, y, w, h, landmarks, score, quality, track, created = row
+    number, identity, name, source, position, at, x, y, w, h, landmarks, score, quality, track, created, collection = (
+        row
+    )
     return StoredFace(
         id=number,
         identity=identity,
@@ -276,6 +280,7 @@ def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes
         score=score,
         quality=quality,
         track=track,
+        collection=collection,
         created=created,
         vector=vector,
         chip=chip,

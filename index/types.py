@@ -35,6 +35,8 @@ class FaceRecord(Struct, frozen=True, kw_only=True):
     track: int | None = None
     chip: bytes | None = None
     """The aligned face as a JPEG file, at most 1 MiB."""
+    collection: str | None = None
+    """A set of faces that searches can be restricted to: a customer, a site, a case. 1 to 200 characters."""
 
 
 class StoredFace(FaceRecord, frozen=True, kw_only=True, eq=False):
@@ -132,10 +134,27 @@ class Act(Struct, frozen=True, kw_only=True):
     """Filled by `Gallery.undo`: faces that could not be brought back, since they are gone or somebody else's by now."""
 
 
+class NearFace(Struct, frozen=True, kw_only=True):
+    """A face that is near a probe: one that speaks for a person, or an answer of `Gallery.search_faces`."""
+
+    face_id: int
+    identity: int | None
+    name: str | None
+    similarity: float
+    """To the probe, of the stored vectors in double precision."""
+    source: str
+    position: float | None = None
+    time: float | None = None
+    box: Box | None = None
+    quality: float | None = None
+    collection: str | None = None
+
+
 class Match(Struct, frozen=True, kw_only=True):
     """An answer to a probe: a person, by the best of the person's faces, or a face of nobody.
 
-    An unknown person, one without a name, has an `identity` and no `name`.
+    `similarity`, `source`, `face_id`, `position`, `time` and `box` are those of the best face. An unknown person, one
+    without a name, has an `identity` and no `name`.
     """
 
     identity: int | None
@@ -148,6 +167,15 @@ class Match(Struct, frozen=True, kw_only=True):
     box: Box | None = None
     hidden: bool = False
     """Whether the person is hidden; only if the search asked for such."""
+    faces: tuple[NearFace, ...] = ()
+    """The faces that spoke for the person, best first, the best one included: as many as the search was asked for."""
+    margin: float | None = None
+    """`similarity` minus that of the next person, in [0, 2]: the first person below this match in the answer or, if there
+    is none, the one whom the next match beyond it shows (for `k` or the threshold it is not in the answer). None if that
+    is nobody."""
+    probability: float | None = None
+    """That the probe shows this person, in [0, 1]. None of a face without a person, and while the gallery has no
+    calibration."""
 
 
 class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -163,6 +191,27 @@ class Where(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Faces whose time is this or later; faces without a time are left out."""
     before: float | None = None
     """Faces whose time is earlier than this; faces without a time are left out."""
+    people: tuple[int | str, ...] | None = None
+    """Faces of these people, by number or name; somebody who is not there is an UnknownIdentity."""
+    quality: float | None = None
+    """Faces of this quality or better; faces whose quality is not known are left out."""
+    collection: str | None = None
+    """Faces of this collection."""
+
+
+class Denial(Struct, frozen=True, kw_only=True):
+    """A negative example: a person is not on a face, or two people are not the same."""
+
+    identity: int
+    name: str | None
+    face: int | None = None
+    source: str | None = None
+    """Where the face was seen."""
+    other: int | None = None
+    """The other person of a pair; which of the two is which means nothing."""
+    other_name: str | None = None
+    at: float
+    """When it was said."""
 
 
 class Sighting(Struct, frozen=True, kw_only=True):

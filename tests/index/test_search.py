@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -175,3 +177,68 @@ def test_out_of_memory_while_following_reloads(folder, vectors, monkeypatch):
         ((match, *_),) = gallery.search(probe, 1)
         assert (match.name, len(calls)) == ("C", 1)
         assert gallery.verify().ok
+
+
+def test_the_faces_that_spoke_are_the_best_of_the_person(gallery, rand, vectors):
+    rows, probes = vectors(120, 8), vectors(5, 8)
+    records = [FaceRecord(source=f"{'left' if at % 2 else 'right'}/{at}", quality=at / 120) for at in range(120)]
+    for person in range(6):
+        gallery.enrol(f"p{person}", rows[person::6], records[person::6])
+    gallery.add_faces(vectors(3, 8))
+    for where, start in ((None, ""), (Where(source="left/"), "left/")):
+        for probe, answer in zip(probes, gallery.search(probes, 9, where=where, faces=4), strict=True):
+            for match in answer:
+                if match.identity is None:
+                    assert [face.face_id for face in match.faces] == [match.face_id]
+                    continue
+                everything = gallery.search_faces(probe[None], 120, where=where)[0]
+                mine = [face for face in everything if face.identity == match.identity]
+                assert list(match.faces) == mine[:4]
+                assert match.faces[0].similarity == match.similarity
+                assert match.faces[0].face_id == match.face_id
+                assert all(face.source.startswith(start) for face in match.faces)
+    (answer,) = gallery.search(probes[:1], 2)
+    assert [len(match.faces) for match in answer] == [1, 1]
+    with pytest.raises(ValueError, match="how many may speak for a person, 1 to 100, not 0"):
+        gallery.search(probes, 1, faces=0)
+
+
+@pytest.mark.parametrize("kind", ["flat", "pq-sq8"])
+def test_the_margin_is_to_the_next_person_whatever_k_and_threshold(folder, rand, vectors, kind):
+    rows, probes = vectors(1200, 8), vectors(10, 8)
+    with Gallery.open(folder) as gallery:
+        gallery.enrol_many([f"p{at % 60}" for at in range(1200)], rows)
+        gallery.convert(kind)
+        for probe in probes:
+            full = gallery.search(probe[None], 60)[0]
+            assert full[-1].margin is None
+            for one, other in itertools.pairwise(full):
+                assert one.margin == one.similarity - other.similarity
+            for k in (1, 2, 7):
+                assert [match.margin for match in gallery.search(probe[None], k)[0]] == [m.margin for m in full[:k]]
+            limit = full[3].similarity
+            (answer,) = gallery.search(probe[None], 60, threshold=limit)
+            assert [match.margin for match in answer] == [match.margin for match in full[:4]]
+            assert gallery.search(probe[None], 60, threshold=1.0) == [[]]
+
+
+def test_the_margin_passes_over_faces_of_nobody(gallery):
+    gallery.enrol_many(["Ada", "Bob"], [[1, 0, 0.1], [0, 1, 0.1]])
+    gallery.add_faces([[0.9, 0.5, 0]])
+    first, nobody, last = gallery.search([[1, 0.1, 0]], 3)[0]
+    assert (first.name, nobody.name, last.name) == ("Ada", None, "Bob")
+    assert first.margin == first.similarity - last.similarity
+    assert nobody.margin == nobody.similarity - last.similarity
+    assert last.margin is None
+    assert gallery.search([[1, 0.1, 0]], 1)[0][0].margin is None, "the next one is a face of nobody"
+
+
+@pytest.mark.parametrize("k", [1, 4, 50])
+def test_faces_are_ranked_whose_ever_they_are(gallery, rand, vectors, k):
+    rows, probes = vectors(150, 8), vectors(20, 8)
+    faces, owners = fill(gallery, rand, rows, 4)
+    unit = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in (probes, rows)]
+    for row, answer in zip(unit[0] @ unit[1].T, gallery.search_faces(probes, k), strict=True):
+        best = np.argsort(-row)[:k]
+        assert [(face.face_id, face.identity) for face in answer] == [(faces[at], owners[at]) for at in best]
+        assert [face.similarity for face in answer] == pytest.approx(row[best].tolist(), abs=1e-6)
