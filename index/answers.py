@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from vultus.index.loading import OWNER
 from vultus.index.people import to_box
-from vultus.index.search import Moved, Ranked, Read
+from vultus.index.search import Moved, Ranked, Read, reaching
 from vultus.index.storage import Connection
 from vultus.index.types import Match, NearFace
 from vultus.index.vectors import NOBODY, similarities_of
@@ -28,11 +28,6 @@ class Speakers(Struct, frozen=True, kw_only=True):
     admits: Callable[[np.ndarray], np.ndarray]
     """Tells which of the faces `(n,)` int64 the search looks at, `(n,)` bool."""
     read: Read
-
-
-def reaching(ranked: list[Ranked], k: int, threshold: float | None) -> list[Ranked]:
-    """Return what `search.rank` found without the one that would come next."""
-    return [one for one in ranked[:k] if threshold is None or one[2] >= threshold]
 
 
 def near_faces(connection: Connection, answers: list[list[Ranked]]) -> list[list[NearFace]]:

@@ -48,13 +48,19 @@ class Embedded:
     def near(
         self, connection: Connection, probes: np.ndarray, k: int, threshold: float
     ) -> list[list[tuple[int, float]]]:
-        """Return for each probe the nearest people, unknown ones negated, hidden ones too."""
+        """Return for each probe the nearest people, unknown ones negated, hidden ones too.
+
+        A face is not near to somebody whom it is denied to be.
+        """
         self.live.catch_up(connection)
         with self.live.reading() as index:
             owned = index.people != NOBODY
             mask = owned if np.count_nonzero(owned) < (1 - _CROWD) * len(owned) else None
-            ranked = search.rank(index, probes, k, threshold, mask, search.reader(connection), frozenset({NOBODY}))
-        return [[(person, similarity) for _, person, similarity in row] for row in ranked]
+            wanted = search.Wanted(
+                k=k, threshold=threshold, mask=mask, left_out=frozenset({NOBODY}), denials=self.live.denials
+            )
+            ranked = search.rank(index, probes, wanted, search.reader(connection))
+        return [[(person, near) for _, person, near in search.reaching(row, k, threshold)] for row in ranked]
 
     def verify(self) -> Report:
         """Check database, index and snapshot."""

@@ -165,6 +165,8 @@ def _best(
     for face, person, similarity in zip(faces, people, similarities, strict=True):
         if similarity < -2.0 or (similarity < reach and not best):  # -inf: nothing was found or compared
             break
+        if person == NOBODY and NOBODY in wanted.left_out:
+            continue
         if person != NOBODY:
             if wanted.grouped and person in kept:
                 continue
@@ -176,6 +178,11 @@ def _best(
         if len(best) > wanted.k or similarity < reach:
             break
     return best
+
+
+def reaching(ranked: list[Ranked], k: int, threshold: float | None) -> list[Ranked]:
+    """Return what `rank` found without the one that would come next."""
+    return [one for one in ranked[:k] if threshold is None or one[2] >= threshold]
 
 
 class Moved(Exception):

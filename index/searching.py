@@ -54,7 +54,7 @@ class Searcher:
         def answer(
             connection: Connection, ranked: list[list[Ranked]], _admitted: np.ndarray | None
         ) -> list[list[NearFace]]:
-            return answers.near_faces(connection, [answers.reaching(one, k, threshold) for one in ranked])
+            return answers.near_faces(connection, [search.reaching(one, k, threshold) for one in ranked])
 
         return self._ranked(_probes(vectors, k), Wanted(k=k, threshold=threshold, grouped=False), where, answer)
 
