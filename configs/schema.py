@@ -17,6 +17,7 @@ from vultus.configs.errors import ConfigError
 Positive = Annotated[int, Meta(ge=1)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+Rate = Annotated[float, Meta(gt=0.0, le=1000.0)]
 StageName = Literal["decode", "detect", "track", "align", "embed", "match", "store"]
 
 
@@ -45,6 +46,16 @@ class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pauses between attempts double from the first to the longest, for ever."""
     rtsp_transport: Literal["tcp", "udp"] = "tcp"
     """Of sources that do not say otherwise."""
+    motion: bool = True
+    """Whether frames of a camera before which nothing happens are left out; false analyses every frame."""
+    moving_fps: Rate = 5.0
+    """Frames a second that are analysed of a camera before which something moves."""
+    busy_fps: Rate = 12.5
+    """The same while it shows faces."""
+    still_every: Annotated[float, Meta(gt=0.0, le=20.0)] = 2.0
+    """Seconds between two frames that are analysed while nothing moves."""
+    idle_after: Seconds = 10.0
+    """After so many seconds without movement only key frames are decoded."""
     cameras_per_process: Annotated[int, Meta(ge=1, le=64)] = 1
     """With 1 a decoder that crashes takes one camera down for a second; more share the memory of a process."""
 
@@ -173,6 +184,11 @@ def _check_groups(job: str, groups: tuple[Group, ...], last: StageName) -> None:
         raise ConfigError(f"two groups of {job} have the same name, in {', '.join(names)}")
 
 
+Polygon = Annotated[tuple[tuple[Unit, Unit], ...], Meta(min_length=3, max_length=64)]
+"""Corners `(x, y)`, in shares of the picture's width and height from its upper left corner."""
+Polygons = Annotated[tuple[Polygon, ...], Meta(max_length=32)]
+
+
 class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one source is read."""
 
@@ -180,6 +196,10 @@ class View(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of RTSP; none = `decode.rtsp_transport`."""
     paced: bool = False
     """A video file is played at its own speed, as if it were a camera, and ends."""
+    zones: Polygons = ()
+    """Never analysed: painted black before any stage sees the picture."""
+    masks: Polygons = ()
+    """Movement in these wakes nobody (a tree, a road); faces in them are found all the same."""
 
 
 class Source(View, frozen=True, kw_only=True, forbid_unknown_fields=True):

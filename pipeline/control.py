@@ -93,6 +93,12 @@ class Drain(Struct, frozen=True, kw_only=True, tag_field="type", tag="drain"):
     """Supervisor → worker: nothing more will come; finish and end."""
 
 
+class Seen(Struct, frozen=True, kw_only=True, tag_field="type", tag="seen"):
+    """Worker → supervisor → the worker that decodes it: the camera of this item shows faces."""
+
+    item: Count
+
+
 HopMessage = Hello | Ready
-ToSupervisor = Bound | Opened | Failed | Beat | Report | Lost | Drained
-ToWorker = Upstreams | Gone | Cancel | Drain
+ToSupervisor = Bound | Opened | Failed | Beat | Report | Lost | Drained | Seen
+ToWorker = Upstreams | Gone | Cancel | Drain | Seen

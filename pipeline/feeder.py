@@ -105,6 +105,11 @@ class Feeder:
         self._live_sources += 1
         return self._live_sources <= self._per_worker * len(self._live_workers)
 
+    def watcher(self, item: int) -> int | None:
+        """The worker that watches this live item."""
+        work = self._works.get(item)
+        return work.worker if work is not None and work.handed and work.item.live else None
+
     def leave(self, item: int) -> None:
         """Watch this live item no longer."""
         work = self._works.get(item)

@@ -29,6 +29,7 @@ from vultus.pipeline.control import (
     Lost,
     Opened,
     Report,
+    Seen,
     ToSupervisor,
     ToWorker,
     Upstreams,
@@ -104,6 +105,8 @@ class Events(Struct, frozen=True, kw_only=True):
     """The addresses of the last group changed."""
     ended: Callable[[], None]
     """A process ended while its group was being drained."""
+    seen: Callable[[int], None]
+    """A camera shows faces, by its item."""
     malformed: Callable[[], None]
     """A process got something that is no message."""
 
@@ -147,6 +150,12 @@ class Fleet:
         """Tell everybody that earlier attempts of an item are worthless."""
         for place in self.places:
             self._send(place, Cancel(item=item, attempt=attempt))
+
+    def tell_decoder(self, worker: int, item: int) -> None:
+        """Tell a process of the first group that a camera of its shows faces."""
+        for place in self.group(0):
+            if place.worker == worker:
+                self._send(place, Seen(item=item))
 
     def drain(self, group: int) -> None:
         """Let a group finish what it has and end; the groups before it have ended."""
@@ -267,6 +276,8 @@ class Fleet:
             place.failed = message
         elif isinstance(message, Report):
             self._events.state(message.state)
+        elif isinstance(message, Seen):
+            self._events.seen(message.item)
         elif isinstance(message, Lost):
             self._events.lost(message, place.name)
         else:

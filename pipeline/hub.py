@@ -139,6 +139,7 @@ class Hub(threading.Thread):
             lost=self._lost,
             bound=self._connect,
             ended=self._drain_on,
+            seen=self._seen,
             malformed=self._feeder.incomplete,
         )
         self._outlet = Outlet(self._loop, self._plan.address(_NAME), self._feeder, self._feeder, self._meter, None)
@@ -217,6 +218,11 @@ class Hub(threading.Thread):
             self._silent[name] = {sender.name for sender in senders if sender.process is not None and sender.bound}
             self._suspects[name] = set()
             self._all_heard(name)
+
+    def _seen(self, item: int) -> None:
+        worker = self._feeder.watcher(item)
+        if self._fleet is not None and worker is not None:
+            self._fleet.tell_decoder(worker, item)
 
     def _lost(self, lost: Lost, sender: str) -> None:
         if lost.peer in self._silent:

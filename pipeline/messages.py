@@ -61,6 +61,12 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     item: Count
 
 
+class Noticed(Message, frozen=True, kw_only=True, tag="noticed"):
+    """detect → decode, past all queues: this camera shows faces now."""
+
+    item: Count
+
+
 class Origin(Struct, frozen=True, kw_only=True):
     """Which frame of which item a message is about."""
 
@@ -211,6 +217,7 @@ class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):
 AnyMessage = (
     Item
     | Leave
+    | Noticed
     | Frame
     | Detections
     | Tracked

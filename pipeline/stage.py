@@ -11,6 +11,10 @@ from msgspec import Struct
 from vultus.pipeline.messages import Message, SourceState
 
 
+def _nobody(_item: int) -> None:
+    """Where no other process decodes."""
+
+
 class Context(Struct, frozen=True, kw_only=True):
     """What a stage may know of its surroundings while it works."""
 
@@ -23,6 +27,8 @@ class Context(Struct, frozen=True, kw_only=True):
     arrivals: Callable[[], Sequence[Message]] = tuple
     """Messages that came for this process since a stage began its batch. Only a `decode` that watches cameras asks, since
     its batch lasts as long as they do: further cameras (`Item`), and those to leave (`Leave`)."""
+    notice: Callable[[int], None] = _nobody
+    """Tells whoever decodes the camera of this item that it shows faces, twice a second at most; `Noticed` arrives there."""
     life: int = 0
     """How many processes did this work before, in this job. Cameras go on when one dies, so what its successor numbers
     must not meet the numbers that were given already."""

@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from collections import deque
+from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
@@ -37,13 +38,14 @@ from vultus.pipeline.control import (
     Lost,
     Opened,
     Report,
+    Seen,
     ToSupervisor,
     ToWorker,
     Upstreams,
 )
 from vultus.pipeline.frames import FrameReader, FrameRing
 from vultus.pipeline.hop import Delivery, Inlet, OnePathPerItem, Outlet
-from vultus.pipeline.messages import SourceState
+from vultus.pipeline.messages import Message, Noticed, SourceState
 from vultus.pipeline.metrics import Counters, Meter
 from vultus.pipeline.queues import FairQueue, Inbox
 from vultus.pipeline.runner import Cancelled, Runner, WatchedEvent
@@ -53,6 +55,7 @@ from vultus.pipeline.transport import Dealer, Loop
 MAX_SPEC_BYTES = 16 << 20
 _PR_SET_PDEATHSIG = 1
 EXIT_FAILED = 3
+_NOTICE_EVERY = 0.5
 
 
 class WorkerSpec(Struct, frozen=True, kw_only=True):
@@ -95,6 +98,8 @@ class Worker:
         self._cancelled = Cancelled()
         self._reports: deque[ToSupervisor] = deque()
         self._addresses: dict[str, str] = {}
+        self._told_of: dict[int, float] = {}
+        self._seen: deque[int] = deque(maxlen=1024)
         self._open = self._quit = False
         self._farewell: type[Drained] | Failed | None = None
 
@@ -120,7 +125,8 @@ class Worker:
                 stopping=self._stopping,
                 report=self._report,
                 count=self._meter.count,
-                arrivals=runner.arrivals,
+                arrivals=lambda: [*runner.arrivals(), *self._noticed()],
+                notice=self._notice,
                 life=self._spec.incarnation,
             )
             with Chain(self._stages(), context, runner.admit) as chain:
@@ -147,6 +153,18 @@ class Worker:
         module, _, function = self._spec.factory.partition(":")
         build = getattr(importlib.import_module(module), function)
         return [build(name, self._spec.config) for name in self._spec.group.stages]
+
+    def _notice(self, item: int) -> None:
+        now = monotonic()
+        if now - self._told_of.get(item, 0.0) >= _NOTICE_EVERY:
+            self._told_of[item] = now
+            self._tell(Seen(item=item))
+
+    def _noticed(self) -> list[Message]:
+        items = set()
+        while self._seen:
+            items.add(self._seen.popleft())
+        return [Noticed(item=item) for item in items]
 
     def _report(self, state: SourceState) -> None:
         self._meter.beat()
@@ -209,6 +227,8 @@ class Worker:
         elif isinstance(message, Cancel):
             self._cancelled.note(message.item, message.attempt)
             self._meter.drop("obsolete", self._queue.discard(self._cancelled.useless))
+        elif isinstance(message, Seen):
+            self._seen.append(message.item)
         elif isinstance(message, Drain):
             self._stopping.set()
             self._inbox.close(discard=self._spec.takes_items)

@@ -13,10 +13,12 @@ from msgspec import structs
 from vultus.configs.schema import Config
 from vultus.configs.schema import Decode as Limits
 from vultus.pipeline.errors import RefusedInput
-from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Origin, SourceState
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Noticed, Origin, SourceState
 from vultus.pipeline.stage import Context
 from vultus.stages import video, webcam
 from vultus.stages.grabber import Grabber, Reader, Shot, SourceEnded, SourceLost
+from vultus.stages.waking import Attention
+from vultus.stages.zones import covered
 
 _NO_PICTURE = 30.0
 """A stream may send data without a whole picture (a camera with a key frame every 20 s) for so many seconds."""
@@ -30,7 +32,8 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
     """Frames of live sources, the newest of each in turn, and an `ItemEnd` when one is over.
 
     Goes on until `context.stopping`, or until all were told to leave or ended; what `context.arrivals` gives joins in.
-    Counters: `frames`, `skipped` (replaced by a newer one), `broken`, `lost` (connections).
+    Counters: `frames`, `skipped` (replaced by a newer one), `still` (not handed on, since nothing moved), `idle` (packets
+    that were not decoded), `broken`, `lost` (connections).
     """
     ready = threading.Condition()
     cameras = {item.item: _Camera(item, config, context, ready) for item in items}
@@ -39,6 +42,8 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
             for message in context.arrivals():
                 if isinstance(message, Item):
                     cameras[message.item] = _Camera(message, config, context, ready)
+                elif isinstance(message, Noticed) and message.item in cameras:
+                    cameras[message.item].notice()
                 elif isinstance(message, Leave) and message.item in cameras:
                     yield cameras.pop(message.item).end("the configuration lists it no longer")
             got = False
@@ -66,24 +71,24 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
 def probe(address: str, config: Config) -> None:
     """Open a network stream and wait for its first frame. Raises SourceLost that says in words why there is none."""
     ready = threading.Condition()
-    grabber = Grabber("probe", partial(video.listen, address, config.decode), ready)
+    grabber = Grabber("probe", partial(video.listen, address, config.decode, None), ready)
     grabber.start()
     limit = config.decode.open_timeout + config.decode.stall_timeout
     with ready:
-        ready.wait_for(lambda: grabber.newest is not None or grabber.error is not None, timeout=limit)
+        ready.wait_for(lambda: grabber.waiting or grabber.error is not None, timeout=limit)
     error, frames = grabber.error, grabber.frames
     grabber.abandon()
     if not frames:
         raise error or SourceLost(f"no picture within {limit:g} s")
 
 
-def _reader(item: Item, limits: Limits) -> Reader:
+def _reader(item: Item, limits: Limits, attention: Attention | None) -> Reader:
     if item.kind == "webcam":
         return partial(webcam.listen, item.address)
     if item.kind == "paced":
         return partial(video.play, item.address, limits)
     transport = item.view.transport or limits.rtsp_transport
-    return partial(video.listen, item.address, structs.replace(limits, rtsp_transport=transport))
+    return partial(video.listen, item.address, structs.replace(limits, rtsp_transport=transport), attention)
 
 
 class _Camera:
@@ -94,7 +99,8 @@ class _Camera:
         self._config = config.decode
         self._context = context
         self._ready = ready
-        self._reader = _reader(item, config.decode)
+        self._attention = Attention(config.decode, item.view.masks + item.view.zones) if config.decode.motion else None
+        self._reader = _reader(item, config.decode, self._attention)
         self._grabber: Grabber | None = None
         self._stuck: list[Grabber] = []
         self._next_try = time.monotonic()
@@ -102,6 +108,7 @@ class _Camera:
         self._told = self._jammed = False
         self._seq = 0
         self._counted = {"skipped": 0, "broken": 0}
+        self._spared: dict[str, int] = {}
 
     @property
     def item(self) -> int:
@@ -110,7 +117,7 @@ class _Camera:
 
     def waiting(self) -> bool:
         """Whether there is something to do at once; `ready` is held."""
-        return self._grabber is not None and (self._grabber.newest is not None or self._grabber.error is not None)
+        return self._grabber is not None and (bool(self._grabber.waiting) or self._grabber.error is not None)
 
     def step(self) -> Frame | None:
         """Look after the connection; the newest frame if there is one that was not taken yet."""
@@ -120,7 +127,7 @@ class _Camera:
                 self._connect()
             return None
         with self._ready:
-            taken, self._grabber.newest = self._grabber.newest, None
+            taken = self._grabber.take()
             trouble = self._trouble(self._grabber, now)
         self._count(self._grabber)
         if taken is None:
@@ -132,6 +139,11 @@ class _Camera:
         except RefusedInput as error:
             self._lose(SourceLost(str(error), slow=True))
             return None
+
+    def notice(self) -> None:
+        """It shows faces."""
+        if self._attention is not None:
+            self._attention.notice()
 
     def leave(self) -> None:
         """Give the connection up."""
@@ -187,7 +199,7 @@ class _Camera:
         self._tell("lost", str(error), pause)
 
     def _frame(self, when: float, shot: Shot) -> Frame:
-        image = shot()
+        image = covered(shot(), self._item.view.zones)
         if not self._told:
             self._told = True
             self._pause = self._config.retry_first
@@ -203,9 +215,15 @@ class _Camera:
 
     def _count(self, grabber: Grabber) -> None:
         for name, value in (("skipped", grabber.skipped), ("broken", grabber.broken)):
-            if value > self._counted[name]:
-                self._context.count(name, value - self._counted[name])
-                self._counted[name] = value
+            self._count_to(self._counted, name, value)
+        if self._attention is not None:
+            for name, value in self._attention.counts.items():
+                self._count_to(self._spared, name, value)
+
+    def _count_to(self, counted: dict[str, int], name: str, value: int) -> None:
+        if value > counted.get(name, 0):
+            self._context.count(name, value - counted.get(name, 0))
+            counted[name] = value
 
     def _tell(self, state: Literal["connected", "lost", "ended"], reason: str, retry_in: float | None = None) -> None:
         told = SourceState(

@@ -11,9 +11,10 @@ from typing import ClassVar
 from vultus.configs.schema import Config
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Origin
+from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Noticed, Origin
 from vultus.pipeline.stage import Context
 from vultus.stages import camera, photo, video
+from vultus.stages.zones import covered
 
 
 class Decode:
@@ -36,7 +37,7 @@ class Decode:
         """
         live = []
         for message in batch:
-            if isinstance(message, Leave):
+            if isinstance(message, Leave | Noticed):
                 continue  # of a camera that ended by itself meanwhile
             if not isinstance(message, Item):
                 yield message
@@ -65,7 +66,7 @@ class Decode:
             yield self._refused(origin, error, len(file.data), file.mtime_ns, file.digest)
             return
         self._context.count("frames", 1)
-        yield Frame(origin=origin, image=Image(pixels))
+        yield Frame(origin=origin, image=covered(Image(pixels), item.view.zones))
         yield ItemEnd(
             origin=_origin(item, 1, None), frames=1, digest=file.digest, size=len(file.data), mtime_ns=file.mtime_ns
         )
@@ -77,7 +78,7 @@ class Decode:
         try:
             for moment in video.read(item.address, self._config.decode, partial(self._context.count, "broken", 1)):
                 origin = _origin(item, moment.number, moment.position)
-                yield Frame(origin=origin, image=moment.image)
+                yield Frame(origin=origin, image=covered(moment.image, item.view.zones))
                 frames += 1
                 self._context.count("frames", 1)
                 last = _origin(item, moment.number + 1, moment.position)

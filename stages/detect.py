@@ -60,6 +60,8 @@ class Detect:
     def _detect(self, message: Frame) -> Detections:
         faces = self._faces(message.image, still=message.origin.still)
         self._context.count("analysed", 1)
+        if faces and message.origin.live:
+            self._context.notice(message.origin.item)
         self._context.count("faces" if faces else "no_face", len(faces) or 1)
         return Detections(origin=message.origin, image=message.image, faces=tuple(faces))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
@@ -11,8 +12,13 @@ from vultus.pipeline.frames import Image
 
 Shot: TypeAlias = Callable[[], Image]
 """A decoded frame that becomes a picture, upright, when called; most frames are never called for."""
-Reader: TypeAlias = Callable[[Callable[[], None], Callable[[], None]], Iterator[Shot]]
-"""Opens a source and yields its frames; is given what to call for each sign of life, and for each damaged frame."""
+Reader: TypeAlias = Callable[[Callable[[], None], Callable[[], None]], Iterator[tuple[float, Shot]]]
+"""Opens a source and yields its frames, each with the time it arrived, in seconds since the epoch; is given what to call
+for each sign of life, and for each damaged frame."""
+_BACKLOG = 16
+"""Frames of a camera that just woke up, which are handed on though there are newer ones."""
+_LATE = 0.15
+"""Seconds after its arrival from which on a frame counts as one of those."""
 
 
 class SourceLost(ConnectionError):
@@ -53,8 +59,9 @@ class Grabber(threading.Thread):
         self.skipped = 0
         """Frames that a newer one replaced before anybody took them."""
         self.broken = 0
-        self.newest: tuple[float, Shot] | None = None
-        """When it arrived, in seconds since the epoch, and the frame."""
+        self.waiting: deque[tuple[float, Shot]] = deque(maxlen=_BACKLOG)
+        """When they arrived, in seconds since the epoch, and the frames: those of a backlog, then the newest."""
+        self._newest_waits = False
         self.error: Exception | None = None
         """Why it ended; set before the thread ends."""
         self.abandoned = False
@@ -63,14 +70,14 @@ class Grabber(threading.Thread):
         """Nobody is interested any more."""
         with self._ready:
             self.abandoned = True
-            self.newest = None
+            self.waiting.clear()
 
     def run(self) -> None:
         """Read until the source breaks or nobody wants it any more."""
         error: Exception = SourceLost("the other side ended the stream")
         try:
-            for shot in self._reader(self._alive, self._count_broken):
-                if not self._keep(shot):
+            for when, shot in self._reader(self._alive, self._count_broken):
+                if not self._keep(when, shot):
                     break
         except Exception as reason:  # noqa: BLE001 - whoever owns the camera gets it and decides
             error = reason
@@ -78,12 +85,20 @@ class Grabber(threading.Thread):
             self.error = error
             self._ready.notify_all()
 
-    def _keep(self, shot: Shot) -> bool:
+    def take(self) -> tuple[float, Shot] | None:
+        """The next frame, if there is one; `ready` is held."""
+        return self.waiting.popleft() if self.waiting else None
+
+    def _keep(self, when: float, shot: Shot) -> bool:
         with self._ready:
             if self.abandoned:
                 return False
-            self.skipped += self.newest is not None
-            self.newest = (time.time(), shot)
+            fresh = time.time() - when < _LATE
+            if fresh and self._newest_waits and self.waiting:
+                self.waiting.pop()
+                self.skipped += 1
+            self._newest_waits = fresh
+            self.waiting.append((when, shot))
             self.frames += 1
             self.frame_at = self.sign = time.monotonic()
             self._ready.notify_all()

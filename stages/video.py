@@ -25,6 +25,7 @@ from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.pixels import Layout, views
 from vultus.stages.grabber import Shot, SourceEnded, SourceLost
+from vultus.stages.waking import Attention, Decoded, choose
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -83,7 +84,9 @@ def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Mome
             raise RefusedInput("not one frame of it could be decoded")
 
 
-def play(path: str, limits: Decode, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
+def play(
+    path: str, limits: Decode, alive: Callable[[], None], broken: Callable[[], None]
+) -> Iterator[tuple[float, Shot]]:
     """Every frame of a video file, each when its time has come since the first.
 
     The arguments are those of `listen`. Raises SourceEnded, after the last frame or because there is none.
@@ -95,17 +98,20 @@ def play(path: str, limits: Decode, alive: Callable[[], None], broken: Callable[
                 alive()
                 time.sleep(min(early, 0.5))
             alive()
-            yield _as_it_is(moment.image)
+            yield time.time(), _as_it_is(moment.image)
     except RefusedInput as error:
         raise SourceEnded(str(error), refused=True) from None
     raise SourceEnded("the file is at its end")
 
 
-def listen(address: str, config: Decode, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
-    """Frames of a network stream as they come, until it breaks.
+def listen(
+    address: str, config: Decode, attention: Attention | None, alive: Callable[[], None], broken: Callable[[], None]
+) -> Iterator[tuple[float, Shot]]:
+    """Frames of a network stream as they come, with the time of their arrival, until it breaks.
 
-    `alive` is called for each packet that arrives, `broken` for each damaged packet or frame. Raises SourceLost, also
-    when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
+    `attention` chooses which (none: all). `alive` is called for each packet that arrives, `broken` for each damaged
+    packet or frame. Raises SourceLost, also when the stream merely ends; no text of it holds a password. May hang for
+    longer than the time-outs say.
     """
     options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
@@ -126,28 +132,88 @@ def listen(address: str, config: Decode, alive: Callable[[], None], broken: Call
         stream = container.streams.video[0]
         _bound(stream, config)
         try:
-            for packet in container.demux(stream):
-                alive()
-                for frame in _decoded(packet, broken):
-                    if frame.is_corrupt:
-                        broken()
-                    else:
-                        yield _shot(frame, config)
+            yield from _live_frames(_alive(container.demux(stream), alive), stream, config, attention, broken)
         except av.error.FFmpegError as error:
             raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
 
 
-def write(path: str | os.PathLike[str], pictures: Iterable[Pixels], rate: int) -> None:
+def _alive(packets: Iterable[Any], alive: Callable[[], None]) -> Iterator[Any]:
+    for packet in packets:
+        alive()
+        if packet.size:  # the last one, which only flushes the decoder, is empty
+            yield packet
+
+
+def _live_frames(
+    packets: Iterable[Any], stream: Any, config: Decode, attention: Attention | None, broken: Callable[[], None]
+) -> Iterator[tuple[float, Shot]]:
+    decoder = _LiveDecoder(stream.codec_context, broken)
+    if attention is None:
+        for packet in packets:
+            now = time.time()
+            for decoded in decoder.decode(packet):
+                yield now, _shot(decoded.frame, config)
+        return
+    for when, decoded in choose(packets, decoder, attention):
+        yield when, _shot(decoded.frame, config)
+
+
+class _LiveDecoder:
+    """Whole frames of a stream, with their brightness."""
+
+    def __init__(self, context: Any, broken: Callable[[], None]) -> None:
+        self._context, self._broken = context, broken
+
+    def decode(self, packet: Any) -> list[Decoded]:
+        """See `waking.Decoder`."""
+        return self._whole(_decoded(packet, self._broken))
+
+    def only(self, packet: Any) -> list[Decoded]:
+        """See `waking.Decoder`."""
+        frames = _decoded(packet, self._broken)
+        try:
+            frames += self._context.decode(None)
+        except av.error.FFmpegError:
+            self._broken()
+        self._context.flush_buffers()
+        return self._whole(frames)
+
+    def _whole(self, frames: list[Any]) -> list[Decoded]:
+        whole = []
+        for frame in frames:
+            if frame.is_corrupt:
+                self._broken()
+            else:
+                whole.append(Decoded(frame, _luma(frame)))
+        return whole
+
+
+def _luma(frame: Any) -> Pixels:
+    """Brightness of a decoded frame, `(h, w)`, at any size."""
+    first = frame.format.components[0]
+    if not first.is_luma or first.bits != 8 or frame.format.name.startswith(("yuyv", "uyvy", "yvyu")):
+        frame = frame.reformat(width=320, height=180, format="gray")
+    plane = frame.planes[0]
+    return np.asarray(np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width])
+
+
+def write(path: str | os.PathLike[str], pictures: Iterable[Pixels], rate: int, key_every: float = 0.5) -> None:
     """An H.264 file of `pictures`, `(h, w, 3)` uint8 BGR, all of one size with even sides, `rate` of them a second.
 
-    No B-frames and a key frame every half second, so that a server can send it as a camera would.
+    No B-frames and a key frame every `key_every` seconds and nowhere else, so that a server can send it as a camera would.
     """
     with av.open(os.fspath(path), "w") as container:
         stream: Any = None
         for picture in pictures:
             if stream is None:
-                options = {"bf": "0", "g": str(max(1, rate // 2)), "preset": "veryfast", "crf": "20"}
+                options = {
+                    "bf": "0",
+                    "g": str(max(1, round(rate * key_every))),
+                    "sc_threshold": "0",
+                    "preset": "veryfast",
+                    "crf": "20",
+                }
                 stream = container.add_stream("libx264", rate=rate, options=options)
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = "yuv420p"

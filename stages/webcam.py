@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import cv2
@@ -13,7 +14,7 @@ from vultus.pipeline.frames import Image
 from vultus.stages.grabber import Shot, SourceLost
 
 
-def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[Shot]:
+def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[tuple[float, Shot]]:
     """Frames of `webcam:N`, which is `/dev/videoN`, as they come; the arguments are those of `video.listen`.
 
     Raises SourceLost.
@@ -31,7 +32,7 @@ def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) 
             alive()
             there, pixels = capture.retrieve()
             if there:
-                yield _shot(np.asarray(pixels, np.uint8))
+                yield time.time(), _shot(np.asarray(pixels, np.uint8))
             else:
                 broken()
         raise SourceLost(f"{device} sends no more pictures")

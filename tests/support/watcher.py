@@ -9,7 +9,7 @@ from vultus.configs.schema import Decode as Limits
 from vultus.pipeline.messages import Frame, Item, Message, SourceState
 from vultus.stages.decode import Decode
 
-QUICK = Config(decode=Limits(retry_first=0.2, retry_max=1.0, stall_timeout=2.0, open_timeout=3.0))
+QUICK = Config(decode=Limits(retry_first=0.2, retry_max=1.0, stall_timeout=2.0, open_timeout=3.0, motion=False))
 
 
 class Watcher:

@@ -1,0 +1,177 @@
+"""Which packets of a camera are decoded and which of its frames are handed on: few while nothing happens.
+
+| it | decoded | handed on |
+|---|---|---|
+| shows faces (`notice` was called within 3 s) | every packet | `busy_fps` |
+| moves (within 2 s) | every packet | `moving_fps` |
+| is still | every packet | one in `still_every` seconds |
+| was still for `idle_after` seconds | key frames | the same |
+
+While only key frames are decoded, the packets since the last one are kept. When a key frame shows movement, or packets
+grow suddenly (an encoder spends its bits where something moves), they are decoded all at once and a choice of them is
+handed on: whoever came in between two key frames is seen from the first step on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+from vultus.configs.schema import Decode, Polygon
+from vultus.stages.motion import Motion
+
+_FACES_LAST, _MOTION_LASTS = 3.0, 2.0
+_LOOKS = 5.0
+"""Times a second that an awake camera's picture is compared with its background."""
+_KEPT_BYTES, _KEPT_SECONDS = 16 << 20, 10.0
+"""A camera whose key frames are further apart wakes up whenever they are: what is kept is bounded."""
+_BACKLOG_STEP, _BACKLOG_AGE = 0.2, 2.0
+"""Of the frames that are decoded late, one in so many seconds is handed on, and none older than this."""
+_KEY_STEP = 0.4
+"""Key frames that follow faster, as all of MJPEG do, are not all decoded."""
+_GROWN, _GROWN_LEAST = 2.5, 1200
+"""A packet that is so many times as large as usual, and so many bytes larger, tells of movement."""
+_USUAL = 0.05
+
+
+class Coded(Protocol):
+    """A packet."""
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether decoding can begin with it."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+class Decoded(Struct, frozen=True):
+    """A frame, with a handle for whoever decoded it."""
+
+    frame: Any
+    luma: npt.NDArray[np.uint8]
+
+
+class Decoder(Protocol):
+    """What decodes."""
+
+    def decode(self, packet: Coded) -> Sequence[Decoded]:
+        """The frames that this packet completes."""
+        ...
+
+    def only(self, packet: Coded) -> Sequence[Decoded]:
+        """The frame of this key packet alone, at once; nothing of it is remembered."""
+        ...
+
+
+class Attention:
+    """For one camera, over all its connections: what was seen, and when."""
+
+    def __init__(self, limits: Decode, ignored: Sequence[Polygon]) -> None:
+        self._limits = limits
+        self.counts = {"still": 0, "idle": 0}
+        """Frames that were not handed on, packets that were not decoded."""
+        self._motion = Motion(ignored)
+        now = time.monotonic()
+        self._faces_at = -np.inf
+        self._moved_at, self._looked_at, self._given_at = now, -np.inf, -np.inf
+
+    def notice(self) -> None:
+        """It shows faces; from any thread."""
+        self._faces_at = time.monotonic()
+
+    @property
+    def awake(self) -> bool:
+        """Whether every packet is worth decoding."""
+        return time.monotonic() - max(self._moved_at, self._faces_at) < self._limits.idle_after
+
+    def look(self, luma: npt.NDArray[np.uint8]) -> bool:
+        """Compare a picture with the background."""
+        moved = self._motion.look(luma)
+        if moved:
+            self._moved_at = time.monotonic()
+        return moved
+
+    def wake(self) -> None:
+        """Something may move."""
+        self._moved_at = time.monotonic()
+
+    def wanted(self, luma: npt.NDArray[np.uint8]) -> bool:
+        """Whether this frame, the newest, is handed on."""
+        now = time.monotonic()
+        if now - self._looked_at >= 1 / _LOOKS:
+            self._looked_at = now
+            self.look(luma)
+        limits = self._limits
+        if now - self._faces_at < _FACES_LAST:
+            pause = 1 / limits.busy_fps
+        elif now - self._moved_at < _MOTION_LASTS:
+            pause = 1 / limits.moving_fps
+        else:
+            pause = limits.still_every
+        # Frames come at their own beat; a tenth early is better than a whole frame late.
+        if now - self._given_at < 0.9 * pause:
+            self.counts["still"] += 1
+            return False
+        self._given_at = now
+        return True
+
+
+def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> Iterator[tuple[float, Decoded]]:
+    """Frames to hand on, each with the time it arrived, seconds since the epoch."""
+    kept: list[tuple[float, Coded]] = []
+    size = 0
+    idle = False
+    usual = looked = 0.0
+    for packet in packets:
+        now = time.time()
+        if not idle and packet.is_keyframe and not attention.awake:
+            idle = True
+        if not idle:
+            for decoded in decoder.decode(packet):
+                if attention.wanted(decoded.luma):
+                    yield now, decoded
+            continue
+        if packet.is_keyframe and now - looked >= _KEY_STEP:
+            looked = now
+            before, kept, size, moved = kept, [(now, packet)], packet.size, False
+            for decoded in decoder.only(packet):
+                moved = attention.look(decoded.luma)
+                if not moved and attention.wanted(decoded.luma):
+                    yield now, decoded
+            if moved:
+                kept = before + kept
+        else:
+            kept.append((now, packet))
+            size += packet.size
+            moved = (
+                not packet.is_keyframe
+                and bool(usual)
+                and packet.size > usual * _GROWN
+                and packet.size > usual + _GROWN_LEAST
+            )
+            if not packet.is_keyframe:
+                usual += (packet.size - usual) * (_USUAL if usual else 1.0)
+            attention.counts["idle"] += 1
+        if moved or attention.awake or size > _KEPT_BYTES or now - kept[0][0] > _KEPT_SECONDS:
+            attention.wake()
+            idle = False
+            yield from _late(kept, decoder, now)
+            kept, size, usual = [], 0, 0.0
+
+
+def _late(kept: Sequence[tuple[float, Coded]], decoder: Decoder, now: float) -> Iterator[tuple[float, Decoded]]:
+    last = -np.inf
+    for when, packet in kept:
+        for decoded in decoder.decode(packet):
+            if now - when <= _BACKLOG_AGE and (when - last >= _BACKLOG_STEP or when == now):
+                last = when
+                yield when, decoded
