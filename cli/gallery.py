@@ -102,8 +102,21 @@ def verify(ctx: click.Context, gallery_dir: Place | None, config_file: Path | No
     help="Kind of index; docs/gallery.md says what each costs.",
 )
 @click.option("--memory", metavar="BYTES", type=click.IntRange(min=1), help="The most that `auto` may use.")
+@click.option(
+    "--recall",
+    metavar="SHARE",
+    type=click.FloatRange(0.5, 1, max_open=True),
+    help=f"Of the kinds ivf-…: how often the nearest face is to be found, for instance 0.99 ({kinds.RECALL}).",
+)
 @json_option
-def convert(gallery_dir: Place | None, config_file: Path | None, kind: str, memory: int | None, as_json: bool) -> None:
+def convert(
+    gallery_dir: Place | None,
+    config_file: Path | None,
+    kind: str,
+    memory: int | None,
+    recall: float | None,
+    as_json: bool,
+) -> None:
     """Give the gallery another kind of index.
 
     Needs no embedder: the vectors stay as they are. Takes about a minute for a million faces.
@@ -111,13 +124,24 @@ def convert(gallery_dir: Place | None, config_file: Path | None, kind: str, memo
     config, folder = configured(config_file, gallery_dir)
     begun = time.perf_counter()
     with open_gallery(config) as opened:
-        opened.convert(kind, memory)
+        if recall is not None and (kind == kinds.AUTO or not kinds.KINDS[kind].lists):
+            raise click.UsageError("--recall is of the kinds ivf-…; others find the nearest face without it")
+        opened.convert(kind, memory, recall)
         stats = opened.stats()
     seconds = time.perf_counter() - begun
     if as_json:
-        print_json({"index": stats.index, "bytes_per_vector": stats.bytes_per_vector, "seconds": seconds})
+        print_json(
+            {
+                "index": stats.index,
+                "bytes_per_vector": stats.bytes_per_vector,
+                "recall": stats.recall,
+                "seconds": seconds,
+            }
+        )
     else:
         line(f"{folder}: index {stats.index}, {stats.bytes_per_vector} bytes a face, made in {seconds:.1f} s")
+        if stats.recall is not None:
+            line(f"  finds the nearest face of {stats.recall:.2%} of its own faces")
 
 
 @gallery.command()

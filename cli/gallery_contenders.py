@@ -172,7 +172,7 @@ def faiss(faces: Faces, kind: str, k: int) -> Found | None:
     parts, dim = kinds.KINDS[kind], faces.rows.shape[1]
     store = {"none": "", "flat": "Flat", "fp16": "SQfp16", "sq8": "SQ8"}[parts.store]
     scan = {"none": "", "pq": f"PQ{kinds.subquantisers(dim)}x4fs", "rabitq": "RaBitQfs"}[parts.scan]
-    if not store:
+    if not store or parts.lists:  # how many lists FAISS would read is for whoever uses it to find out
         return None
     text = f"{scan},Refine({store})" if scan else store
     begun = time.perf_counter()

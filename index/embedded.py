@@ -39,6 +39,7 @@ class Embedded:
             written = None
         return IndexFigures(
             index=kind,
+            recall=self.live.recall(),
             bytes_per_vector=kinds.bytes_per_vector(kind, dim) if dim else 0,
             last_snapshot=written,
             size_bytes=size_of(self.storage.folder),
@@ -68,7 +69,7 @@ class Embedded:
 
     def convert(self, kind: str, memory: int | None) -> str:
         """Build the index anew, of another kind, and write a snapshot."""
-        kinds.check(kind)
+        kinds.read(kind)
         with self.storage.write() as connection:
             connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (kind, memory))
         now = self.live.convert()

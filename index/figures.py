@@ -35,6 +35,7 @@ def stats(backend: Backend) -> Stats:
         sightings=sightings,
         bytes_per_vector=of_index.bytes_per_vector,
         index=of_index.index,
+        recall=of_index.recall,
         model=model,
         dim=dim,
         last_snapshot=of_index.last_snapshot,

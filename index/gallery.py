@@ -431,19 +431,22 @@ class Gallery:
         """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""
         return self._backend.verify()
 
-    def convert(self, index: str = kinds.AUTO, memory: int | None = None) -> str:
+    def convert(self, index: str = kinds.AUTO, memory: int | None = None, recall: float | None = None) -> str:
         """Give the gallery another kind of index, now and for every later opening; return the kind that it has now.
 
         `index` is one of `kinds.KINDS`, or "auto": by number of faces and `memory`, the bytes that the index may take
-        (none: no bound). A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the
+        (none: no bound). `recall` is of the kinds with lists: the share of faces, at least 0.5 and below 1 (none: 0.995),
+        whose nearest other face is in the lists that a search reads; it is measured when the index is made, and decides
+        how many those are. A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the
         index is made from the database, which takes about a minute for a million faces, and a snapshot written. Other
         processes go on with the index that they have, and take the new one when they open the gallery again. Raises
         UnknownKind.
         """
         if memory is not None and memory < 1:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
+        wanted = kinds.spelled(index, recall)
         self.audit.note("convert")
-        return self._backend.convert(index, memory)
+        return self._backend.convert(wanted, memory)
 
     def set_key(self, key: bytes | None) -> None:
         """Encrypt the gallery with this key of 32 bytes, give an encrypted one another key, or decrypt it (none).

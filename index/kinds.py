@@ -8,13 +8,17 @@ pq-fp16        2 d + m / 2                             4-bit product quantiser (
 pq-sq8         d + m / 2                               the same, best again in 8 bits
 pq-exact       m / 2                                   the same, best again from the database
 rabitq-…       as pq-…, with d / 8 + 8 for m / 2       one-bit RaBitQ (fast scan) over all
+ivf-sq8        d + 16                                  reading the lists whose centroids are nearest to the probe
+ivf-fp16       2 d + 16                                the same
 
+Lists are chosen so that the nearest face is in one of those that are read as often as the user wants (`Kind.lists`).
 m is 64 up to 512 numbers and d / 8 above (or the next lower divisor of d). Each face takes 16 bytes more. Whatever the
 kind, the similarities of the answer are computed from the vectors of the database, and so is the order of the best.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from msgspec import Struct
@@ -30,10 +34,18 @@ FEWEST = 1024
 """Below this many faces a quantiser has too little to learn from, and every gallery is flat."""
 MOST_FLAT = 1 << 26
 """Numbers (faces times dim) up to which `auto` stays exact: 131,072 × 512, 524,288 × 128; 256 MB, read in about 15 ms."""
+SAMPLE = 16384
+"""Vectors that a quantiser learns from."""
 CANDIDATES = 1024
 """Rows that a scan hands on to be compared again by the store, at least."""
 TABLES = 16
 """Bytes a face of the tables beside the vectors: face number and person number."""
+LISTED = 16
+"""And of those that say in which list a face is, and where there."""
+STORE_BYTES: dict[Store, int] = {"none": 0, "flat": 4, "fp16": 2, "sq8": 1}
+"""Bytes a number takes in each store."""
+RECALL = 0.995
+"""How often the nearest face is found where lists are read and nobody says how often."""
 
 
 class Kind(Struct, frozen=True):
@@ -43,6 +55,13 @@ class Kind(Struct, frozen=True):
     """What is read for every face, "none": the store itself."""
     store: Store
     """What the best of the scan are compared by, "none": the database."""
+    lists: bool = False
+    """Whether the store is in lists, of which a search reads only the nearest."""
+
+    @property
+    def exhaustive(self) -> bool:
+        """Whether a search compares every row, so that none better than its last lies outside its answer."""
+        return self.scan == "none" and not self.lists
 
 
 KINDS: dict[str, Kind] = {
@@ -55,6 +74,8 @@ KINDS: dict[str, Kind] = {
     "rabitq-fp16": Kind("rabitq", "fp16"),
     "rabitq-sq8": Kind("rabitq", "sq8"),
     "rabitq-exact": Kind("rabitq", "none"),
+    "ivf-fp16": Kind("none", "fp16", lists=True),
+    "ivf-sq8": Kind("none", "sq8", lists=True),
 }
 _AUTOMATIC = (FLAT, "pq-sq8", "pq-exact")
 """What `auto` chooses from: the first that is quick enough and fits, the last if none does."""
@@ -68,7 +89,7 @@ def subquantisers(dim: int) -> int:
 
 def store_bytes(kind: str, dim: int) -> int:
     """Bytes a vector takes in the store."""
-    return {"none": 0, "flat": 4, "fp16": 2, "sq8": 1}[KINDS[kind].store] * dim
+    return STORE_BYTES[KINDS[kind].store] * dim
 
 
 def scan_bytes(kind: str, dim: int) -> int:
@@ -83,8 +104,38 @@ def scan_bytes(kind: str, dim: int) -> int:
 
 
 def bytes_per_vector(kind: str, dim: int) -> int:
-    """Memory for one face: vector, face number, person number."""
-    return store_bytes(kind, dim) + scan_bytes(kind, dim) + TABLES
+    """Memory for one face: vector, face number, person number, place in a list."""
+    return store_bytes(kind, dim) + scan_bytes(kind, dim) + TABLES + (LISTED if KINDS[kind].lists else 0)
+
+
+def list_count(faces: int) -> int:
+    """How many lists an index made of so many faces has: the power of two next to twice the root, 16 to 65,536."""
+    return 1 << min(16, max(4, round(math.log2(2 * math.sqrt(max(1, faces))))))
+
+
+def sample_size(kind: str, faces: int) -> int:
+    """How many vectors the kind learns from: for lists, 32 for each."""
+    return max(SAMPLE, 32 * list_count(faces)) if KINDS[kind].lists else SAMPLE
+
+
+def spelled(kind: str, recall: float | None) -> str:
+    """Return what a gallery stores of kind and recall; checked. Raises UnknownKind, and ValueError for the recall."""
+    check(kind)
+    if recall is None:
+        return kind
+    if kind == AUTO or not KINDS[kind].lists:
+        listed = ", ".join(name for name, parts in KINDS.items() if parts.lists)
+        raise ValueError(f"a recall can be asked of kinds with lists ({listed}), not of {kind}")
+    if not 0.5 <= recall < 1:
+        raise ValueError(f"the recall is a share from 0.5 to below 1, not {recall}")
+    return f"{kind} {recall!r}"
+
+
+def read(stored: str) -> tuple[str, float]:
+    """Return kind and recall of what a gallery stores, as `spelled` made it."""
+    kind, _, recall = stored.partition(" ")
+    check(kind)
+    return kind, float(recall) if recall else RECALL
 
 
 def choose(wanted: str, faces: int, dim: int, memory: int | None, now: str | None = None) -> str:

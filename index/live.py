@@ -146,6 +146,11 @@ class LiveIndex:
             now = None
         return kind_for(connection, now)
 
+    def recall(self) -> float | None:
+        """Return how often a search finds the nearest face, measured, if the index is loaded and reads some lists only."""
+        recall = None if self._index is None else self._index.recall
+        return None if recall is None else recall[1]
+
     def close(self) -> None:
         """End what runs in the background."""
         if self._conversion is not None:

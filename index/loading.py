@@ -21,8 +21,8 @@ from vultus.index.vectors import NOBODY, VectorIndex
 _log = logging.getLogger("vultus.index")
 
 _CHUNK = 8192
-_SAMPLE = 16384
-"""Vectors that a quantiser learns from."""
+_PROBES = 1024
+"""Faces whose nearest ones tell how many lists must be read."""
 _LAST = 2**63 - 1
 _GONE = -_LAST - 1
 """Stands for "deleted" in the array of people while changes are applied."""
@@ -45,7 +45,13 @@ def kind_for(connection: Connection, now: str | None, faces: int | None = None) 
     wanted, memory, dim = connection.execute("SELECT index_kind, memory, dim FROM gallery").fetchone()
     if faces is None:
         (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()  # an index is counted, not the vectors
-    return kinds.choose(wanted, faces, dim or 1, memory, now)
+    return kinds.choose(kinds.read(wanted)[0], faces, dim or 1, memory, now)
+
+
+def _recall_for(connection: Connection) -> float:
+    """Return how often the gallery's index should find the nearest face, if it is one that reads some lists."""
+    (wanted,) = connection.execute("SELECT index_kind FROM gallery").fetchone()
+    return kinds.read(wanted)[1]
 
 
 def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:
@@ -64,6 +70,8 @@ def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:
         (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
         kind = kind_for(connection, snapshot.read_header(path).kind, faces)
         index, header = snapshot.load(path, uid, model, dim, kind, connection.seal)
+        if index.recall is not None and abs(index.recall[0] - _recall_for(connection)) > 1e-6:
+            raise snapshot.Unusable(f"its lists are for a recall of {index.recall[0]}, and another is wanted")
         changes = journal.since(connection, header.point)
         if changes is None:
             raise snapshot.Unusable("it is of a state that this database never had, or has no longer")
@@ -85,24 +93,50 @@ def built(connection: Connection, kind: str, go_on: Callable[[], bool] = lambda:
     dim = bound_to(connection)[2] or 1
     index = VectorIndex(dim, kind)
     index.hidden = hidden_people(connection)
+    nearest = None
     if kind != kinds.FLAT:
-        index.train(_sample(connection, dim))
+        faces = np.fromiter((face for (face,) in connection.execute("SELECT id FROM faces ORDER BY id")), np.int64)
+        index.train(_some(connection, dim, faces, kinds.sample_size(kind, len(faces)))[1], len(faces))
+        if kinds.KINDS[kind].lists:
+            nearest = _Nearest(*_some(connection, dim, faces, _PROBES))
     for chunk in faces_between(connection, dim, 0, _LAST):
         if not go_on():
             break
         index.add(*chunk)
+        if nearest is not None:
+            nearest.look(chunk[0], chunk[2])
+    else:
+        if nearest is not None:
+            index.settle(_recall_for(connection), nearest.probes, np.searchsorted(index.faces, nearest.found))
     return index
 
 
-def _sample(connection: Connection, dim: int) -> np.ndarray:
-    """Return the vectors of up to so many faces, the same ones each time."""
-    faces = np.fromiter((face for (face,) in connection.execute("SELECT id FROM faces ORDER BY id")), np.int64)
-    if len(faces) > _SAMPLE:
-        faces = np.sort(np.random.default_rng(len(faces)).choice(faces, _SAMPLE, replace=False))
+class _Nearest:
+    """The nearest other face of each probe among those that are looked at."""
+
+    def __init__(self, faces: np.ndarray, probes: np.ndarray) -> None:
+        self._faces = faces
+        self.probes = probes
+        self.found = faces.copy()
+        self._best = np.full(len(faces), -np.inf, np.float32)
+
+    def look(self, faces: np.ndarray, vectors: np.ndarray) -> None:
+        similarities = vectors @ self.probes.T
+        similarities[faces[:, None] == self._faces] = -np.inf
+        at = similarities.argmax(axis=0)
+        values = similarities[at, np.arange(len(at))]
+        better = values > self._best
+        self._best[better], self.found[better] = values[better], faces[at[better]]
+
+
+def _some(connection: Connection, dim: int, faces: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return up to so many of `faces`, the same ones each time, and their vectors."""
+    if len(faces) > most:
+        faces = np.sort(np.random.default_rng(len(faces)).choice(faces, most, replace=False))
     vectors = vectors_of(connection, dim, faces.tolist())
     if vectors is None:
         raise GalleryCorrupt("faces have no vector; `Gallery.verify` lists them, remove them or restore a backup")
-    return vectors
+    return faces, vectors
 
 
 def vectors_of(connection: Connection, dim: int, faces: list[int]) -> np.ndarray | None:

@@ -16,13 +16,17 @@ the database. All numbers are little-endian.
 | 64-67    | u32        | dim, numbers in a vector                                             |
 | 68-71    | u32        | CRC-32 of everything from the first face to the end of the file      |
 | 72-75    | u32        | m, bytes of the model's fingerprint; 0 if the gallery names no model |
-| 76-87    | 12 bytes   | kind of index, ASCII, then zeros                                     |
+| 76-87    | 12 bytes   | kind of index, ASCII, then zeros; `ivf-sq8/11`: with 2^11 lists      |
 | 88-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
 | then     | n × i64    | faces                                                                |
 | then     | n × i64    | their people, 0 for nobody, negated those without a name             |
 
 then, of a kind with a store (`vultus.index.kinds`): its parameters, f32 (the error of a similarity; with sq8 also dim
 least numbers and dim ranges), and n codes (flat: dim × f32 of length 1, fp16: dim × f16, sq8: dim × u8).
+
+then, of a kind with lists, in place of that: its parameters, f32 (the error, the recall wanted and measured, how many
+lists are read, ranges as of the store, the centroids), the length of each list, i64, and the codes list by list; faces
+and people are in that order, too.
 
 then, of a kind with a scan: its parameters, f32 (the error; with pq also the centroids, 16 for each part of a vector;
 with rabitq the dim numbers of the centre), and ceil(n / 32) blocks of 32 codes as FAISS packs them.
@@ -78,6 +82,8 @@ class Header(Struct, frozen=True, kw_only=True):
     model: str | None
     dim: int
     kind: str
+    lists: int
+    """How many, of a kind with lists, else 0."""
     count: int
     point: Point
     """Place in the gallery's history that it shows."""
@@ -120,14 +126,17 @@ def load(
         file.seek(header.size)
         source = file if seal is None else _Opening(file, seal, header.head)
         crc, sections = 0, []
-        for dtype, shape in section_shapes(kind, dim, header.count):
+        for dtype, shape in section_shapes(kind, dim, header.count, header.lists):
             section = np.empty(shape, dtype)
             crc = _read_into(source, section.reshape(-1).view(np.uint8), crc)
             sections.append(section)
     if crc != header.body_crc and not header.sealed:
         raise Unusable("its checksum is wrong")
     index = VectorIndex(dim, kind)
-    index.restore(sections)
+    try:
+        index.restore(sections)
+    except ValueError as reason:
+        raise Unusable(str(reason)) from reason
     return index, header
 
 
@@ -207,7 +216,7 @@ def write(
         index.dim,
         body_crc,
         len(name),
-        index.kind.encode("ascii"),
+        (index.kind + (f"/{index.lists.bit_length() - 1}" if index.lists else "")).encode("ascii"),
     )[_HEAD_CRC_FROM:]
     tail = (tail + name).ljust(_head_size(len(name)) - _HEAD_CRC_FROM, b"\0")
     temporary = path.with_name(path.name + ".tmp")
@@ -269,10 +278,10 @@ def _read_header(file: BinaryIO) -> Header:
     head = fixed + file.read(size - _FIXED.size)
     if zlib.crc32(head[_HEAD_CRC_FROM:]) != crc:
         raise Unusable("the checksum of its header is wrong")
-    kind = kind_name.rstrip(b"\0").decode("ascii", "replace")
-    if kind not in kinds.KINDS:
+    kind, _, lists = kind_name.rstrip(b"\0").decode("ascii", "replace").partition("/")
+    if kind not in kinds.KINDS or kinds.KINDS[kind].lists != (lists.isdecimal() and int(lists) <= 16):
         raise Unusable(f"it holds an index of kind {kind!r}, which this program does not know")
-    body = _total(section_shapes(kind, dim, faces))
+    body = _total(section_shapes(kind, dim, faces, 1 << int(lists) if lists else 0))
     pieces = -(-body // _PIECE) if version == SEALED else 0
     there, said = os.fstat(file.fileno()).st_size, size + body + pieces * OVERHEAD
     if there != said:
@@ -283,6 +292,7 @@ def _read_header(file: BinaryIO) -> Header:
         model=model,
         dim=dim,
         kind=kind,
+        lists=1 << int(lists) if lists else 0,
         count=faces,
         point=Point(seq, mark),
         written=written,

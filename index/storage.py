@@ -75,6 +75,7 @@ class IndexFigures(Struct, frozen=True, kw_only=True):
     last_snapshot: float | None
     size_bytes: int
     encrypted: bool = False
+    recall: float | None = None
 
 
 class Backend(Protocol):

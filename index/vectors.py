@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vultus.index import kinds
-from vultus.index.codes import Scan, Store, parameter_counts
+from vultus.index.codes import LIST_PARAMETERS, Lists, Scan, Store, parameter_counts
 
 NOBODY = 0
 """Stands for "no identity" in the array of people; identities count from 1. People without a name are negated."""
@@ -35,7 +35,10 @@ class VectorIndex:
         self.dim = dim
         self.kind = kind
         parts = kinds.KINDS[kind]
-        self._store = None if parts.store == "none" else Store(dim, parts.store)
+        self._lists = Lists(dim, parts.store) if parts.lists else None
+        self._store: Store | Lists | None = self._lists
+        if parts.store != "none" and not parts.lists:
+            self._store = Store(dim, parts.store)
         self._scan = None if parts.scan == "none" else Scan(dim, parts.scan)
         self._faces = np.empty(0, np.int64)
         self._people = np.empty(0, np.int64)
@@ -59,12 +62,22 @@ class VectorIndex:
     @property
     def rows(self) -> np.ndarray | None:
         """The vectors, `(n, dim)` float32, if this kind holds them; a view that the next change makes stale."""
-        return self._store.codes.view("<f4") if self._store is not None and self.kind == kinds.FLAT else None
+        return self._store.codes.view("<f4") if isinstance(self._store, Store) and self.kind == kinds.FLAT else None
 
     @property
     def exhaustive(self) -> bool:
         """Whether a search compares every row, so that none better than its last lies outside its answer."""
-        return self._scan is None
+        return kinds.KINDS[self.kind].exhaustive
+
+    @property
+    def lists(self) -> int:
+        """How many lists the rows are in; 0 for other kinds."""
+        return self._lists.count if self._lists is not None else 0
+
+    @property
+    def recall(self) -> tuple[float, float] | None:
+        """How often a search that reads some lists is to find the nearest face, and how often it did when measured."""
+        return (self._lists.wanted, self._lists.measured) if self._lists is not None else None
 
     @property
     def fewest(self) -> int:
@@ -78,8 +91,10 @@ class VectorIndex:
             return self._store.error + self.dim * _EPSILON
         return self._scan.error if self._scan is not None else 0.0
 
-    def train(self, sample: np.ndarray) -> None:
-        """Learn what the kind needs from vectors `(n, dim)` like those to come, before the first `add`."""
+    def train(self, sample: np.ndarray, count: int | None = None) -> None:
+        """Learn what the kind needs from vectors `(n, dim)` like the `count` ones to come, before the first `add`."""
+        if self._lists is not None:
+            self._lists.count = kinds.list_count(len(sample) if count is None else count)
         for part in (self._store, self._scan):
             if part is not None:
                 part.train(sample)
@@ -90,6 +105,11 @@ class VectorIndex:
         for part in (self._store, self._scan):
             if part is not None:
                 part.add(vectors)
+
+    def settle(self, recall: float, probes: np.ndarray, rows: np.ndarray) -> None:
+        """Let searches read so many lists that of `probes` `(n, dim)` this share finds its nearest row, of `rows` `(n,)`."""
+        if self._lists is not None:
+            self._lists.settle(recall, probes, rows)
 
     def _append(self, faces: np.ndarray, people: np.ndarray) -> None:
         start, end = len(self), len(self) + len(faces)
@@ -138,12 +158,12 @@ class VectorIndex:
         `allowed` is a mask over the rows. Where fewer rows were found, the tail has row -1 and similarity -inf.
         Similarities are within `error`. Kinds with a scan may miss a row, ever less likely the higher it stands.
         """
-        if self._store is not None and (self._scan is None or _few(allowed)):
+        if self._store is not None and (self._scan is None or _few(allowed)):  # lists choose by `allowed` themselves
             similarities, rows = self._store.search(probes, count, allowed)
             similarities[rows < 0] = -np.inf
             return similarities, rows
         wanted = max(kinds.CANDIDATES, _MORE_CANDIDATES * count)
-        if self._store is not None and self._scan is not None and allowed is None:
+        if isinstance(self._store, Store) and self._scan is not None and allowed is None:
             similarities, rows = self._scan.refined(self._store, probes, count, min(len(self), wanted))
             similarities[rows < 0] = -np.inf
             return similarities, rows
@@ -170,7 +190,7 @@ class VectorIndex:
             wanted = int(wanted * len(allowed) / len(admitted))
         for probe, rough, found in zip(probes, *scan.search(probes, min(len(self), wanted)), strict=True):
             kept = found >= 0 if allowed is None else (found >= 0) & allowed[found]
-            yield found[kept], rough[kept] if store is None else store.compare(probe, found[kept])
+            yield found[kept], store.compare(probe, found[kept]) if isinstance(store, Store) else rough[kept]
 
     def exact(self, probes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the similarity of `probes` `(n, dim)` to `rows` `(n, m)` as `(n, m)` float32; of a flat index only.
@@ -198,15 +218,18 @@ class VectorIndex:
         crc = 0
         for start in range(0, len(order), _BLOCK):
             part = order[start : start + _BLOCK]
-            codes = [] if self._store is None else [self._store.codes[part]]
+            codes = [] if self._store is None else [self._store.take(part)]
             codes += [] if self._scan is None else [self._scan.codes(part)]
             crc = digest_block(crc, self.faces[part], self.people[part], np.concatenate(codes, axis=1))
         return crc
 
     def sections(self) -> list[np.ndarray]:
-        """Return the arrays that a snapshot holds, in the order of `section_shapes`."""
+        """Return the arrays that a snapshot holds, in the order of `section_shapes`; one may come in several pieces."""
+        if self._lists is not None:  # rows list by list
+            order, pieces = self._lists.contents()
+            return [self.faces[order], self.people[order], self._lists.parameters, self._lists.sizes, *pieces]
         parts: list[np.ndarray] = [self.faces, self.people]
-        if self._store is not None:
+        if isinstance(self._store, Store):
             parts += [self._store.parameters, self._store.codes]
         if self._scan is not None:
             parts += [self._scan.parameters, self._scan.blocks]
@@ -216,7 +239,10 @@ class VectorIndex:
         """Take over the `sections` of another index of the same kind and dim; this one is empty so far."""
         faces, people, *rest = sections
         self._append(faces, people)
-        if self._store is not None:
+        if self._lists is not None:
+            self._lists.parameters, sizes, codes = rest
+            self._lists.restore(sizes, codes)
+        elif isinstance(self._store, Store):
             self._store.parameters, codes = rest[:2]
             self._store.add_codes(codes)
         if self._scan is not None:
@@ -234,10 +260,13 @@ def similarities_of(probes: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     return np.asarray(np.clip(out, -1.0, 1.0, out=out))
 
 
-def section_shapes(kind: str, dim: int, count: int) -> list[tuple[str, tuple[int, ...]]]:
-    """Return type and shape of each array that the snapshot of `count` faces holds."""
+def section_shapes(kind: str, dim: int, count: int, lists: int = 0) -> list[tuple[str, tuple[int, ...]]]:
+    """Return type and shape of each array that the snapshot of `count` faces, in so many lists, holds."""
     shapes: list[tuple[str, tuple[int, ...]]] = [("<i8", (count,)), ("<i8", (count,))]
     parts, (store, scan) = kinds.KINDS[kind], parameter_counts(kind, dim)
+    if parts.lists:
+        shapes += [("<f4", (LIST_PARAMETERS + store - 1 + lists * dim,)), ("<i8", (lists,))]
+        return [*shapes, ("u1", (count, kinds.store_bytes(kind, dim)))]
     if parts.store != "none":
         shapes += [("<f4", (store,)), ("u1", (count, kinds.store_bytes(kind, dim)))]
     if parts.scan != "none":
