@@ -34,9 +34,10 @@ _BACKLOG_STEP, _BACKLOG_AGE = 0.2, 2.0
 """Of the frames that are decoded late, one in so many seconds is handed on, and none older than this."""
 _KEY_STEP = 0.4
 """Key frames that follow faster, as all of MJPEG do, are not all decoded."""
-_GROWN, _GROWN_LEAST = 2.5, 1200
-"""A packet that is so many times as large as usual, and so many bytes larger, tells of movement."""
-_USUAL = 0.05
+_GROWN, _GROWN_LEAST = 2.0, 800
+"""A packet that is so many times as large as any of late, and so many bytes larger, tells of movement."""
+_LEARNED, _FORGET = 50, 0.999
+"""Packets that are seen before one is judged; what the memory of the largest loses with each (half in 28 s)."""
 
 
 class Coded(Protocol):
@@ -100,9 +101,9 @@ class Attention:
             self._moved_at = time.monotonic()
         return moved
 
-    def wake(self) -> None:
-        """Something may move."""
-        self._moved_at = time.monotonic()
+    def suspect(self) -> None:
+        """Something may move: look at every packet for a moment, and go on if it does."""
+        self._moved_at = max(self._moved_at, time.monotonic() - self._limits.idle_after + _MOTION_LASTS)
 
     def wanted(self, luma: npt.NDArray[np.uint8]) -> bool:
         """Whether this frame, the newest, is handed on."""
@@ -125,12 +126,28 @@ class Attention:
         return True
 
 
+class _Sizes:
+    """How large packets between key frames are while nothing happens."""
+
+    def __init__(self) -> None:
+        self._largest = 0.0
+        self._seen = 0
+
+    def surprising(self, size: int) -> bool:
+        """Whether this one is larger than all of late. Those just behind a key frame are larger anyhow, in every group."""
+        self._seen += 1
+        large = size > self._largest * _GROWN and size > self._largest + _GROWN_LEAST and self._seen > _LEARNED
+        self._largest = max(float(size), self._largest * _FORGET)
+        return large
+
+
 def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> Iterator[tuple[float, Decoded]]:
     """Frames to hand on, each with the time it arrived, seconds since the epoch."""
     kept: list[tuple[float, Coded]] = []
     size = 0
     idle = False
-    usual = looked = 0.0
+    sizes = _Sizes()
+    looked = 0.0
     for packet in packets:
         now = time.time()
         if not idle and packet.is_keyframe and not attention.awake:
@@ -152,20 +169,13 @@ def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> 
         else:
             kept.append((now, packet))
             size += packet.size
-            moved = (
-                not packet.is_keyframe
-                and bool(usual)
-                and packet.size > usual * _GROWN
-                and packet.size > usual + _GROWN_LEAST
-            )
-            if not packet.is_keyframe:
-                usual += (packet.size - usual) * (_USUAL if usual else 1.0)
+            moved = not packet.is_keyframe and sizes.surprising(packet.size)
             attention.counts["idle"] += 1
         if moved or attention.awake or size > _KEPT_BYTES or now - kept[0][0] > _KEPT_SECONDS:
-            attention.wake()
+            attention.suspect()
             idle = False
             yield from _late(kept, decoder, now)
-            kept, size, usual = [], 0, 0.0
+            kept, size = [], 0
 
 
 def _late(kept: Sequence[tuple[float, Coded]], decoder: Decoder, now: float) -> Iterator[tuple[float, Decoded]]:
