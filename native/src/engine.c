@@ -240,25 +240,10 @@ int vultus_embed_chips(vultus_engine *engine, const uint8_t *chips, size_t n, ui
     return embed(engine, &faces, n, flags, error);
 }
 
-/* What a profile needs of the engine whose pool gives it a seat. */
-typedef struct profile_call {
-    const vultus_engine *engine;
-    const vt_profile *profile;
-} profile_call;
-
-static bool run_profile(void *arg, unsigned seat)
-{
-    const profile_call *c = arg;
-
-    vt_profile_measure(c->profile, &c->engine->contexts[seat]);
-    return false;
-}
-
 int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rounds, vultus_layer_time *times,
                    size_t capacity, size_t *count, vultus_error *error)
 {
     vt_subject subject = {.x = x, .n = n, .rounds = rounds};
-    vt_profile profile;
     int status;
 
     if (!engine)
@@ -267,15 +252,7 @@ int vultus_profile(vultus_engine *engine, const float *x, size_t n, uint32_t rou
     subject.zeros = engine->zeros;
     subject.bgr = engine->info.bgr != 0;
     status = check_owner(engine, error);
-    if (!status)
-        status = vt_profile_check(&subject, times, capacity, count, error);
-    if (status || !capacity)
-        return status;
-    status = vt_profile_begin(&profile, &subject, times, error);
-    if (!status)
-        vt_pool_run(engine->pool, run_profile, &(profile_call){engine, &profile}, 1);
-    vt_profile_end(&profile);
-    return status;
+    return status ? status : vt_profile_run(&subject, engine->pool, engine->contexts, times, capacity, count, error);
 }
 
 void vultus_get_info(const vultus_engine *engine, vultus_info *info)

@@ -405,26 +405,11 @@ int vultus_network_layer(vultus_network *network, uint32_t height, uint32_t widt
     return VULTUS_OK;
 }
 
-/* What a profile needs of the network whose pool gives it a seat. */
-typedef struct profile_call {
-    const vultus_network *network;
-    const vt_profile *profile;
-} profile_call;
-
-static bool run_profile(void *arg, unsigned seat)
-{
-    const profile_call *c = arg;
-
-    vt_profile_measure(c->profile, &c->network->contexts[seat]);
-    return false;
-}
-
 int vultus_network_profile(vultus_network *network, const float *x, size_t n, uint32_t height, uint32_t width,
                            uint32_t rounds, vultus_layer_time *times, size_t capacity, size_t *count,
                            vultus_error *error)
 {
     vt_subject subject = {.network = true, .x = x, .n = n, .rounds = rounds};
-    vt_profile profile;
     sized_plan *slot = NULL;
     int status = check_call(network, height, width, error);
 
@@ -435,13 +420,7 @@ int vultus_network_profile(vultus_network *network, const float *x, size_t n, ui
     subject.plan = &slot->plan;
     subject.zeros = network->zeros;
     subject.bgr = network->info.bgr != 0;
-    status = vt_profile_check(&subject, times, capacity, count, error);
-    if (!status && capacity) {
-        status = vt_profile_begin(&profile, &subject, times, error);
-        if (!status)
-            vt_pool_run(network->pool, run_profile, &(profile_call){network, &profile}, 1);
-        vt_profile_end(&profile);
-    }
+    status = vt_profile_run(&subject, network->pool, network->contexts, times, capacity, count, error);
     release(network, slot);
     return status;
 }

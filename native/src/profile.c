@@ -9,6 +9,17 @@
 #define IMAGES_MAX 1024
 #define ROUNDS_MAX 1000000
 
+/* A profile that is being taken: the memory of its input and its answers, and its records. */
+typedef struct profile {
+    vt_subject subject;
+    const vt_context *contexts; /* of the pool's seats */
+    vt_faces images;
+    uint8_t *noise;
+    float *answers, *outputs[VT_MAX_OUTPUTS];
+    double *seconds; /* of a round */
+    vultus_layer_time *times;
+} profile;
+
 static double now(void)
 {
     struct timespec t;
@@ -30,8 +41,8 @@ static size_t records(const vt_plan *plan)
     return (size_t)plan->n_layers + 2; /* input, output */
 }
 
-int vt_profile_check(const vt_subject *subject, const vultus_layer_time *times, size_t capacity, size_t *count,
-                     vultus_error *error)
+static int check(const vt_subject *subject, const vultus_layer_time *times, size_t capacity, size_t *count,
+                 vultus_error *error)
 {
     if (!count)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "count is NULL");
@@ -86,74 +97,91 @@ static uint64_t output_numbers(const vt_plan *plan, int i)
     return (uint64_t)m->c * m->h * m->w;
 }
 
-int vt_profile_begin(vt_profile *profile, const vt_subject *subject, vultus_layer_time *times, vultus_error *error)
+/* Takes the memory and writes what is known without measuring. finish() gives it back, also after a failure. */
+static int prepare(profile *p, vultus_error *error)
 {
+    const vt_subject *subject = &p->subject;
     const vt_plan *plan = subject->plan;
     const uint64_t pixels = (uint64_t)subject->n * 3 * plan->maps[0].h * plan->maps[0].w;
     uint64_t answers = 0;
 
-    *profile = (vt_profile){.subject = *subject, .times = times};
     for (int i = 0; i < plan->n_outputs; i++)
         answers += subject->n * output_numbers(plan, i);
-    if (answers > SIZE_MAX / sizeof *profile->answers || pixels > SIZE_MAX)
-        return vt_fail_memory(error, pixels + answers * sizeof *profile->answers);
-    profile->answers = malloc((size_t)answers * sizeof *profile->answers);
-    profile->seconds = malloc(records(plan) * sizeof *profile->seconds);
-    profile->noise = subject->x ? NULL : make_noise((size_t)pixels);
-    if (!profile->answers || !profile->seconds || !(subject->x || profile->noise))
-        return vt_fail_memory(error, pixels + answers * sizeof *profile->answers);
-    profile->images = (vt_faces){.planes = subject->x, .pixels = profile->noise, .bgr = subject->bgr,
-                                 .vectors = profile->answers};
+    if (answers > SIZE_MAX / sizeof *p->answers || pixels > SIZE_MAX)
+        return vt_fail_memory(error, pixels + answers * sizeof *p->answers);
+    p->answers = malloc((size_t)answers * sizeof *p->answers);
+    p->seconds = malloc(records(plan) * sizeof *p->seconds);
+    p->noise = subject->x ? NULL : make_noise((size_t)pixels);
+    if (!p->answers || !p->seconds || !(subject->x || p->noise))
+        return vt_fail_memory(error, pixels + answers * sizeof *p->answers);
+    p->images = (vt_faces){.planes = subject->x, .pixels = p->noise, .bgr = subject->bgr, .vectors = p->answers};
     answers = 0;
     for (int i = 0; i < plan->n_outputs; i++) {
-        profile->outputs[i] = profile->answers + answers;
+        p->outputs[i] = p->answers + answers;
         answers += subject->n * output_numbers(plan, i);
     }
-    describe(plan, times);
+    describe(plan, p->times);
     return VULTUS_OK;
 }
 
-void vt_profile_end(vt_profile *profile)
+static void finish(profile *p)
 {
-    free(profile->answers);
-    free(profile->seconds);
-    free(profile->noise);
+    free(p->answers);
+    free(p->seconds);
+    free(p->noise);
 }
 
-static void run_round(const vt_profile *profile, const vt_context *context)
+static void run_round(const profile *p, const vt_context *context)
 {
-    const vt_subject *s = &profile->subject;
+    const vt_subject *s = &p->subject;
     const size_t shares = (s->n + s->plan->batch - 1) / s->plan->batch, share = (s->n + shares - 1) / shares;
 
     if (s->network) {
         for (size_t i = 0; i < s->n; i++)
-            vt_run_network(s->plan, context, s->zeros, &profile->images, profile->outputs, i);
+            vt_run_network(s->plan, context, s->zeros, &p->images, p->outputs, i);
         return;
     }
     for (size_t first = 0; first < s->n; first += share)
-        vt_run(s->plan, context, s->zeros, &profile->images, first, s->n - first < share ? s->n - first : share);
+        vt_run(s->plan, context, s->zeros, &p->images, first, s->n - first < share ? s->n - first : share);
 }
 
-void vt_profile_measure(const vt_profile *profile, const vt_context *context)
+static bool measure(void *arg, unsigned seat)
 {
-    const size_t count = records(profile->subject.plan);
-    vt_clock clock = {.seconds = profile->seconds};
-    vt_context timed = *context;
+    const profile *p = arg;
+    const size_t count = records(p->subject.plan);
+    vt_clock clock = {.seconds = p->seconds};
+    vt_context timed = p->contexts[seat];
     double best = 0;
 
     timed.clock = &clock;
-    for (uint32_t round = 0; round < profile->subject.rounds; round++) {
+    for (uint32_t round = 0; round < p->subject.rounds; round++) {
         double total = 0;
 
-        memset(profile->seconds, 0, count * sizeof *profile->seconds);
+        memset(p->seconds, 0, count * sizeof *p->seconds);
         clock.last = now();
-        run_round(profile, &timed);
+        run_round(p, &timed);
         for (size_t i = 0; i < count; i++)
-            total += profile->seconds[i];
+            total += p->seconds[i];
         if (round && total >= best)
             continue;
         best = total;
         for (size_t i = 0; i < count; i++)
-            profile->times[i].seconds = profile->seconds[i] / (double)profile->subject.n;
+            p->times[i].seconds = p->seconds[i] / (double)p->subject.n;
     }
+    return false;
+}
+
+int vt_profile_run(const vt_subject *subject, vt_pool *pool, const vt_context *contexts, vultus_layer_time *times,
+                   size_t capacity, size_t *count, vultus_error *error)
+{
+    profile p = {.subject = *subject, .contexts = contexts, .times = times};
+    int status = check(subject, times, capacity, count, error);
+
+    if (status || !capacity)
+        return status;
+    status = prepare(&p, error);
+    if (!status)
+        vt_pool_run(pool, measure, &p, 1);
+    finish(&p);
+    return status;
 }
