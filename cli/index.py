@@ -21,6 +21,7 @@ from vultus.configs.schema import Config, Source
 from vultus.index import KnownFile
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
+from vultus.stages.gallery import unknown_threshold
 from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
 
@@ -56,8 +57,11 @@ def index(
 
     Photos: JPEG, PNG, WebP, TIFF, BMP, GIF, and HEIC with `pip install vultus[heic]`. Videos: what FFmpeg reads.
 
-    With --json the last line is one object: files, done, already, refused, faces, unlabelled, seconds. unlabelled: photos
-    whose faces --label-from-folder left without a name, since it is unclear which is meant.
+    Faces without a name are gathered into unknown people, `vultus unknowns list` (not if match.unknown_people is false).
+
+    With --json the last line is one object: files, done, already, refused, faces, unlabelled, unknown_people, seconds.
+    unlabelled: photos whose faces --label-from-folder left without a name, since it is unclear which is meant.
+    unknown_people: how many the gallery has now.
     """
     config, folder = configured(config_file, gallery_dir)
     sources = tuple(Source(address=path) for path in paths) or config.sources
@@ -69,6 +73,8 @@ def index(
     with open_gallery(config, fingerprint, create=True) as gallery:
         job = IndexJob(sources, gallery.known_files(), label_from_folder=label_from_folder, retry_refused=retry_refused)
     interrupted = job.run(config, visible=not as_json)
+    if not interrupted:
+        job.gather(config, visible=not as_json)
     summary = job.summary()
     if not summary["files"] and not interrupted:
         raise click.ClickException("no photo or video found in " + ", ".join(source.address for source in sources))
@@ -101,6 +107,7 @@ class IndexJob:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.refused: list[str] = []
+        self.unknown_people = 0
 
     def run(self, config: Config, *, visible: bool = True) -> bool:
         """Do it, with a progress bar if `visible`; returns whether it was stopped before the end."""
@@ -126,6 +133,17 @@ class IndexJob:
                     counter.join()
         return bool(signals)
 
+    def gather(self, config: Config, *, visible: bool = True) -> None:
+        """Make unknown people of the faces that are still nobody's, with a progress bar if `visible`."""
+        model = Registry(data_folder()).resolve(config.models.embedder, "embedder")
+        threshold = unknown_threshold(config, model)
+        with open_gallery(config, model.fingerprint) as gallery:
+            if threshold is not None and (waiting := gallery.unknowns.pending()):
+                with progress(visible=visible) as bar:
+                    task = bar.add_task("unknown people", total=waiting)
+                    gallery.unknowns.gather(threshold, progress=lambda done: bar.update(task, completed=done))
+            self.unknown_people = gallery.stats().unknown
+
     def summary(self) -> dict[str, object]:
         """The figures, under the names that scripts rely on."""
         done, already, refused = self.counts["done"], self.counts["already"], len(self.refused)
@@ -136,6 +154,7 @@ class IndexJob:
             "refused": refused,
             "faces": self.counts["faces"],
             "unlabelled": self.counts["unlabelled"],
+            "unknown_people": self.unknown_people,
             "seconds": round(time.monotonic() - self._started, 2),
         }
 
@@ -151,6 +170,11 @@ class IndexJob:
         line(f"{counted(figures['faces'], 'face')} added to {folder} in {seconds:.1f} s{rate}")
         if self.counts["unlabelled"]:
             line(f"{counted(self.counts['unlabelled'], 'photo')} stored without a name: {_UNLABELLED}")
+        if self.unknown_people:
+            people = "1 unknown person" if self.unknown_people == 1 else f"{self.unknown_people} unknown people"
+            line(
+                f"{people} in the gallery: `vultus unknowns list` shows them, `vultus unknowns name` says who they are"
+            )
         for reason, count in self.reasons.most_common():
             line(f"  refused {count:>6}  {reason}")
 

@@ -23,7 +23,11 @@ _COMMANDS = {
     "index": ("vultus.cli.index:index", "Put the faces of photos and videos into the gallery."),
     "watch": ("vultus.cli.watch:watch", "Name the people in cameras, videos and folders as they appear."),
     "query": ("vultus.cli.query:query", "Find the people of a photo in the gallery."),
-    "people": ("vultus.cli.people:people", "List, show, enrol, rename, export and delete people."),
+    "people": ("vultus.cli.people:people", "List, show, enrol, rename, merge, split, hide, export and delete people."),
+    "unknowns": (
+        "vultus.cli.unknowns:unknowns",
+        "People without a name who were seen: list, show, name, merge, ignore.",
+    ),
     "gallery": ("vultus.cli.gallery:gallery", "What the gallery holds, and whether it is sound."),
     "models": ("vultus.cli.models:models", "List, fetch and verify the neural networks."),
     "doctor": ("vultus.cli.doctor:doctor", "Check this machine, the models and a camera, in words."),

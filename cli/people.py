@@ -8,52 +8,46 @@ from pathlib import Path
 
 import click
 
+from vultus.cli.acts import hide, list_acts, merge, move, split, undo, unhide
 from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.persons import called, person_meant, valid_name
 from vultus.configs.address import Place
 from vultus.configs.schema import Config
-from vultus.index import FaceRecord, Gallery, Identity, StoredFace, UnknownIdentity
-from vultus.index.people import clean_name
+from vultus.index import FaceRecord, Gallery, StoredFace, UnknownIdentity
 from vultus.pipeline.messages import Box
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.store import chip_jpeg
 from vultus.stages.subject import subject
 
-# More digits make no number that a database could hold.
-_DIGITS = 18
-
-
-def _name(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """A name as it is stored; what is none is wrong usage."""
-    try:
-        return clean_name(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _person(gallery: Gallery, text: str) -> Identity:
-    """Who is meant by a name or, if nobody has that name, by a number."""
-    if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
-        named = [one for one in gallery.identities() if one.name == text]
-        return named[0] if named else gallery.identity(int(text))
-    return gallery.identity(clean_name(text))
-
 
 @click.group()
 def people() -> None:
-    """The people whom the gallery knows: list, show, enrol, rename, export, delete."""
+    """The people whom the gallery knows: list, show, enrol, rename, merge, split, move, hide, undo, export, delete.
+
+    
+    Two entries are one person:          vultus people merge Ada "Ada L."
+    Some faces are somebody else's:      vultus people show Ada        (the faces have numbers)
+                                         vultus people split Ada 17 18 --name Eve
+    That was wrong:                      vultus people undo
+    """
+
+
+for _command in (merge, split, move, hide, unhide, undo, list_acts):
+    people.add_command(_command)
 
 
 @people.command("list")
 @gallery_option
 @config_option
+@click.option("--hidden", is_flag=True, help="Those who are hidden, in place of the others.")
 @json_option
-def list_people(gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Everybody, with the number of their faces."""
+def list_people(gallery_dir: Place | None, config_file: Path | None, hidden: bool, as_json: bool) -> None:
+    """Everybody who has a name, with the number of their faces."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        everybody = gallery.identities()
+        everybody = gallery.identities(hidden=hidden)
     if as_json:
         print_json(
             [
@@ -79,20 +73,20 @@ def show(name: str, gallery_dir: Place | None, config_file: Path | None, as_json
     """
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        one = _person(gallery, name)
+        one = person_meant(gallery, name)
         faces = gallery.faces(one.id)
     if as_json:
         print_json({"identity": one.id, "name": one.name, "faces": [_face_json(face) for face in faces]})
         return
     table(
-        f"{one.name} (id {one.id}, {counted(one.faces, 'face')})",
+        f"{called(one)}, {counted(one.faces, 'face')}",
         (">face", ">quality", ">x,y w×h", "seen in"),
         ((face.id, _number(face.quality), _place(face), face.source) for face in faces),
     )
 
 
 @people.command()
-@click.argument("name", callback=_name)
+@click.argument("name", callback=valid_name)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
 @gallery_option
 @config_option
@@ -155,14 +149,14 @@ def enrol(
 
 @people.command()
 @click.argument("name")
-@click.argument("new_name", callback=_name)
+@click.argument("new_name", callback=valid_name)
 @gallery_option
 @config_option
 def rename(name: str, new_name: str, gallery_dir: Place | None, config_file: Path | None) -> None:
     """Call NAME (or a number of `people list`) by NEW_NAME from now on."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        one = _person(gallery, name)
+        one = person_meant(gallery, name)
         gallery.rename(one.id, new_name)
     say(f"{one.name} is now {new_name}")
 
@@ -179,7 +173,7 @@ def delete(name: str, yes: bool, gallery_dir: Place | None, config_file: Path | 
     """
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        one = _person(gallery, name)
+        one = person_meant(gallery, name)
         if not yes and sys.stdin.isatty():
             click.confirm(f"Delete {shown(name)} and {counted(one.faces, 'face')} for good?", abort=True, err=True)
         gallery.remove_identity(one.id)
@@ -207,7 +201,7 @@ def export(name: str, out_file: Path, gallery_dir: Place | None, config_file: Pa
     """
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        done = gallery.export(_person(gallery, name).id, out_file)
+        done = gallery.export(person_meant(gallery, name).id, out_file)
     if as_json:
         print_json(
             {

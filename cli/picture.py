@@ -1,11 +1,13 @@
-"""Annotated pictures: boxes and names drawn on a photograph."""
+"""Pictures for people: boxes and names drawn on a photograph, and sheets of faces."""
 
 from __future__ import annotations
 
+import io
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import click
 import numpy as np
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
@@ -23,6 +25,17 @@ class Mark(Struct, frozen=True, kw_only=True):
     box: tuple[float, float, float, float]
     text: str
     known: bool
+
+
+def picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
+    """A file that a picture can be written to, which is said before any work is done."""
+    if file is None:
+        return None
+    if Image.registered_extensions().get(file.suffix.lower()) not in Image.SAVE:
+        raise click.BadParameter(f"{file.name!r} does not end like a picture (.jpg, .png, .webp)")
+    if not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
+    return file
 
 
 def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer: str = "") -> None:
@@ -49,6 +62,50 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
     if footer:
         picture = _with_footer(picture, footer, unit)
     picture.save(path)
+
+
+_TILE, _EDGE, _COLUMNS = 112, 8, 8
+_MOST_SIDE = 1024
+_MOST_TILES = 400
+
+
+class Tile(Struct, frozen=True, kw_only=True):
+    """One face of a sheet: its JPEG, if there is one, and up to two lines below it."""
+
+    jpeg: bytes | None
+    lines: tuple[str, ...]
+
+
+def save_sheet(tiles: Sequence[Tile], path: Path) -> int:
+    """Write up to 400 faces with their lines as one picture, eight in a row; return how many were left out."""
+    shown_tiles = tiles[:_MOST_TILES]
+    font, shown = _font(13.0)
+    columns = max(1, min(_COLUMNS, len(shown_tiles)))
+    wide, high = _TILE + 2 * _EDGE, _TILE + 2 * _EDGE + 34
+    page = Image.new("RGB", (columns * wide, max(1, -(-len(shown_tiles) // columns)) * high), (255, 255, 255))
+    pen = ImageDraw.Draw(page)
+    for number, tile in enumerate(shown_tiles):
+        x, y = number % columns * wide + _EDGE, number // columns * high + _EDGE
+        face = _opened(tile.jpeg)
+        if face is None:
+            pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), fill=(224, 224, 224))
+        else:
+            page.paste(face, (x, y))
+        for row, text in enumerate(tile.lines[:2]):
+            pen.text((x, y + _TILE + 2 + 16 * row), shown(text)[:20], font=font, fill=(32, 32, 32))
+    page.save(path)
+    return len(tiles) - len(shown_tiles)
+
+
+def _opened(jpeg: bytes | None) -> Image.Image | None:
+    """A chip as the gallery keeps it; none for what is no small JPEG, whoever put it there."""
+    try:
+        with Image.open(io.BytesIO(jpeg or b""), formats=["JPEG"]) as picture:
+            if max(picture.size) > _MOST_SIDE:
+                return None
+            return picture.convert("RGB").resize((_TILE, _TILE))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def _font(size: float) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, Callable[[str], str]]:

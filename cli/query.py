@@ -6,27 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from PIL import Image
 
 from vultus.cli.console import print_json, say, shown, table
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.cli.picture import Mark, save_marked
+from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.configs.address import Place
 from vultus.index import Match
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
-
-
-def _picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
-    """A file that a picture can be written to, which is said before any work is done."""
-    if file is None:
-        return None
-    if Image.registered_extensions().get(file.suffix.lower()) not in Image.SAVE:
-        raise click.BadParameter(f"{file.name!r} does not end like a picture (.jpg, .png, .webp)")
-    if not file.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
-    return file
 
 
 @click.command()
@@ -40,7 +28,7 @@ def _picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path |
     "--out",
     "out_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=_picture_file,
+    callback=picture_file,
     metavar="FILE",
     help="Write the picture with boxes and names.",
 )
@@ -55,9 +43,10 @@ def query(
 ) -> None:
     """For every face of IMAGE, the most similar people of the gallery, best first.
 
-    People are grouped: a person with many faces is one row, with the face that is nearest. Faces that nobody has named
-    stand for themselves. Similarity is the cosine of the two embeddings; at or above the model's threshold two faces
-    count as one person, below it the row is only the nearest there is.
+    People are grouped: a person with many faces is one row, with the face that is nearest. Unknown people (`vultus
+    unknowns`) have a number in place of a name; faces that belong to nobody stand for themselves. Similarity is the cosine
+    of the two embeddings; at or above the model's threshold two faces count as one person, below it the row is only the
+    nearest there is.
     """
     config, _ = configured(config_file, gallery_dir)
     with FaceFinder(config) as finder:
@@ -96,17 +85,21 @@ def _meant(matches: Sequence[Match], threshold: float) -> Match | None:
     return next((match for match in near if match.name is not None), near[0] if near else None)
 
 
+def _who(match: Match) -> str:
+    return match.name or ("(no name)" if match.identity is None else f"unknown {match.identity}")
+
+
 def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshold: float) -> None:
     x, y, w, h = (round(value) for value in face.box)
     best = _meant(matches, threshold)
-    verdict = "unknown" if best is None else best.name or "seen before, without a name"
+    verdict = "unknown" if best is None else best.name or f"seen before: {_who(best)}"
     table(
         f"Face {number} at {x},{y} {w}×{h}, quality {face.quality:.2f}: {verdict}",
         (">similarity", "who", "", "seen in"),
         (
             (
                 f"{match.similarity:.3f}",
-                match.name or "(no name)",
+                _who(match),
                 "match" if match.similarity >= threshold else "",
                 match.source,
             )
@@ -138,4 +131,4 @@ def _mark(face: FoundFace, matches: Sequence[Match], threshold: float) -> Mark:
     best = _meant(matches, threshold)
     if best is None:
         return Mark(box=face.box, text="unknown", known=False)
-    return Mark(box=face.box, text=f"{best.name or 'no name'}  {best.similarity:.2f}", known=True)
+    return Mark(box=face.box, text=f"{_who(best)}  {best.similarity:.2f}", known=True)

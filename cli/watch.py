@@ -62,7 +62,8 @@ def watch(
       address: rtsp://viewer:${CAMERA_PASSWORD}@192.0.2.7/stream
 
     With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
-    identity and name (null for a stranger), similarity, box [x, y, w, h].
+    identity and name, similarity, box [x, y, w, h]. Of a stranger name is null, and identity the number of an unknown
+    person (`vultus unknowns show`), null if the face is too blurred to be known again.
     """
     config, _ = configured(config_file, gallery_dir)
     config = _with_options(config, sources, threshold, known_only=known_only, paced=paced)
@@ -148,7 +149,7 @@ def _print(sighting: Sighting, *, as_json: bool) -> None:
         if sighting.position is None
         else clock(sighting.position)
     )
-    who = sighting.name if sighting.name is not None else "unknown"
+    who = sighting.name or ("unknown" if sighting.identity is None else f"unknown {sighting.identity}")
     near = "" if sighting.similarity is None else f"{sighting.similarity:5.2f}"
     line(
         f"{when:>10}  {near:>5}  {who:<24} {sighting.source} (track {sighting.track})",

@@ -103,7 +103,10 @@ class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     threshold: Annotated[float, Meta(ge=-1.0, le=1.0)] | None = None
     """Cosine at or above which a face is that person; none = the one the model's manifest entry suggests."""
     report_unknown: bool = True
-    """Whether people who match nobody are sightings as well (identity and name null)."""
+    """Whether people who match nobody are sightings as well (name null)."""
+    unknown_people: bool = True
+    """Whether faces of nobody become unknown people, who are known again: in archives, and, if `report_unknown`, before
+    cameras, of which the clearest face of each stranger is then kept."""
 
 
 class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 VOTES = 16
 """Faces that make a centre, the oldest good ones."""
-GOOD = 0.35
+GOOD = 0.25
 """Quality from which on a face founds and counts; faces without a quality do."""
 CANDIDATES = 5
 """People by the nearest face, whose centres are compared."""

@@ -13,16 +13,16 @@ from numpy.typing import ArrayLike
 
 from vultus.configs import DatabaseUrl
 from vultus.configs.schema import Audit as Rules
-from vultus.index import acts, archive, care, denials, export, figures, intake, kinds, owners, people, undo
+from vultus.index import archive, care, denials, export, figures, intake, kinds, people
 from vultus.index.audit import Audit
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.embedded import Embedded
 from vultus.index.errors import NotInDatabase
 from vultus.index.loading import bound_to
+from vultus.index.ownership import Ownership
 from vultus.index.searching import Searcher
 from vultus.index.store import Store
 from vultus.index.types import (
-    Act,
     Denial,
     FaceRecord,
     FileFaces,
@@ -44,7 +44,7 @@ from vultus.index.unknowns import Unknowns
 _log = logging.getLogger("vultus.index")
 
 
-class Gallery:
+class Gallery(Ownership):
     """A durable gallery in a folder; made by `open`, used as a context manager or closed by `close`.
 
     Every method that changes something has changed it on the disk when it returns, all of it or (with an exception)
@@ -58,6 +58,8 @@ class Gallery:
     writes for longer than the time limit, `StorageError` (an `OSError`) if the disk is full or failing,
     `GalleryCorrupt` if the database is damaged, and `GalleryClosed` after `close`.
     """
+
+    _store: Store
 
     def __init__(self, store: Store, rules: Rules | None = None, actor: str | None = None) -> None:
         self._backend = Embedded(store)
@@ -186,67 +188,6 @@ class Gallery:
         with self._store.write(scrub=True) as connection:
             people.remove_faces(connection, self._store.writer, faces)
 
-    def rename(self, identity: int | str, name: str) -> None:
-        """Give a person another name, or an unknown one the first.
-
-        Raises NameTaken if somebody else has it, and UnknownIdentity.
-        """
-        with self._store.write() as connection:
-            owners.rename(connection, self._store.writer, identity, name)
-
-    def merge(self, into: int | str, other: int | str) -> None:
-        """Give all faces and sightings of `other` to `into`; `other` is gone then. Raises UnknownIdentity."""
-        with self._store.write() as connection:
-            owners.merge(connection, self._store.writer, into, other)
-
-    def split(self, identity: int | str, faces: Sequence[int], name: str | None = None) -> int:
-        """Make another person of some faces of `identity`, unknown or with a name; return the number.
-
-        Clustering never joins the two again. Raises UnknownIdentity, UnknownFace for a face that is not that person's,
-        NameTaken.
-        """
-        clean = None if name is None else people.clean_name(name)
-        with self._store.write() as connection:
-            return owners.split(connection, self._store.writer, identity, faces, clean)
-
-    def move_faces(self, faces: Sequence[int], to: int | str | None) -> None:
-        """Give faces, and the sightings of the same looks, to a person who is there, or to nobody.
-
-        Raises UnknownIdentity, and UnknownFace, moving none, if one is not there.
-        """
-        with self._store.write() as connection:
-            owners.move(connection, self._store.writer, faces, to)
-
-    def hide(self, identity: int | str, hidden: bool = True) -> None:
-        """Leave a person out of searches and lists that do not ask for such, or no longer. Raises UnknownIdentity."""
-        with self._store.write() as connection:
-            owners.hide(connection, self._store.writer, identity, hidden=hidden)
-
-    def acts(self) -> list[Act]:
-        """Return the last acts (merge, split, move, name, rename, hide, show), up to a thousand, the newest first."""
-        with self._store.read() as connection:
-            connection.steady()
-            return [act for act, _ in acts.recorded(connection)]
-
-    def undo(self, count: int = 1, *, act: int | None = None) -> list[Act]:
-        """Undo the last `count` acts that are not undone yet, or the one numbered `act`; return them, the newest first.
-
-        Each is a new change: somebody who was merged comes back with name, faces and sightings under a new number. What
-        was deleted since stays deleted (`Act.lost`). Raises CannotUndo, and undoes nothing, if there are not so many,
-        or if a name has been given to somebody else.
-        """
-        if count < 1:
-            raise ValueError(f"count is how many acts to undo, at least 1, not {count}")
-        with self._store.write() as connection:
-            if act is not None:
-                return [undo.undo_act(connection, self._store.writer, act)]
-            return undo.undo(connection, self._store.writer, count)
-
-    def forget_acts(self) -> None:
-        """Strike out all acts, with the names that they took away; nothing can be undone then."""
-        with self._store.write(scrub=True) as connection:
-            connection.execute("DELETE FROM acts")
-
     def identities(self, *, hidden: bool | None = False) -> list[Identity]:
         """Return everybody who has a name, in the order of names; those hidden if asked, or (none) both."""
         with self._store.read() as connection:
@@ -259,7 +200,7 @@ class Gallery:
             return people.identity(connection, people.find(connection, key)[0])
 
     def faces(self, identity: int | str | None) -> list[StoredFace]:
-        """Return the faces of a person, of nobody if none, oldest first, without vectors and chips.
+        """Return the faces of a person, or (none) of nobody who has a name, oldest first, without vectors and chips.
 
         Raises UnknownIdentity.
         """

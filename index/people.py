@@ -240,8 +240,8 @@ def _to_landmarks(packed: bytes | None) -> Landmarks | None:
 
 
 def faces_of(connection: Connection, person: int | None) -> list[StoredFace]:
-    """Return the faces of a person (none: of nobody) in the order they came, without vectors and chips."""
-    whose, values = ("f.identity IS NULL", ()) if person is None else ("f.identity = ?", (person,))
+    """Return the faces of a person (none: of nobody with a name) in the order they came, without vectors and chips."""
+    whose, values = ("i.name IS NULL", ()) if person is None else ("f.identity = ?", (person,))
     rows = connection.execute(
         f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE {whose} ORDER BY f.id",  # noqa: S608 - constants
         values,

@@ -186,7 +186,7 @@ class Sighting(Message, frozen=True, kw_only=True, tag="sighting"):
     position: float | None
     track: Count
     identity: int | None
-    """None for a person who matches nobody in the gallery."""
+    """None for a person who matches nobody in the gallery; without a `name` the number of an unknown person."""
     name: str | None
     similarity: float | None
     """Cosine to the best face of the identity; for an unknown, to the nearest face of anybody with a name; none if the

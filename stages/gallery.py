@@ -17,6 +17,11 @@ def open_gallery(config: Config, data: Path) -> tuple[Gallery, Model]:
     return Gallery.open(place, model=model.fingerprint, audit=config.audit, key=key), model
 
 
+def unknown_threshold(config: Config, model: Model) -> float | None:
+    """What strangers are told apart by, as `threshold`; none if nobody is to become an unknown person."""
+    return threshold(config, model) if config.match.unknown_people else None
+
+
 def threshold(config: Config, model: Model) -> float:
     """Cosine at or above which two faces are one person: the configured one, or the model's. ValueError if neither."""
     given = model.threshold if config.match.threshold is None else config.match.threshold

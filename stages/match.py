@@ -12,17 +12,22 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vultus.configs.schema import Config
-from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
+from vultus.index import FaceRecord, Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
 from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
-from vultus.stages.gallery import open_gallery, threshold
+from vultus.stages.gallery import open_gallery, threshold, unknown_threshold
+from vultus.stages.store import chip_jpeg
 
 _log = logging.getLogger("vultus.stages")
+
+_KNOWN = Where(labelled=True, hidden=None)
+"""Hidden people are recognised, so that they are not taken for the next best."""
 
 _PATIENCE = 1.5
 """Seconds after its first look in which a track may still be recognised before it counts as unknown."""
@@ -49,7 +54,9 @@ class _Look(Struct, frozen=True):
 class _Person:
     """What is known of one track."""
 
-    __slots__ = ("announced", "clearest", "first", "last", "looks", "names", "nearest", "told", "vector")
+    __slots__ = (
+        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "stranger", "told", "vector"
+    )  # fmt: skip
 
     def __init__(self, when: float) -> None:
         self.first = self.last = when
@@ -58,9 +65,14 @@ class _Person:
         """Candidates at or above the threshold: name, and the look that was nearest."""
         self.nearest: _Look | None = None
         """The look that came nearest to anybody; of an empty gallery the best one."""
-        self.clearest: TrackedFace | None = None
+        self.clearest: _Look | None = None
         self.vector: npt.NDArray[np.float32] | None = None
-        """The look of the best quality and its embedding; of live sources only."""
+        self.chip: npt.NDArray[np.uint8] | None = None
+        """The look of the best quality, its embedding and its picture."""
+        self.hidden: set[int] = set()
+        """Candidates who are hidden."""
+        self.stranger: int | None = None
+        """The unknown person whom a stranger was found to be."""
         self.told = False
         self.announced: int | None = None
 
@@ -88,8 +100,9 @@ class Match:
     A track is decided when one of its looks is at least as near to a person as the threshold: that is said at once, and
     again if a later look is nearer to somebody else. It counts as unknown when none was, and it has ended, had its
     `max_looks`, or was first seen 1.5 s ago; so nobody who is enrolled is announced as unknown for a blurred first
-    look. Of strangers who stay before a camera the clearest look is compared with the gallery again every second, so that
-    they are named soon after somebody enrolled them. People of the gallery without a name are nobody here.
+    look. A stranger becomes an unknown person of the gallery, or is known as one again, by the clearest look. Of
+    strangers who stay before a camera that look is compared with the gallery again every second, so that they are named
+    soon after somebody enrolled or named them. Of hidden people nothing is said and nothing stored.
     """
 
     name: ClassVar[str] = "match"
@@ -104,11 +117,12 @@ class Match:
         self._context = context
         self._gallery, model = open_gallery(self._config, self._data)
         self._threshold = threshold(self._config, model)
+        self._unknown = unknown_threshold(self._config, model)
         self._run = secrets.token_hex(8)
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
-        """Counters: `looks`, `recognised`, `unknown`, `changed`, `not_stored` (sightings)."""
+        """Counters: `looks`, `recognised`, `unknown`, `changed`, `hidden`, `not_stored` (sightings)."""
         for message in batch:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
@@ -150,7 +164,7 @@ class Match:
         assert self._gallery is not None
         self._context.count("looks", len(message.faces))
         item.received += len(message.faces)
-        found = self._gallery.search(message.vectors, _CANDIDATES, where=Where(labelled=True))
+        found = self._gallery.search(message.vectors, _CANDIDATES, where=_KNOWN)
         for face, matches in zip(message.faces, found, strict=True):
             person = item.people.setdefault(face.track, _Person(now))
             person.looks += 1
@@ -159,12 +173,11 @@ class Match:
             if person.nearest is None or nearest.rank > person.nearest.rank:
                 person.nearest = nearest
             self._consider(person, message.origin, face, matches)
-        if not message.origin.live:
-            return
-        for face, vector in zip(message.faces, message.vectors, strict=True):
+        for face, vector, chip in zip(message.faces, message.vectors, message.chips, strict=True):
             person = item.people[face.track]
-            if person.clearest is None or face.quality > person.clearest.quality:
-                person.clearest, person.vector = face, np.array(vector)
+            if person.clearest is None or face.quality > person.clearest.face.quality:
+                person.clearest = _Look(message.origin, face, None)
+                person.vector, person.chip = np.array(vector), np.array(chip)
 
     def _look_again(self, item: _Item, message: Embedded, now: float) -> set[int]:
         """Compare strangers who are still there anew; returns their tracks."""
@@ -180,10 +193,10 @@ class Match:
             return set()
         assert self._gallery is not None
         vectors = np.stack([person.vector for person in strangers.values() if person.vector is not None])
-        found = self._gallery.search(vectors, _CANDIDATES, where=Where(labelled=True))
+        found = self._gallery.search(vectors, _CANDIDATES, where=_KNOWN)
         for person, matches in zip(strangers.values(), found, strict=True):
             assert person.clearest is not None
-            self._consider(person, message.origin, person.clearest, matches)
+            self._consider(person, message.origin, person.clearest.face, matches)
         return set(strangers)
 
     def _consider(self, person: _Person, origin: Origin, face: TrackedFace, matches: Sequence[Near]) -> None:
@@ -195,6 +208,8 @@ class Match:
             known = person.names.get(match.identity)
             if known is None or look.rank > known[1].rank:
                 person.names[match.identity] = (match.name, look)
+                if match.hidden:
+                    person.hidden.add(match.identity)
 
     def _patient(self, person: _Person, now: float) -> bool:
         """Whether there is still hope that an undecided track will be recognised."""
@@ -210,24 +225,60 @@ class Match:
                 return
             if person.told and who == person.announced:
                 return
-            name, look = (None, person.nearest) if who is None else person.names[who]
-            assert look is not None
             try:
-                if who is not None or self._config.match.report_unknown:
-                    yield self._stored(track, who, name, look)
-            except UnknownIdentity:  # deleted since the search
-                if who is None:
-                    raise
-                del person.names[who]
+                said = self._said(track, person, who)
+                if said is not None:
+                    yield said
+            except UnknownIdentity:  # deleted since the search, or became part of somebody else
+                person.names.pop(who or 0, None)
+                person.stranger = None
                 continue
             except (StorageError, GalleryBusy) as error:
                 # Not told, so the next message of this item tries again.
                 self._context.count("not_stored", 1)
                 _log.warning("a sighting could not be stored yet: %s", error)
                 return
-            self._context.count("changed" if person.told else "unknown" if who is None else "recognised", 1)
+            if said is None and (who is not None or self._config.match.report_unknown):
+                self._context.count("hidden", 1)
+            else:
+                self._context.count("changed" if person.told else "unknown" if who is None else "recognised", 1)
             person.told, person.announced = True, who
             return
+
+    def _said(self, track: int, person: _Person, who: int | None) -> Sighting | None:
+        """The sighting of a decision, once the gallery has it; none if it is to be kept quiet."""
+        if who is not None:
+            return None if who in person.hidden else self._stored(track, who, *person.names[who])
+        if not self._config.match.report_unknown:
+            return None
+        look, hidden = person.nearest, self._place(track, person)
+        assert look is not None
+        if hidden:
+            return None
+        if person.stranger is not None and person.clearest is not None:  # so that face and sighting show the same look
+            look = replace(person.clearest, similarity=look.similarity)
+        return self._stored(track, person.stranger, None, look)
+
+    def _place(self, track: int, person: _Person) -> bool:
+        """Find the unknown person whom a stranger is, or make one; return whether that is a hidden one."""
+        look = person.clearest
+        if self._unknown is None or look is None or person.vector is None:
+            return False
+        assert self._gallery is not None
+        record = FaceRecord(
+            source=look.origin.source,
+            position=look.origin.position,
+            time=look.origin.time,
+            box=look.face.face.box,
+            landmarks=look.face.face.landmarks,
+            score=look.face.face.score,
+            quality=look.face.quality,
+            track=track,
+            chip=chip_jpeg(person.chip) if self._config.store.keep_chips and person.chip is not None else None,
+        )
+        (placed,) = self._gallery.unknowns.place(person.vector[None], [record], self._unknown)
+        person.stranger = None if placed is None else placed.identity
+        return placed is not None and placed.hidden
 
     def _stored(self, track: int, who: int | None, name: str | None, look: _Look) -> Sighting:
         """The sighting, once the gallery has it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -18,10 +19,14 @@ from vultus.index.people import clean_name
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
-from vultus.stages.gallery import open_gallery
+from vultus.stages.gallery import open_gallery, unknown_threshold
 from vultus.stages.subject import subject
 
+_log = logging.getLogger("vultus.stages")
+
 _JPEG_QUALITY = 95
+_GATHER_EVERY = 256
+"""Faces of nobody that wait before they are gathered into unknown people; the end of the job sees to the rest."""
 
 
 class _View:
@@ -59,7 +64,8 @@ class Store:
     before. The files that a batch completes go in together, since one commit costs as much as another. Of each track of
     a video the best `views_per_track` faces are kept, of a photo all.
     With a label, the lone face of a photo gets that name; of several faces the largest if it is clearly the largest
-    (twice the next one's area), otherwise none. Videos are not labelled.
+    (twice the next one's area), otherwise none. Videos are not labelled. Faces of nobody are gathered into unknown people
+    as they come, some hundreds at a time.
     """
 
     name: ClassVar[str] = "store"
@@ -72,7 +78,9 @@ class Store:
     def open(self, context: Context) -> None:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
-        self._gallery, _ = open_gallery(self._config, self._data)
+        self._gallery, model = open_gallery(self._config, self._data)
+        self._threshold = unknown_threshold(self._config, model)
+        self._waiting = 0
         self._files: Attempts[_File] = Attempts(lambda _origin, _former: _File())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
@@ -94,6 +102,7 @@ class Store:
                 complete.append((file.end, self._faces(file, file.end)))
         if complete:
             yield from self._commit(complete)
+            self._gather()
 
     def close(self) -> None:
         """Close the gallery."""
@@ -158,8 +167,20 @@ class Store:
             else:
                 stored = len(faces.faces or ())
                 self._context.count("faces", stored)
+                self._waiting += stored
                 label_lost = end.origin.label is not None and end.origin.still and stored > 0 and faces.label is None
                 yield replace(done, faces=stored, unlabelled=label_lost)
+
+    def _gather(self) -> None:
+        """Make unknown people of what waits, if that is enough; a gallery that was filled before catches up with it."""
+        assert self._gallery is not None
+        if self._threshold is None or self._waiting < _GATHER_EVERY:
+            return
+        try:
+            self._gallery.unknowns.gather(self._threshold, limit=2 * self._waiting)
+        except (StorageError, GalleryBusy) as error:
+            _log.warning("unknown people are gathered later: %s", error)
+        self._waiting = 0
 
     def _named(self, origin: Origin, views: Sequence[_View]) -> int | None:
         """Which of the faces the label means; none if there is no label, or no telling."""

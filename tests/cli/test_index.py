@@ -50,7 +50,7 @@ def test_an_archive_with_a_folder_a_person(vultus: Run, gallery: Path) -> None:
 def test_a_second_run_finds_everything_done(vultus: Run, archive: Path, tmp_path: Path) -> None:
     told = vultus("index", archive, "--label-from-folder", "--gallery", tmp_path / "g", "--json")
     first, again = told.json, vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
-    assert set(first) == {"files", "done", "already", "refused", "faces", "unlabelled", "seconds"}
+    assert set(first) == {"files", "done", "already", "refused", "faces", "unlabelled", "unknown_people", "seconds"}
     assert (first["files"], first["done"], first["already"], first["refused"], first["faces"]) == (5, 5, 0, 0, 10)
     assert first["unlabelled"] == 1, "the group of six"
     assert told.err.count("without a name: ") == 1

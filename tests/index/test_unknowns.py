@@ -317,3 +317,15 @@ def test_every_kind_of_index_gathers(gallery, looks, kind):
     gallery.unknowns.gather(THRESHOLD)
     assert same(groups(gallery, faces), who)
     assert gallery.verify().problems == ()
+
+
+def test_everybody_with_a_name_and_none_are_all_faces(gallery, looks):
+    vectors, _ = looks(3, 2)
+    gallery.add_faces(vectors)
+    gallery.enrol("Ada", np.eye(DIM)[:1])
+    gallery.unknowns.gather(THRESHOLD)
+    gallery.add_faces(np.eye(DIM)[1:2])
+    mine = [face for face in gallery.faces(None)]
+    assert [face.id for face in mine] == [1, 2, 3, 4, 5, 6, 8]
+    assert [face.identity is None for face in mine] == [False] * 6 + [True]
+    assert [face.id for face in gallery.faces("Ada")] == [7]

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from vultus.configs.schema import Config
+from vultus.index import Gallery
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Frame, Origin, SourceState
 from vultus.pipeline.stage import Context
+from vultus.stages.registry import build
 from vultus.stages.yunet import YuNet
 from vultus.weights import Registry
 
@@ -63,3 +65,25 @@ def frame() -> Any:
         return Frame(origin=Origin(**given), image=Image(picture))
 
     return make
+
+
+@pytest.fixture
+def make(data_home: Path, registry: Registry, tmp_path: Path, surroundings: Any) -> Any:
+    """Opens a stage on the gallery `tmp_path / "g"`."""
+    opened = []
+
+    def make(name: str, **config: Any) -> Any:
+        stage = build(name, Config(gallery=str(tmp_path / "g"), **config), data_home)
+        stage.open(surroundings.context)
+        opened.append(stage)
+        return stage
+
+    yield make
+    for stage in opened:
+        stage.close()
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, registry: Registry) -> Any:
+    with Gallery.open(tmp_path / "g", model=registry.resolve(Config().models.embedder).fingerprint) as gallery:
+        yield gallery

@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from looks import Watch, embedded, face_at, origin, toward
 from media import Walk, frames, portrait, write_video
 
 from vultus.configs.schema import Config, Decode, Store
@@ -16,25 +17,19 @@ from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.messages import (
     Chips,
     Embedded,
-    Face,
     Item,
     ItemDone,
     ItemEnd,
     Message,
-    Origin,
     Sighting,
     TrackedFace,
 )
 from vultus.stages import match
-from vultus.stages.align import TEMPLATE
 from vultus.stages.embed import Embed
 from vultus.stages.finder import FaceFinder, FoundFace
-from vultus.stages.match import Match
 from vultus.stages.registry import build
 from vultus.stages.sources import find
 from vultus.weights import Registry
-
-DIM = 8
 
 
 @pytest.fixture(scope="module")
@@ -125,57 +120,6 @@ def test_chips_of_several_messages_go_through_together(
 
 
 # Store and match, on vectors of the test's own
-
-
-def face_at(x: float, y: float, side: float = 60.0) -> Face:
-    points = TEMPLATE / 112 * side + (x, y)
-    return Face(box=(x, y, side, side), landmarks=tuple(map(tuple, points.tolist())), score=0.9)
-
-
-def origin(**given: Any) -> Origin:
-    return Origin(**{"item": 1, "attempt": 0, "source": "/a.jpg", "seq": 0, "live": False, "time": 1000.0, **given})
-
-
-def toward(who: int, cosine: float = 1.0) -> np.ndarray:
-    """A vector at that cosine to person `who`."""
-    vector = np.zeros(DIM, np.float32)
-    vector[who], vector[-1] = cosine, (1 - cosine**2) ** 0.5
-    return vector
-
-
-def embedded(*looks: tuple[int, float, np.ndarray], side: float = 60.0, **given: Any) -> Embedded:
-    """One frame with faces (track, quality, vector)."""
-    return Embedded(
-        origin=origin(**given),
-        faces=tuple(
-            TrackedFace(face=face_at(100 * n, 10, side if n == 0 else 60.0), track=track, quality=grade)
-            for n, (track, grade, _) in enumerate(looks)
-        ),
-        chips=np.full((len(looks), 112, 112, 3), 77, np.uint8),
-        vectors=np.stack([vector for *_, vector in looks]) if looks else np.empty((0, DIM), np.float32),
-    )
-
-
-@pytest.fixture
-def make(data_home: Path, registry: Registry, tmp_path: Path, surroundings: Any) -> Any:
-    """Opens a stage on the gallery `tmp_path / "g"`."""
-    opened = []
-
-    def make(name: str, **config: Any) -> Any:
-        stage = build(name, Config(gallery=str(tmp_path / "g"), **config), data_home)
-        stage.open(surroundings.context)
-        opened.append(stage)
-        return stage
-
-    yield make
-    for stage in opened:
-        stage.close()
-
-
-@pytest.fixture
-def gallery(tmp_path: Path, registry: Registry) -> Any:
-    with Gallery.open(tmp_path / "g", model=registry.resolve(Config().models.embedder).fingerprint) as gallery:
-        yield gallery
 
 
 def end(faces: int, **given: Any) -> ItemEnd:
@@ -308,19 +252,6 @@ def test_what_a_batch_completes_goes_in_together(make: Any, gallery: Gallery, mo
     assert not stage._files
 
 
-class Watch:
-    """A match stage and what it says, as (track, name)."""
-
-    def __init__(self, stage: Match) -> None:
-        self.stage = stage
-        self._seq = 0
-
-    def see(self, time: float, *looks: tuple[int, float, np.ndarray], **given: Any) -> list[tuple[int, str | None]]:
-        self._seq += 1
-        message = embedded(*looks, time=time, seq=self._seq, **{"live": True, "source": "camera", **given})
-        return [(each.track, each.name) for each in self.stage.process([message]) if isinstance(each, Sighting)]
-
-
 @pytest.fixture
 def watch(make: Any, gallery: Gallery) -> Watch:
     gallery.enrol("Anna", [toward(0)], [FaceRecord()])
@@ -354,7 +285,7 @@ def test_a_stranger_is_said_when_time_is_up(watch: Watch, gallery: Gallery) -> N
     assert watch.see(1.6) == [(1, None)]
     assert watch.see(3.0) == [(2, None)]
     assert watch.see(4.0) == []
-    assert [row.identity for row in gallery.sightings()] == [None, None]
+    assert [(row.track, row.name) for row in gallery.sightings()] == [(1, None), (2, None)]
 
 
 def test_a_stranger_after_max_looks_or_when_the_track_is_over(watch: Watch) -> None:
