@@ -15,7 +15,17 @@ enum { NODE_ATTRIBUTE = 5 };
 
 static size_t element_bytes(uint32_t type)
 {
-    return type == VT_ONNX_FLOAT ? 4 : type == VT_ONNX_INT64 ? 8 : type == VT_ONNX_BOOL || type == VT_ONNX_INT8 || type == VT_ONNX_UINT8 ? 1 : 0;
+    switch (type) {
+    case VT_ONNX_UINT8:
+    case VT_ONNX_INT8:
+    case VT_ONNX_BOOL:
+        return 1;
+    case VT_ONNX_FLOAT:
+    case VT_ONNX_INT32:
+        return 4;
+    default:
+        return type == VT_ONNX_INT64 ? 8 : 0;
+    }
 }
 
 static int add_dim(vt_constant *t, uint64_t dim, uint64_t offset, vultus_error *error)
@@ -157,6 +167,27 @@ int vt_constant_floats(const vt_constant *t, float *out)
     return got;
 }
 
+int64_t vt_raw_int(const vt_constant *t, size_t i)
+{
+    const uint8_t *p = t->raw.data + i * element_bytes(t->type);
+    int64_t wide;
+    uint64_t bits;
+
+    switch (t->type) {
+    case VT_ONNX_INT8:
+        return *p < 128 ? *p : *p - 256;
+    case VT_ONNX_INT32:
+        bits = vt_u32(p);
+        return bits < (uint64_t)1 << 31 ? (int64_t)bits : (int64_t)bits - ((int64_t)1 << 32);
+    case VT_ONNX_INT64:
+        bits = vt_u32(p) | (uint64_t)vt_u32(p + 4) << 32;
+        memcpy(&wide, &bits, sizeof wide);
+        return wide;
+    default:
+        return *p;
+    }
+}
+
 int vt_constant_ints(const vt_constant *t, int64_t *out)
 {
     vt_wire wire = t->message;
@@ -167,12 +198,8 @@ int vt_constant_ints(const vt_constant *t, int64_t *out)
         memcpy(out, t->ints, t->count * sizeof *out);
         return VULTUS_OK;
     }
-    for (size_t i = 0; t->raw.data && i < t->count; i++) {
-        const uint8_t *p = t->raw.data + 8 * i;
-        const uint64_t bits = vt_u32(p) | (uint64_t)vt_u32(p + 4) << 32;
-
-        memcpy(out + i, &bits, sizeof bits);
-    }
+    for (size_t i = 0; t->raw.data && i < t->count; i++)
+        out[i] = vt_raw_int(t, i);
     if (t->raw.data)
         return VULTUS_OK;
     while ((got = vt_wire_next(&wire, &f)) > 0) {

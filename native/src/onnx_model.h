@@ -9,7 +9,7 @@
 #define VT_ONNX_MAX_INPUTS 8           /* of one node */
 #define VT_ONNX_MAX_RANK 8
 
-enum { VT_ONNX_FLOAT = 1, VT_ONNX_UINT8 = 2, VT_ONNX_INT8 = 3, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
+enum { VT_ONNX_FLOAT = 1, VT_ONNX_UINT8 = 2, VT_ONNX_INT8 = 3, VT_ONNX_INT32 = 6, VT_ONNX_INT64 = 7, VT_ONNX_BOOL = 9 };
 
 /* A TensorProto, still in the file, whose numbers are known to be all there; or a few INT64 that were computed from sizes
  * while loading. */
@@ -31,7 +31,7 @@ typedef struct vt_value {
     int node; /* -1 for a constant */
     bool transposed; /* the node's map as n x height x width x channels */
     bool bytes;      /* what a QuantizeLinear made: only a DequantizeLinear reads it */
-    bool stepped;    /* a constant of int8, each the multiple of its output channel's */
+    bool stepped;    /* a constant of int8 or int32, each the multiple of its output channel's */
     vt_constant step;
     vt_constant constant;
 } vt_value;
@@ -57,7 +57,8 @@ typedef struct vt_onnx_node {
 int vt_constant_read(const vt_wire *parent, const uint8_t *data, size_t size, uint64_t offset, vt_constant *constant,
                      vt_text *name);
 int vt_constant_floats(const vt_constant *constant, float *out);
-int vt_constant_ints(const vt_constant *constant, int64_t *out); /* INT64 */
+int vt_constant_ints(const vt_constant *constant, int64_t *out); /* any type of integers, or BOOL */
+int64_t vt_raw_int(const vt_constant *constant, size_t i);       /* one of them, of a constant with raw bytes */
 
 /* The name must be new. */
 int vt_values_add(vt_values *values, vt_text name, const vt_value *value, uint64_t offset, vultus_error *error);
@@ -101,6 +102,7 @@ int vt_op_quantize(vt_onnx_node *node);
 int vt_op_dequantize(vt_onnx_node *node);
 /* Weights in steps, input i: `count` numbers of so many output channels, and the step of each. */
 int vt_take_weight(const vt_onnx_node *node, uint32_t i, size_t count, uint32_t rows, float **weight, float **step);
+int vt_take_bias(const vt_onnx_node *node, uint32_t i, uint32_t count, float **bias);
 
 /* onnx_arithmetic.c */
 int vt_op_arithmetic(vt_onnx_node *node);

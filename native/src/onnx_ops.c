@@ -89,12 +89,12 @@ static int op_conv(vt_onnx_node *n)
     int64_t group = 1, kernel[2];
     int in, index, status;
     float *floats = NULL;
-    bool stepped;
+    bool stepped, bias_stepped;
     vt_geometry g;
     vt_node *node;
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_input_weight(n, 1, &weight, &stepped)) ||
-        (status = vt_input_constant(n, 2, VT_ONNX_FLOAT, &bias)))
+        (status = vt_input_weight(n, 2, &bias, &bias_stepped)))
         return status;
     if (!weight || weight->rank != 4)
         return vt_unsupported(n, "is not two-dimensional");
@@ -116,7 +116,7 @@ static int op_conv(vt_onnx_node *n)
     status = stepped ? vt_take_weight(n, 1, vt_weight_count(n->graph, node), node->shape.c, &node->weight, &node->step)
                      : vt_take_floats(n, weight, vt_weight_count(n->graph, node), &node->weight);
     if (!status && bias) {
-        status = vt_take_floats(n, bias, node->shape.c, &floats);
+        status = bias_stepped ? vt_take_bias(n, 2, node->shape.c, &floats) : vt_take_floats(n, bias, node->shape.c, &floats);
         node->shift = malloc(node->shape.c * sizeof *node->shift);
         if (!status && !node->shift)
             status = vt_fail_memory(n->error, node->shape.c * sizeof *node->shift);

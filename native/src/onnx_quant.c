@@ -1,7 +1,7 @@
 /* QuantizeLinear and DequantizeLinear: where an ONNX graph says that numbers are bytes.
  *
  * A QuantizeLinear of a computed value, with one scale, is a QUANT node; the DequantizeLinear behind it, of the same
- * scale, stands for the same node. A DequantizeLinear of int8 constants is a weight in steps. */
+ * scale, stands for the same node. A DequantizeLinear of constants is a weight in steps, of int8, or a bias, of int32. */
 #include <stdlib.h>
 
 #include "load.h"
@@ -11,6 +11,7 @@ static int scale_of(const vt_onnx_node *n, vt_quant *quant)
 {
     const vt_constant *scale, *zero;
     uint32_t type = 0;
+    int64_t number = 0;
     int status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &scale);
 
     if (!status)
@@ -21,10 +22,14 @@ static int scale_of(const vt_onnx_node *n, vt_quant *quant)
         status = vt_input_constant(n, 2, type, &zero);
     if (status)
         return status;
-    if (!scale || scale->count != 1 || !zero || zero->count != 1 || zero->raw.size != 1)
+    if (!scale || scale->count != 1 || !zero || zero->count != 1)
         return vt_unsupported(n, "has not one scale and one zero point of a byte");
-    /* An int8 is the byte 128 above it. */
-    quant->zero = (uint8_t)(zero->raw.data[0] + (type == VT_ONNX_INT8 ? 128 : 0));
+    if ((status = vt_constant_ints(zero, &number)))
+        return status;
+    number += type == VT_ONNX_INT8 ? 128 : 0; /* an int8 is the byte 128 above it */
+    if (number < 0 || number > 255)
+        return vt_bad(n, "has a zero point that is no byte");
+    quant->zero = (uint8_t)number;
     return vt_constant_floats(scale, &quant->scale);
 }
 
@@ -39,28 +44,47 @@ int vt_op_quantize(vt_onnx_node *n)
     return vt_values_add(n->values, n->output, &(vt_value){.node = index, .bytes = true}, n->offset, n->error);
 }
 
+/* Whether the zero points of weights are what the engine computes with. */
+static int check_zeros(const vt_onnx_node *n, const vt_constant *zero)
+{
+    int64_t *numbers;
+    bool all = true;
+    int status;
+
+    if (zero->count > VT_MAX_CHANNELS)
+        return vt_bad(n, "has an impossible number of zero points");
+    numbers = calloc(zero->count + 1, sizeof *numbers);
+    if (!numbers)
+        return vt_fail_memory(n->error, zero->count * sizeof *numbers);
+    status = vt_constant_ints(zero, numbers);
+    for (size_t i = 0; i < zero->count; i++)
+        all = all && !numbers[i];
+    free(numbers);
+    return status || all ? status : vt_unsupported(n, "is of weights with a zero point");
+}
+
 /* Weights stay constants until somebody takes them: with their steps, if the numbers are what the engine computes with. */
 static int dequantize_constant(const vt_onnx_node *n, const vt_value *from)
 {
     const vt_constant *step, *zero = NULL;
     vt_value value = {.node = -1, .constant = from->constant};
+    const uint32_t type = from->constant.type;
     int64_t axis = 1;
     int status = vt_input_constant(n, 1, VT_ONNX_FLOAT, &step);
 
     if (!status)
-        status = vt_input_constant(n, 2, VT_ONNX_INT8, &zero);
+        status = vt_input_constant(n, 2, type, &zero);
     if (!status)
         status = vt_attribute_int(n, "axis", &axis);
     if (status)
         return status;
-    if (from->constant.type != VT_ONNX_INT8 || from->constant.raw.size != from->constant.count)
-        return vt_unsupported(n, "is of constants that are not int8, or not stored as raw bytes");
+    if ((type != VT_ONNX_INT8 && type != VT_ONNX_INT32) || !from->constant.raw.data)
+        return vt_unsupported(n, "is of constants that are neither int8 nor int32, or not stored as raw bytes");
     if (!step || step->rank > 1 || (step->count > 1 && axis != 0) ||
         (step->count != 1 && (!value.constant.rank || step->count != value.constant.dims[0])))
         return vt_unsupported(n, "has not one scale, or one for each output channel");
-    for (size_t i = 0; zero && i < zero->raw.size; i++)
-        if (zero->raw.data[i])
-            return vt_unsupported(n, "is of weights with a zero point");
+    if (zero && (status = check_zeros(n, zero)))
+        return status;
     value.stepped = true;
     value.step = *step;
     return vt_values_add(n->values, n->output, &value, n->offset, n->error);
@@ -94,6 +118,8 @@ int vt_take_weight(const vt_onnx_node *n, uint32_t i, size_t count, uint32_t row
 
     if (!value || value->node >= 0 || !value->stepped)
         return vt_bad(n, "has weights without steps"); /* whoever calls has looked */
+    if (k->type != VT_ONNX_INT8 && i != 2)
+        return vt_unsupported(n, "has weights of int32");
     if (k->count != count)
         return vt_bad(n, "has a weight of another size");
     *step = malloc(rows * sizeof **step);
@@ -105,11 +131,17 @@ int vt_take_weight(const vt_onnx_node *n, uint32_t i, size_t count, uint32_t row
         if (!((*step)[r] >= 0))
             status = vt_bad(n, "has weights with a negative scale");
     }
-    for (size_t at = 0; at < count && !status; at++) {
-        const uint8_t bits = k->raw.data[at];
+    for (size_t at = 0; at < count && !status; at++)
+        (*weight)[at] = (float)vt_raw_int(k, at) * (*step)[at / (count / rows)];
+    free(steps);
+    return status;
+}
 
-        (*weight)[at] = (float)(bits < 128 ? bits : bits - 256) * (*step)[at / (count / rows)];
-    }
+int vt_take_bias(const vt_onnx_node *n, uint32_t i, uint32_t count, float **bias)
+{
+    float *steps = NULL;
+    const int status = vt_take_weight(n, i, count, count, bias, &steps);
+
     free(steps);
     return status;
 }

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
 from vultus.native import Engine, UnsupportedModelError
 from vultus.weights import ImportFailed
@@ -80,6 +81,42 @@ def test_the_engine_and_onnx_runtime_agree_on_the_file(fp32: bytes, chips: np.nd
     answers = engine.embed_chips(chips)
     assert (judged * answers).sum(1).min() >= 0.9999  # a value between two bytes may go either way
     assert np.median((Engine(before).embed_chips(chips) * answers).sum(1)) >= 0.99
+
+
+class Faces(CalibrationDataReader):
+    def __init__(self, x: np.ndarray) -> None:
+        self.left = iter([{"data": x}])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.left, None)
+
+
+@pytest.mark.parametrize("signed", [False, True], ids=["uint8", "int8"])
+@pytest.mark.parametrize("per_channel", [False, True], ids=["one_scale", "per_channel"])
+def test_what_the_quantiser_of_onnx_runtime_writes(
+    fp32: bytes, chips: np.ndarray, tmp_path: Path, signed: bool, per_channel: bool
+) -> None:
+    """Biases are int32 there, zero points are not raw bytes, and activations have 7 bits (reduce_range)."""
+    x = ((chips[..., ::-1].astype(np.float32) - np.float32(127.5)) / 128).transpose(0, 3, 1, 2)
+    after = tmp_path / "int8.onnx"
+    quantize_static(
+        onnx.load_from_string(fp32),
+        after,
+        Faces(np.ascontiguousarray(x)),
+        per_channel=per_channel,
+        reduce_range=True,
+        activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
+    )
+    biases = [each for each in onnx.load(after).graph.initializer if each.data_type == TensorProto.INT32]
+    assert len(biases) >= 5
+    engine = Engine(after)
+    assert engine.precision == "int8"
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(after, options, providers=["CPUExecutionProvider"])
+    judged = session.run(None, {"data": np.ascontiguousarray(x)})[0]
+    judged /= np.linalg.norm(judged, axis=1, keepdims=True)
+    assert (judged * engine.embed_chips(chips)).sum(1).min() >= 0.999  # its own bytes, where one may go either way
 
 
 def test_what_is_refused(fp32: bytes, chips: np.ndarray) -> None:
