@@ -82,15 +82,81 @@ VT_INLINE size_t vt_steps_4x3(size_t k, const float *x, size_t step, const float
     return 4 * fours;
 }
 
+/* The same of a gathered input, three steps at a time: a kernel of 3 x 3 has a multiple of that. */
+typedef struct vt_gather {
+    const float *x;
+    size_t step; /* bytes */
+    const size_t *offsets;
+    size_t threes;
+    const float *w;
+} vt_gather;
+
+#define VT_GATHER_BEGIN                                                                                                \
+    "mov (%[g]), %%r9\n\t"                                                                                             \
+    "mov 8(%[g]), %%rcx\n\t"                                                                                           \
+    "mov 16(%[g]), %%r10\n\t"                                                                                          \
+    "mov 24(%[g]), %%rax\n\t"                                                                                          \
+    "mov 32(%[g]), %%r11\n\t"                                                                                          \
+    "lea (%%rcx,%%rcx,2), %%rdx\n\t"                                                                                   \
+    "lea (%%rcx,%%rcx,4), %%r8\n\t"                                                                                    \
+    ".p2align 5\n"                                                                                                     \
+    "1:\n\t"
+#define VT_GATHER_AT(offset) "mov " offset "(%%r10), %%rsi\n\tlea (%%r9,%%rsi,4), %%rsi\n\t"
+#define VT_GATHERED(at, reg) "vmovaps " at "(%%r11), %%" reg "\n\t"
+#define VT_GATHER_6X2(offset, w0, w1)                                                                                  \
+    VT_GATHER_AT(offset) VT_GATHERED(w0, "ymm13") VT_GATHERED(w1, "ymm14") VT_ROW2("(%%rsi)", "s0", "s1")              \
+    VT_ROW2("(%%rsi,%%rcx)", "s2", "s3") VT_ROW2("(%%rsi,%%rcx,2)", "s4", "s5") VT_ROW2("(%%rsi,%%rdx)", "s6", "s7")   \
+    VT_ROW2("(%%rsi,%%rcx,4)", "s8", "s9") VT_ROW2("(%%rsi,%%r8)", "s10", "s11")
+#define VT_GATHER_4X3(offset, w0, w1, w2)                                                                              \
+    VT_GATHER_AT(offset) VT_GATHERED(w0, "ymm12") VT_GATHERED(w1, "ymm13") VT_GATHERED(w2, "ymm14")                    \
+    VT_ROW3("(%%rsi)", "s0", "s1", "s2") VT_ROW3("(%%rsi,%%rcx)", "s3", "s4", "s5")                                    \
+    VT_ROW3("(%%rsi,%%rcx,2)", "s6", "s7", "s8") VT_ROW3("(%%rsi,%%rdx)", "s9", "s10", "s11")
+#define VT_GATHER_END(bytes)                                                                                           \
+    "add $24, %%r10\n\t"                                                                                               \
+    "add $" bytes ", %%r11\n\t"                                                                                        \
+    "dec %%rax\n\t"                                                                                                    \
+    "jnz 1b\n\t"
+#define VT_GATHER_CLOBBERS "rax", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "cc", "memory"
+
+VT_INLINE size_t vt_gather_6x2(const vt_gather *g, vt_f32x8 sums[][3])
+{
+    if (g->threes)
+        __asm__ volatile(VT_GATHER_BEGIN VT_GATHER_6X2("0", "0", "32") VT_GATHER_6X2("8", "64", "96")
+                             VT_GATHER_6X2("16", "128", "160") VT_GATHER_END("192")
+                         : VT_SUM(0, 0, 0), VT_SUM(1, 0, 1), VT_SUM(2, 1, 0), VT_SUM(3, 1, 1), VT_SUM(4, 2, 0),
+                           VT_SUM(5, 2, 1), VT_SUM(6, 3, 0), VT_SUM(7, 3, 1), VT_SUM(8, 4, 0), VT_SUM(9, 4, 1),
+                           VT_SUM(10, 5, 0), VT_SUM(11, 5, 1)
+                         : [g] "r"(g)
+                         : VT_GATHER_CLOBBERS, "ymm13", "ymm14", "ymm15");
+    return 3 * g->threes;
+}
+
+VT_INLINE size_t vt_gather_4x3(const vt_gather *g, vt_f32x8 sums[][3])
+{
+    if (g->threes)
+        __asm__ volatile(VT_GATHER_BEGIN VT_GATHER_4X3("0", "0", "32", "64") VT_GATHER_4X3("8", "96", "128", "160")
+                             VT_GATHER_4X3("16", "192", "224", "256") VT_GATHER_END("288")
+                         : VT_SUM(0, 0, 0), VT_SUM(1, 0, 1), VT_SUM(2, 0, 2), VT_SUM(3, 1, 0), VT_SUM(4, 1, 1),
+                           VT_SUM(5, 1, 2), VT_SUM(6, 2, 0), VT_SUM(7, 2, 1), VT_SUM(8, 2, 2), VT_SUM(9, 3, 0),
+                           VT_SUM(10, 3, 1), VT_SUM(11, 3, 2)
+                         : [g] "r"(g)
+                         : VT_GATHER_CLOBBERS, "ymm12", "ymm13", "ymm14", "ymm15");
+    return 3 * g->threes;
+}
+
 VT_INLINE void vt_accumulate(const size_t mr, const size_t nv, size_t k, const float *a, size_t step,
                              const size_t *offsets, const float *w, vt_f32x8 sums[][3])
 {
+    const bool wide = mr == 6 && nv == 2, full = wide || (mr == 4 && nv == 3);
     size_t p = 0;
 
-    if (!offsets && mr == 6 && nv == 2)
-        p = vt_steps_6x2(k, a, step, w, sums);
-    else if (!offsets && mr == 4 && nv == 3)
-        p = vt_steps_4x3(k, a, step, w, sums);
+    if (full && offsets) {
+        const vt_gather g = {a, step * sizeof *a, offsets, k / 3, w};
+
+        p = wide ? vt_gather_6x2(&g, sums) : vt_gather_4x3(&g, sums);
+    } else if (full) {
+        p = wide ? vt_steps_6x2(k, a, step, w, sums) : vt_steps_4x3(k, a, step, w, sums);
+    }
     for (w += p * 8 * nv; p < k; p++, w += 8 * nv) {
         const float *x = a + (offsets ? offsets[p] : p);
         __m256 v[3];
