@@ -96,7 +96,7 @@ def verify(ctx: click.Context, gallery_dir: Place | None, config_file: Path | No
 @click.option(
     "--index",
     "kind",
-    type=click.Choice([kinds.AUTO, *kinds.KINDS]),
+    type=click.Choice([kinds.AUTO, *kinds.KINDS, kinds.HNSW]),
     default=kinds.AUTO,
     show_default=True,
     help="Kind of index; docs/gallery.md says what each costs.",
@@ -124,7 +124,7 @@ def convert(
     config, folder = configured(config_file, gallery_dir)
     begun = time.perf_counter()
     with open_gallery(config) as opened:
-        if recall is not None and (kind == kinds.AUTO or not kinds.KINDS[kind].lists):
+        if recall is not None and (kind not in kinds.KINDS or not kinds.KINDS[kind].lists):
             raise click.UsageError("--recall is of the kinds ivf-…; others find the nearest face without it")
         opened.convert(kind, memory, recall)
         stats = opened.stats()

@@ -36,8 +36,8 @@ def gallery_option(command: Decorated) -> Decorated:
         "--gallery",
         "gallery_dir",
         type=_GalleryPlace(),
-        metavar="DIR",
-        help="Folder of the gallery.  [default: `gallery` in the user's data folder]",
+        metavar="DIR|URL",
+        help="Folder of the gallery, or postgresql://USER@HOST/DATABASE.  [default: `gallery` in the user's data folder]",
     )(command)
 
 

@@ -1,20 +1,25 @@
-"""The gallery in a folder: SQLite, and an index in the memory of each process; see `vultus.index.storage.Backend`."""
+"""The gallery in a folder: SQLite, and an index in the memory of each process; see `vultus.index.contract.Backend`."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from vultus.index import care, kinds, search, snapshot, verify
+from vultus.index.contract import IndexFigures, Look
 from vultus.index.errors import GalleryError
 from vultus.index.figures import size_of
+from vultus.index.filters import admits
 from vultus.index.live import LiveIndex
 from vultus.index.loading import bound_to
-from vultus.index.storage import Connection, IndexFigures
+from vultus.index.storage import Connection
 from vultus.index.store import Store
-from vultus.index.types import Report
+from vultus.index.types import Report, Where
 from vultus.index.vectors import NOBODY
 
 _log = logging.getLogger("vultus.index")
@@ -28,6 +33,22 @@ class Embedded:
     def __init__(self, store: Store) -> None:
         self.storage = store
         self.live = LiveIndex(store)
+
+    @contextlib.contextmanager
+    def looking(self, connection: Connection, where: Where | None) -> Iterator[Look]:
+        """Lend the index in memory, with all that was committed before this call."""
+        self.live.catch_up(connection)
+        filters = self.live.filters
+        resolved = filters.resolve(connection, where)
+        admitted = filters.admitted(connection, resolved)
+        with self.live.reading() as index:
+            yield Look(
+                index=index,
+                mask=filters.mask(index, self.live.point, resolved, admitted),
+                left_out=index.hidden if where is None or where.hidden is False else frozenset(),
+                denials=self.live.denials,
+                admits=partial(admits, admitted),
+            )
 
     def figures(self, connection: Connection) -> IndexFigures:
         """Return kind and size of the index; of one that was not loaded yet, those that it would have."""
@@ -67,11 +88,11 @@ class Embedded:
         """Check database, index and snapshot."""
         return verify.verify(self.storage, self.live)
 
-    def convert(self, kind: str, memory: int | None) -> str:
+    def convert(self, kind: str, memory: int | None, recall: float | None) -> str:
         """Build the index anew, of another kind, and write a snapshot."""
-        kinds.read(kind)
+        wanted = kinds.spelled(kind, recall)
         with self.storage.write() as connection:
-            connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (kind, memory))
+            connection.execute("UPDATE gallery SET index_kind = ?, memory = ?", (wanted, memory))
         now = self.live.convert()
         self.snapshot()
         return now

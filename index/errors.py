@@ -81,6 +81,12 @@ class AccessDenied(GalleryError, PermissionError):
     __str__ = Exception.__str__
 
 
+class DriverMissing(GalleryError, ImportError):
+    """The gallery is in a database whose driver is not installed."""
+
+    __str__ = Exception.__str__
+
+
 class NotInDatabase(GalleryError, NotImplementedError):
     """A gallery in a database server does this by the server's own means, which the message names."""
 

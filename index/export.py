@@ -17,11 +17,11 @@ import msgspec
 from msgspec import Struct
 
 from vultus.index import acts, people
-from vultus.index.connection import SqliteConnection
 from vultus.index.errors import GalleryCorrupt, StorageError
 from vultus.index.loading import bound_to
 from vultus.index.seal import opened_chip
-from vultus.index.store import Store, sync_folder
+from vultus.index.storage import Connection, Storage
+from vultus.index.store import sync_folder
 
 _README = """\
 What a vultus gallery holds about one person, as of {when}.
@@ -40,12 +40,13 @@ changes.jsonl    rows of the gallery's journal about this person: deleted, merge
 Times are seconds since 1970-01-01 00:00 UTC. Pages of text are JSON, UTF-8, one object a line.
 """
 _ABOUT = {
-    "sightings": "SELECT * FROM sightings WHERE identity = :person ORDER BY id",
-    "files": "SELECT * FROM files WHERE label = :name OR id IN (SELECT file FROM faces WHERE identity = :person) ORDER BY id",
-    "denials": "SELECT * FROM denials WHERE identity = :person OR other = :person "
-    "OR face IN (SELECT id FROM faces WHERE identity = :person) ORDER BY at",
-    "changes": "SELECT * FROM changes WHERE (kind IN ('dropped', 'renamed') AND first = :person) "
-    "OR (kind = 'merged' AND :person IN (first, last)) ORDER BY seq",
+    "sightings": "SELECT * FROM sightings WHERE identity = ?1 ORDER BY id",
+    "files": "SELECT * FROM files WHERE label = (SELECT name FROM identities WHERE id = ?1) "
+    "OR id IN (SELECT file FROM faces WHERE identity = ?1) ORDER BY id",
+    "denials": "SELECT * FROM denials WHERE identity = ?1 OR other = ?1 "
+    "OR face IN (SELECT id FROM faces WHERE identity = ?1) ORDER BY at",
+    "changes": "SELECT * FROM changes WHERE (kind IN ('dropped', 'renamed') AND first = ?1) "
+    "OR (kind = 'merged' AND ?1 IN (first, last)) ORDER BY seq",
 }
 
 
@@ -58,10 +59,10 @@ class Exported(Struct, frozen=True, kw_only=True):
     sightings: int
 
 
-def export(store: Store, key: int | str, out: Path | BinaryIO) -> Exported:
+def export(store: Storage, key: int | str, out: Path | BinaryIO) -> Exported:
     """Write the zip file about a person. Raises UnknownIdentity before anything is written, StorageError."""
     with store.read() as connection:
-        connection.execute("BEGIN")
+        connection.steady()
         number, name = people.find(connection, key)  # pins the state that is exported
         if not isinstance(out, Path):
             return _write(connection, number, name, out)
@@ -88,27 +89,26 @@ def export(store: Store, key: int | str, out: Path | BinaryIO) -> Exported:
     return done
 
 
-def _write(connection: SqliteConnection, number: int, name: str | None, file: BinaryIO) -> Exported:
-    about: dict[str, object] = {"person": number, "name": name}
+def _write(connection: Connection, number: int, name: str | None, file: BinaryIO) -> Exported:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("README.txt", _README.format(when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())))
-        (person,) = _rows(connection, "SELECT * FROM identities WHERE id = :person", about)
+        (person,) = _rows(connection, "SELECT * FROM identities WHERE id = ?1", number)
         _, model, dim = bound_to(connection)
         archive.writestr("person.json", _line({**person, "model": model, "dim": dim}))
         faces = _lines(
-            archive, "faces", _rows(connection, "SELECT * FROM faces WHERE identity = :person ORDER BY id", about)
+            archive, "faces", _rows(connection, "SELECT * FROM faces WHERE identity = ?1 ORDER BY id", number)
         )
         _vectors(archive, connection, number, faces, dim or 0)
         _chips(archive, connection, number)
-        counts = {what: _lines(archive, what, _rows(connection, query, about)) for what, query in _ABOUT.items()}
+        counts = {what: _lines(archive, what, _rows(connection, query, number)) for what, query in _ABOUT.items()}
         _lines(archive, "acts", _acts(connection, number))
     return Exported(identity=number, name=name, faces=faces, sightings=counts["sightings"])
 
 
-def _rows(connection: SqliteConnection, query: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
+def _rows(connection: Connection, query: str, person: int) -> Iterator[dict[str, object]]:
     """Yield rows by the names of their columns, so that no column that is held can be left out."""
-    cursor = connection.execute(query, about)
-    names = [column[0] for column in cursor.description]
+    cursor = connection.execute(query, (person,))
+    names = [column[0] for column in cursor.description or ()]
     for row in cursor:
         yield {name: _plain(name, value) for name, value in zip(names, row, strict=True)}
 
@@ -131,7 +131,7 @@ def _lines(archive: zipfile.ZipFile, what: str, rows: Iterator[dict[str, object]
     return count
 
 
-def _vectors(archive: zipfile.ZipFile, connection: SqliteConnection, number: int, count: int, dim: int) -> None:
+def _vectors(archive: zipfile.ZipFile, connection: Connection, number: int, count: int, dim: int) -> None:
     """Write a NumPy file (format 1.0) without having it in memory."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({count}, {dim}), }}"
     padded = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11) + "\n"
@@ -145,14 +145,14 @@ def _vectors(archive: zipfile.ZipFile, connection: SqliteConnection, number: int
                 file.write(vector)
 
 
-def _chips(archive: zipfile.ZipFile, connection: SqliteConnection, number: int) -> None:
+def _chips(archive: zipfile.ZipFile, connection: Connection, number: int) -> None:
     for face, jpeg in connection.execute(
         "SELECT c.face, c.jpeg FROM faces f JOIN chips c ON c.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
     ):
         archive.writestr(f"chips/{face}.jpg", opened_chip(connection.seal, face, jpeg) or b"", zipfile.ZIP_STORED)
 
 
-def _acts(connection: SqliteConnection, number: int) -> Iterator[dict[str, object]]:
+def _acts(connection: Connection, number: int) -> Iterator[dict[str, object]]:
     """Yield the acts that name this person, the newest first."""
     for act, detail in acts.recorded(connection):
         if number in detail.people():

@@ -6,8 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from vultus.index.contract import Backend
 from vultus.index.loading import bound_to
-from vultus.index.storage import Backend
 from vultus.index.types import Stats
 
 

@@ -111,9 +111,9 @@ def _extended(connection: Connection, where: Where, known: np.ndarray | None) ->
     admitted = np.zeros((last or 0) + 2, bool)
     if known is not None:
         admitted[: len(known)] = known
-    terms, values = _terms(where)
+    asked, values = terms(where)
     cursor = connection.execute(
-        f"SELECT id FROM faces WHERE id > ? AND id <= ? AND {' AND '.join(terms)}",  # noqa: S608 - literals
+        f"SELECT id FROM faces WHERE id > ? AND id <= ? AND {' AND '.join(asked)}",  # noqa: S608 - literals
         (upto, last or 0, *values),
     )
     while rows := cursor.fetchmany(_CHUNK):
@@ -121,7 +121,8 @@ def _extended(connection: Connection, where: Where, known: np.ndarray | None) ->
     return admitted
 
 
-def _terms(where: Where) -> tuple[list[str], list[object]]:
+def terms(where: Where) -> tuple[list[str], list[object]]:
+    """Return SQL about the columns of `faces` that `where` asks for, and its parameters."""
     terms, values = list[str](), list[object]()
     if where.source is not None:
         terms.append("source >= ? AND source < ?")

@@ -11,17 +11,16 @@ from typing import BinaryIO, Self
 
 from numpy.typing import ArrayLike
 
-from vultus.configs import DatabaseUrl
+from vultus.configs import DatabaseUrl, Place
 from vultus.configs.schema import Audit as Rules
 from vultus.index import archive, care, denials, export, figures, intake, kinds, people
 from vultus.index.audit import Audit
+from vultus.index.backend import open_backend
 from vultus.index.binding import bind_dim, bind_model
-from vultus.index.embedded import Embedded
-from vultus.index.errors import NotInDatabase
+from vultus.index.contract import Backend
 from vultus.index.loading import bound_to
 from vultus.index.ownership import Ownership
 from vultus.index.searching import Searcher
-from vultus.index.store import Store
 from vultus.index.types import (
     Denial,
     FaceRecord,
@@ -59,17 +58,14 @@ class Gallery(Ownership):
     `GalleryCorrupt` if the database is damaged, and `GalleryClosed` after `close`.
     """
 
-    _store: Store
-
-    def __init__(self, store: Store, rules: Rules | None = None, actor: str | None = None) -> None:
-        self._backend = Embedded(store)
-        self._store = store
-        self._live = self._backend.live
-        self.unknowns = Unknowns(self._backend)
+    def __init__(self, backend: Backend, rules: Rules | None = None, actor: str | None = None) -> None:
+        self._backend = backend
+        self._store = backend.storage
+        self.unknowns = Unknowns(backend)
         """The unknown people: who they are, who they turn out to be, and how they come to be."""
-        self.audit = Audit(store, rules or Rules(), actor)
+        self.audit = Audit(backend.storage, rules or Rules(), actor)
         """Who did what, if that is recorded."""
-        self._searcher = Searcher(store, self._live)
+        self._searcher = Searcher(backend)
 
     @classmethod
     def open(
@@ -95,15 +91,13 @@ class Gallery(Ownership):
         or folder that is something else or of a newer format (it is left alone), ModelMismatch for another model,
         WrongKey (a PermissionError) for a wrong or missing key.
         """
-        if isinstance(path, DatabaseUrl):
-            raise NotInDatabase(f"{path}: this version keeps galleries in folders only")
-        store = Store.open(Path(path).absolute(), create=create, busy_timeout=busy_timeout, key=key)
+        backend = open_backend(path, create=create, busy_timeout=busy_timeout, key=key)
         try:
             if model is not None:
-                bind_model(store, model)
-            return cls(store, audit, actor)
+                bind_model(backend.storage, model)
+            return cls(backend, audit, actor)
         except BaseException:
-            store.close()
+            backend.storage.close()
             raise
 
     def __enter__(self) -> Self:
@@ -115,9 +109,9 @@ class Gallery(Ownership):
         self.close()
 
     @property
-    def path(self) -> Path:
-        """Folder of the gallery."""
-        return self._store.folder
+    def path(self) -> Place:
+        """Folder of the gallery, or address of its database."""
+        return self._store.place
 
     @property
     def model(self) -> str | None:
@@ -380,14 +374,13 @@ class Gallery(Ownership):
         whose nearest other face is in the lists that a search reads; it is measured when the index is made, and decides
         how many those are. A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the
         index is made from the database, which takes about a minute for a million faces, and a snapshot written. Other
-        processes go on with the index that they have, and take the new one when they open the gallery again. Raises
-        UnknownKind.
+        processes go on with the index that they have, and take the new one when they open the gallery again. In a
+        database the kinds are "flat", "hnsw" and "auto" (`docs/gallery.md`). Raises UnknownKind.
         """
         if memory is not None and memory < 1:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")
-        wanted = kinds.spelled(index, recall)
         self.audit.note("convert")
-        return self._backend.convert(wanted, memory)
+        return self._backend.convert(index, memory, recall)
 
     def set_key(self, key: bytes | None) -> None:
         """Encrypt the gallery with this key of 32 bytes, give an encrypted one another key, or decrypt it (none).

@@ -30,6 +30,8 @@ Store = Literal["none", "flat", "fp16", "sq8"]
 
 AUTO = "auto"
 FLAT = "flat"
+HNSW = "hnsw"
+"""The database's own index, of galleries in PostgreSQL; no other kind but `flat` is there."""
 FEWEST = 1024
 """Below this many faces a quantiser has too little to learn from, and every gallery is flat."""
 MOST_FLAT = 1 << 26

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from msgspec import Struct
 
+from vultus.index.contract import Candidates
 from vultus.index.denials import Denials
 from vultus.index.embedding import check_dim
 from vultus.index.loading import bound_to, vectors_of
 from vultus.index.storage import Connection
-from vultus.index.vectors import NOBODY, VectorIndex, similarities_of
+from vultus.index.vectors import NOBODY, similarities_of
 
 _MORE = 16
 """Factor by which more faces are fetched for a probe whose first ones belong to too few people."""
@@ -40,7 +41,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     denials: Denials = Denials()
 
 
-def rank(index: VectorIndex, probes: np.ndarray, wanted: Wanted, read: Read) -> list[list[Ranked]]:
+def rank(index: Candidates, probes: np.ndarray, wanted: Wanted, read: Read) -> list[list[Ranked]]:
     """Return for each probe the best `k` people or faces that reach the threshold, and the one that would come next.
 
     The next one is there if there is one more at all and the answer is not empty. `probes` are `(n, dim)` float32 of
@@ -80,7 +81,7 @@ def _is_whole(best: list[Ranked], wanted: Wanted) -> bool:
 
 
 def _among_nearest(
-    index: VectorIndex, probes: np.ndarray, fetch: int, wanted: Wanted, read: Read
+    index: Candidates, probes: np.ndarray, fetch: int, wanted: Wanted, read: Read
 ) -> Iterator[tuple[list[Ranked], float]]:
     """Rank the best `fetch` faces; yield for each probe the best people among them, and how near any other face is.
 
@@ -99,7 +100,7 @@ def _among_nearest(
 
 
 def _compared(
-    index: VectorIndex,
+    index: Candidates,
     probes: np.ndarray,
     rough: np.ndarray,
     faces: np.ndarray,

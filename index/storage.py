@@ -1,4 +1,4 @@
-"""The narrow interface behind which a gallery's storage stands, and the SQL that every storage understands.
+"""What a gallery's database does, SQLite or PostgreSQL, and the SQL that both understand.
 
 SQL about people, files and sightings is written once, in what SQLite and PostgreSQL have in common and a few turns that
 `vultus.index.dialect` translates: placeholders are `?` or `?1`, also in `? IS NULL` and `x IS ?`; a list of numbers is one
@@ -12,19 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from msgspec import Struct
 
 from vultus.configs import Place
 from vultus.index.seal import Seal
-from vultus.index.types import Report
 
 
 class Cursor(Protocol):
     """The rows of an answer."""
+
+    @property
+    def description(self) -> Sequence[Sequence[Any]] | None:
+        """The columns, each beginning with its name."""
 
     @property
     def rowcount(self) -> int:
@@ -65,58 +66,6 @@ class Connection(Protocol):
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector, little-endian float32, of those of `faces` that are there, in ascending order."""
-
-
-class IndexFigures(Struct, frozen=True, kw_only=True):
-    """What a backend says of its index and its size; see `vultus.index.types.Stats`."""
-
-    index: str
-    bytes_per_vector: int
-    last_snapshot: float | None
-    size_bytes: int
-    encrypted: bool = False
-    recall: float | None = None
-
-
-class Backend(Protocol):
-    """Storage, search and care of an open gallery. What is not possible in one of the two raises NotInDatabase."""
-
-    @property
-    def storage(self) -> Storage:
-        """The database."""
-
-    def figures(self, connection: Connection) -> IndexFigures:
-        """Return kind and size of the index, and the size of all."""
-
-    def near(
-        self, connection: Connection, probes: np.ndarray, k: int, threshold: float
-    ) -> list[list[tuple[int, float]]]:
-        """Return for each probe up to `k` people, by the best face of each, whose similarity reaches the threshold.
-
-        `probes` are `(n, dim)` float32 of length 1. People without a name have their numbers negated, hidden people are
-        there too, faces of nobody are not. Raises `vultus.index.search.Moved` if that changed meanwhile.
-        """
-
-    def verify(self) -> Report:
-        """Check everything that can be checked."""
-
-    def convert(self, kind: str, memory: int | None) -> str:
-        """Give the gallery another kind of index; return which it has now. Raises UnknownKind."""
-
-    def set_key(self, key: bytes | None) -> None:
-        """Encrypt with a key of 32 bytes, give another key, or decrypt (none)."""
-
-    def backup(self, target: Path) -> int:
-        """Copy the gallery as it is into a new file; return its bytes."""
-
-    def compact(self) -> int:
-        """Give back the space of what was deleted; return how many bytes that is."""
-
-    def snapshot(self) -> None:
-        """Write what makes the next opening quick, if anything does."""
-
-    def close(self, *, snapshot: bool | None) -> None:
-        """Give everything back; a second call does nothing."""
 
 
 class Storage(Protocol):

@@ -19,10 +19,11 @@ from numpy.typing import ArrayLike
 from vultus.index import clustering, intake, owners, people, search
 from vultus.index.binding import bind_dim
 from vultus.index.clustering import Candidate, Cluster, Limits
+from vultus.index.contract import Backend
 from vultus.index.errors import GalleryBusy, UnknownIdentity
 from vultus.index.journal import append_moved
 from vultus.index.loading import bound_to, unpack
-from vultus.index.storage import Backend, Connection
+from vultus.index.storage import Connection
 from vultus.index.types import FaceRecord, Unknown
 
 _BATCH = 256

@@ -14,7 +14,7 @@ import pytest
 from vultus.configs.schema import Models
 from vultus.weights import Registry, Sample, Samples
 
-pytest_plugins = ["cli_fixtures"]
+pytest_plugins = ["cli_fixtures", "postgres_fixtures"]
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "build" / "testdata"

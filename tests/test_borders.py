@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
 STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}
-ONE_FILE = {"zmq", "faiss", "av", "onnxruntime"}
+ONE_FILE = {"zmq", "faiss", "av", "onnxruntime", "psycopg"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -208,7 +208,7 @@ def test_snapshots_from_before_an_act_follow_it(folder, gallery, people):
         assert [match and match.name for match in (found(again, axis) for axis in range(7))] == [
             "Cyd", "Eve", "Ada", "Ada", "Ada", "Ada", "Cyd"
         ]  # fmt: skip
-        assert again._live.origin == "snapshot"
+        assert again._backend.live.origin == "snapshot"
         assert again.verify().problems == ()
 
 

@@ -21,7 +21,7 @@ def answers(folder, probes):
     """What a freshly opened gallery answers, and where its index came from."""
     with Gallery.open(folder) as gallery:
         result = found(gallery, probes)
-        origin = gallery._live.origin
+        origin = gallery._backend.live.origin
         gallery.close(snapshot=False)
     return result, origin
 
@@ -83,7 +83,11 @@ def test_a_deletion_is_seen_at_once_and_leaves_no_byte(filled, kind, vectors):
         gone = gallery.enrol("Persephone Nightingale", rows, [FaceRecord(source="/secret.jpg", chip=chip)] * 3)
         face = gallery.add_faces(rows[:1], [FaceRecord(source="/secret.jpg", chip=chip)])[0]
         stored = [gallery.face(one.id).vector for one in gallery.faces(gone)]
-        codes = [row.tobytes() for row in gallery._live._index.encode(np.stack(stored))] if gallery._live._index else []
+        codes = (
+            [row.tobytes() for row in gallery._backend.live._index.encode(np.stack(stored))]
+            if gallery._backend.live._index
+            else []
+        )
         for one in (gallery, other):
             assert one.search(rows[:1], 1)[0][0].identity == gone
         gallery.snapshot()

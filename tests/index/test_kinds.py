@@ -82,7 +82,7 @@ def test_a_kind_answers_like_a_full_sort_and_follows_every_change(folder, crowd,
         gallery.close(snapshot=False)
     with Gallery.open(folder) as gallery:
         assert found(gallery, probes, 5) == after_removal
-        assert gallery._live.origin == "snapshot"
+        assert gallery._backend.live.origin == "snapshot"
         assert gallery.stats().index == kind
         assert gallery.verify().problems == ()
         gallery.snapshot()
@@ -217,7 +217,7 @@ def test_an_open_gallery_outgrows_its_kind_in_the_background(folder, crowd, capl
         assert gallery.stats().index == "flat"
         gallery.enrol_many(names()[1000:], rows[1000:])
         assert gallery.search(rows[:1], 1)[0][0].name == "p0"
-        gallery._live._conversion._thread.join()
+        gallery._backend.live._conversion._thread.join()
         gallery.remove_identity("p0")
         assert gallery.search(rows[:1], 1)[0][0].name != "p0"
         assert gallery.stats().index == "pq-sq8"
@@ -233,7 +233,7 @@ def test_closing_ends_a_conversion(folder, crowd):
         gallery.search(crowd[1], 1)
         gallery.enrol_many(names()[900:], crowd[0][900:])
         gallery.search(crowd[1], 1)
-        conversion = gallery._live._conversion
+        conversion = gallery._backend.live._conversion
     assert not conversion.running
 
 

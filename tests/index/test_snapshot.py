@@ -17,7 +17,7 @@ def answers(folder, probes, **options):
     """What a freshly opened gallery answers, and where its index came from."""
     with Gallery.open(folder, **options) as gallery:
         found = [[(m.identity, m.face_id, m.similarity) for m in row] for row in gallery.search(probes, 10)]
-        origin = gallery._live.origin
+        origin = gallery._backend.live.origin
         assert gallery.verify().problems == () or origin == "database"
         gallery.close(snapshot=False)
     return found, origin
@@ -196,7 +196,7 @@ def test_opening_100_000_faces_takes_less_than_a_second(folder, vectors):
         with Gallery.open(folder) as gallery:
             assert gallery.search(rows[77:78], 1)[0][0].name == "p7"
             taken.append(time.perf_counter() - begun)
-            assert gallery._live.origin == "snapshot"
+            assert gallery._backend.live.origin == "snapshot"
     assert min(taken) < 1, taken
 
 

@@ -66,7 +66,7 @@ def test_a_reference_to_nothing_is_found(full):
 
 def test_an_index_that_went_astray_is_found(full, vectors):
     full.search(vectors(1), 1)
-    full._live._index.people[3] += 1
+    full._backend.live._index.people[3] += 1
     (problem,) = full.verify().problems
     assert "the index in memory differs from the database" in problem
 
