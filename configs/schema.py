@@ -102,6 +102,10 @@ class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     threshold: Annotated[float, Meta(ge=-1.0, le=1.0)] | None = None
     """Cosine at or above which a face is that person; none = the one the model's manifest entry suggests."""
+    margin: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.03
+    """Between the nearest person and the next; closer than that it is neither."""
+    rejoin: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 10.0
+    """Seconds for which somebody may be away from a camera and still be there once."""
     report_unknown: bool = True
     """Whether people who match nobody are sightings as well (name null)."""
     unknown_people: bool = True

@@ -22,6 +22,7 @@ from vultus.pipeline.frames import Image
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
+Reason = Literal["below_threshold", "ambiguous", "nobody_known"]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -193,6 +194,8 @@ class Sighting(Message, frozen=True, kw_only=True, tag="sighting"):
     gallery knows nobody."""
     box: Box
     quality: float = 0.0
+    reason: Reason | None = None
+    """Why nobody was recognised, if so."""
 
 
 class SourceState(Message, frozen=True, kw_only=True, tag="source_state"):

@@ -18,11 +18,12 @@ from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
 from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
-from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Sighting, TrackedFace
+from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Reason, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery, threshold, unknown_threshold
 from vultus.stages.store import chip_jpeg
+from vultus.stages.template import Template
 
 _log = logging.getLogger("vultus.stages")
 
@@ -34,6 +35,8 @@ _PATIENCE = 1.5
 _MOST_TRACKS = 1024
 """Tracks remembered of one item; a live one goes on for weeks."""
 _CANDIDATES = 5
+_HOLD = 0.05
+"""A name gives way to another only if that is nearer by this cosine."""
 _ASK_AGAIN = 1.0
 """Seconds between questions whether a stranger who is still before a camera has been enrolled meanwhile."""
 
@@ -45,24 +48,24 @@ class _Look(Struct, frozen=True):
     face: TrackedFace
     similarity: float | None
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """By similarity, then quality."""
-        return (-2.0 if self.similarity is None else self.similarity, self.face.quality)
-
 
 class _Person:
     """What is known of one track."""
 
     __slots__ = (
-        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "stranger", "told", "vector"
+        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "stranger", "template",
+        "told", "track", "vector",
     )  # fmt: skip
 
-    def __init__(self, when: float) -> None:
+    def __init__(self, track: int, when: float) -> None:
+        self.track = track
+        """The first one, by which sightings call the person."""
         self.first = self.last = when
+        """When the first and the last look came, or for how long the track was alive."""
         self.looks = 0
+        self.template = Template()
         self.names: dict[int, tuple[str, _Look]] = {}
-        """Candidates at or above the threshold: name, and the look that was nearest."""
+        """The nearest people: name, and the last look with how near the template is now."""
         self.nearest: _Look | None = None
         """The look that came nearest to anybody; of an empty gallery the best one."""
         self.clearest: _Look | None = None
@@ -76,9 +79,31 @@ class _Person:
         self.told = False
         self.announced: int | None = None
 
-    def best(self) -> int | None:
-        """The candidate with the nearest look, the one announced already in case of a tie."""
-        return max(self.names, key=lambda who: (self.names[who][1].rank[0], who == self.announced), default=None)
+    def best(self, threshold: float, margin: float) -> int | None:
+        """Who it is: the nearest, at or above the threshold and by the margin nearer than anybody else.
+
+        A name that was announced is kept until somebody is clearly nearer.
+        """
+        near = sorted(self.names, key=self._similarity, reverse=True)
+        if not near or self._similarity(near[0]) < threshold or self.ambiguous(threshold, margin):
+            return self.announced
+        held = self.announced in self.names and self._similarity(near[0]) < self._similarity(self.announced) + _HOLD
+        return self.announced if held else near[0]
+
+    def ambiguous(self, threshold: float, margin: float) -> bool:
+        """Whether two people are alike near."""
+        near = sorted(map(self._similarity, self.names), reverse=True)
+        return len(near) > 1 and near[0] >= threshold and near[0] - near[1] < margin
+
+    def reason(self, threshold: float, margin: float) -> Reason:
+        """Why it is nobody."""
+        if self.nearest is None or self.nearest.similarity is None:
+            return "nobody_known"
+        return "ambiguous" if self.ambiguous(threshold, margin) else "below_threshold"
+
+    def _similarity(self, who: int | None) -> float:
+        look = None if who is None else self.names[who][1].similarity
+        return -2.0 if look is None else look
 
 
 class _Item:
@@ -97,8 +122,10 @@ class _Item:
 class Match:
     """Embedded → Sighting, stored in the gallery before it is sent on; ItemEnd → ItemDone.
 
-    A track is decided when one of its looks is at least as near to a person as the threshold: that is said at once, and
-    again if a later look is nearer to somebody else. It counts as unknown when none was, and it has ended, had its
+    A track is decided when the template of its looks is at least as near to a person as the threshold, and nearer by
+    `margin` than to anybody else: that is said at once, and again if it comes to be clearly nearer to somebody else. A
+    name is not taken back. A track that shows the person of one that ended less than `rejoin` seconds ago goes on with
+    that one's sighting. It counts as unknown when none was, and it has ended, had its
     `max_looks`, or was first seen 1.5 s ago; so nobody who is enrolled is announced as unknown for a blurred first
     look. A stranger becomes an unknown person of the gallery, or is known as one again, by the clearest look. Of
     strangers who stay before a camera that look is compared with the gallery again every second, so that they are named
@@ -122,7 +149,9 @@ class Match:
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
-        """Counters: `looks`, `recognised`, `unknown`, `changed`, `hidden`, `not_stored` (sightings)."""
+        """Counters: `recognised`, `unknown` (of which `below_threshold`, `ambiguous`, `nobody_known`), `changed`, `hidden`,
+        `rejoined` (tracks), `not_stored` (sightings).
+        """
         for message in batch:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
@@ -145,16 +174,19 @@ class Match:
         if item is None:
             return
         now = _when(message.origin)
+        for track in message.alive:
+            if track in item.people:
+                item.people[track].last = now
         self._look(item, message, now)
         looked = {face.track for face in message.faces} | self._look_again(item, message, now)
-        for track, person in item.people.items():
+        for track, person in list(item.people.items()):
             if track in looked or not person.told:
                 waited = not message.origin.still and not self._patient(person, now)
-                yield from self._decide(track, person, waited=waited)
+                yield from self._decide(item, track, person, waited=waited)
         while len(item.people) > _MOST_TRACKS:
             track, person = item.people.popitem(last=False)
             if not person.told:
-                yield from self._decide(track, person, waited=True)
+                yield from self._decide(item, track, person, waited=True)
         yield from self._finish(message.origin.item, item)
 
     def _look(self, item: _Item, message: Embedded, now: float) -> None:
@@ -162,16 +194,17 @@ class Match:
         if not message.faces:
             return
         assert self._gallery is not None
-        self._context.count("looks", len(message.faces))
         item.received += len(message.faces)
-        found = self._gallery.search(message.vectors, _CANDIDATES, where=_KNOWN)
-        for face, matches in zip(message.faces, found, strict=True):
-            person = item.people.setdefault(face.track, _Person(now))
+        looked = []
+        for face, vector in zip(message.faces, message.vectors, strict=True):
+            person = item.people.setdefault(face.track, _Person(face.track, now))
             person.looks += 1
             person.last = now
-            nearest = _Look(message.origin, face, matches[0].similarity if matches else None)
-            if person.nearest is None or nearest.rank > person.nearest.rank:
-                person.nearest = nearest
+            person.template.add(face.quality, vector)
+            looked.append(person)
+        found = self._gallery.search(np.stack([person.template.vector for person in looked]), _CANDIDATES, where=_KNOWN)
+        for face, person, matches in zip(message.faces, looked, found, strict=True):
+            person.nearest = _Look(message.origin, face, matches[0].similarity if matches else None)
             self._consider(person, message.origin, face, matches)
         for face, vector, chip in zip(message.faces, message.vectors, message.chips, strict=True):
             person = item.people[face.track]
@@ -200,14 +233,11 @@ class Match:
         return set(strangers)
 
     def _consider(self, person: _Person, origin: Origin, face: TrackedFace, matches: Sequence[Near]) -> None:
-        """Take over who is near enough to be the person."""
+        """Take over who is near."""
+        person.names = {}
         for match in matches:
-            if match.identity is None or match.name is None or match.similarity < self._threshold:
-                continue
-            look = _Look(origin, face, match.similarity)
-            known = person.names.get(match.identity)
-            if known is None or look.rank > known[1].rank:
-                person.names[match.identity] = (match.name, look)
+            if match.identity is not None and match.name is not None:
+                person.names[match.identity] = (match.name, _Look(origin, face, match.similarity))
                 if match.hidden:
                     person.hidden.add(match.identity)
 
@@ -217,16 +247,19 @@ class Match:
         ended = now - person.last > self._config.track.lost_after
         return not (seen_all or ended) and 0 <= now - person.first < _PATIENCE
 
-    def _decide(self, track: int, person: _Person, *, waited: bool) -> Iterator[Message]:
+    def _decide(self, item: _Item, track: int, person: _Person, *, waited: bool) -> Iterator[Message]:
         """Say who it is if that is new; that it is nobody only if `waited`."""
+        margin = self._config.match.margin
         while True:
-            who = person.best()
+            who = person.best(self._threshold, margin)
             if who is None and (person.told or not waited or person.nearest is None):
                 return
             if person.told and who == person.announced:
                 return
+            if not person.told and self._rejoins(item, track, person, who):
+                return
             try:
-                said = self._said(track, person, who)
+                said = self._said(person, who)
                 if said is not None:
                     yield said
             except UnknownIdentity:  # deleted since the search, or became part of somebody else
@@ -242,24 +275,43 @@ class Match:
                 self._context.count("hidden", 1)
             else:
                 self._context.count("changed" if person.told else "unknown" if who is None else "recognised", 1)
+                if who is None:
+                    self._context.count(person.reason(self._threshold, margin), 1)
             person.told, person.announced = True, who
             return
 
-    def _said(self, track: int, person: _Person, who: int | None) -> Sighting | None:
+    def _rejoins(self, item: _Item, track: int, person: _Person, who: int | None) -> bool:
+        """Whether the track goes on with the sighting of one that ended a moment ago, which is the case from now on."""
+        for former in reversed(item.people.values()):
+            if former is person or not former.told or former.announced != who:
+                continue
+            gap = person.first - former.last
+            if not 0 < gap <= self._config.match.rejoin:
+                continue
+            if who is None and float(former.template.vector @ person.template.vector) < self._threshold:
+                continue
+            former.template.join(person.template)
+            former.last, former.looks = max(former.last, person.last), former.looks + person.looks
+            item.people[track] = former
+            self._context.count("rejoined", 1)
+            return True
+        return False
+
+    def _said(self, person: _Person, who: int | None) -> Sighting | None:
         """The sighting of a decision, once the gallery has it; none if it is to be kept quiet."""
         if who is not None:
-            return None if who in person.hidden else self._stored(track, who, *person.names[who])
+            return None if who in person.hidden else self._stored(person, who, *person.names[who])
         if not self._config.match.report_unknown:
             return None
-        look, hidden = person.nearest, self._place(track, person)
+        look, hidden = person.nearest, self._place(person)
         assert look is not None
         if hidden:
             return None
         if person.stranger is not None and person.clearest is not None:  # so that face and sighting show the same look
             look = replace(person.clearest, similarity=look.similarity)
-        return self._stored(track, person.stranger, None, look)
+        return self._stored(person, person.stranger, None, look)
 
-    def _place(self, track: int, person: _Person) -> bool:
+    def _place(self, person: _Person) -> bool:
         """Find the unknown person whom a stranger is, or make one; return whether that is a hidden one."""
         look = person.clearest
         if self._unknown is None or look is None or person.vector is None:
@@ -273,14 +325,14 @@ class Match:
             landmarks=look.face.face.landmarks,
             score=look.face.face.score,
             quality=look.face.quality,
-            track=track,
+            track=person.track,
             chip=chip_jpeg(person.chip) if self._config.store.keep_chips and person.chip is not None else None,
         )
         (placed,) = self._gallery.unknowns.place(person.vector[None], [record], self._unknown)
         person.stranger = None if placed is None else placed.identity
         return placed is not None and placed.hidden
 
-    def _stored(self, track: int, who: int | None, name: str | None, look: _Look) -> Sighting:
+    def _stored(self, person: _Person, who: int | None, name: str | None, look: _Look) -> Sighting:
         """The sighting, once the gallery has it."""
         assert self._gallery is not None
         origin, face = look.origin, look.face
@@ -288,7 +340,7 @@ class Match:
             Stored(
                 run=self._run,
                 source=origin.source,
-                track=track,
+                track=person.track,
                 time=origin.time,
                 position=origin.position,
                 identity=who,
@@ -302,12 +354,13 @@ class Match:
             source=origin.source,
             time=origin.time,
             position=origin.position,
-            track=track,
+            track=person.track,
             identity=who,
             name=name,
             similarity=look.similarity,
             box=face.face.box,
             quality=face.quality,
+            reason=person.reason(self._threshold, self._config.match.margin) if name is None else None,
         )
 
     def _finish(self, number: int, item: _Item) -> Iterator[Message]:
@@ -315,9 +368,9 @@ class Match:
         end = item.end
         if end is None or (not end.origin.live and item.received < end.faces):
             return
-        for track, person in item.people.items():
+        for track, person in list(item.people.items()):
             if not person.told:
-                yield from self._decide(track, person, waited=True)
+                yield from self._decide(item, track, person, waited=True)
         self._items.drop(number)
         lost = not all(person.told for person in item.people.values())
         yield ItemDone(

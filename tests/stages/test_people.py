@@ -292,7 +292,7 @@ def test_a_stranger_after_max_looks_or_when_the_track_is_over(watch: Watch) -> N
     for step in range(5):
         assert watch.see(step * 0.1, (1, 0.3 + step / 10, toward(3))) == []
     assert watch.see(0.5, (1, 0.95, toward(3))) == [(1, None)], "six looks"
-    assert watch.see(1.0, (2, 0.5, toward(3))) == []
+    assert watch.see(1.0, (2, 0.5, toward(4))) == []
     assert watch.see(2.1, (3, 0.5, toward(0))) == [(2, None), (3, "Anna")], "not seen for a second"
 
 

@@ -16,7 +16,7 @@ from vultus.stages import store
 @pytest.fixture
 def watch(make: Any, gallery: Gallery) -> Watch:
     gallery.enrol("Anna", [toward(0)])
-    return Watch(make("match", match=MatchConfig(threshold=0.5)))
+    return Watch(make("match", match=MatchConfig(threshold=0.5, rejoin=0.0)))
 
 
 def stranger(watch: Watch, at: float, track: int, vector: np.ndarray, grade: float = 0.6) -> list[Any]:
@@ -102,7 +102,7 @@ def photo(item: int, vector: np.ndarray) -> list[Any]:
 
 def test_an_archive_gathers_as_it_goes(make: Any, gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_GATHER_EVERY", 4)
-    stage = make("store", match=MatchConfig(threshold=0.5), store=Store(keep_chips=False))
+    stage = make("store", match=MatchConfig(threshold=0.5, rejoin=0.0), store=Store(keep_chips=False))
     for item in range(1, 10):
         (done,) = [each for each in stage.process(photo(item, toward(item % 2))) if isinstance(each, ItemDone)]
         assert done.status == "done"
@@ -118,7 +118,7 @@ def test_an_archive_goes_on_when_gathering_fails(
     def busy(*_args: object, **_given: object) -> None:
         raise GalleryBusy("somebody writes")
 
-    stage = make("store", match=MatchConfig(threshold=0.5))
+    stage = make("store", match=MatchConfig(threshold=0.5, rejoin=0.0))
     monkeypatch.setattr(stage._gallery.unknowns, "gather", busy)
     (done,) = [each for each in stage.process(photo(1, toward(1))) if isinstance(each, ItemDone)]
     assert done.status == "done"
