@@ -22,6 +22,7 @@ _HANDED_OVER = "--arguments-in"
 _COMMANDS = {
     "index": ("vultus.cli.index:index", "Put the faces of photos and videos into the gallery."),
     "watch": ("vultus.cli.watch:watch", "Name the people in cameras, videos and folders as they appear."),
+    "sightings": ("vultus.cli.sightings:sightings", "List who was seen; follow it; delete what is old."),
     "query": ("vultus.cli.query:query", "Find the people of a photo in the gallery."),
     "people": ("vultus.cli.people:people", "List, show, enrol, rename, merge, split, hide, export and delete people."),
     "unknowns": (

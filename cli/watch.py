@@ -13,6 +13,7 @@ from vultus.cli.following import WatchList, following
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
@@ -35,6 +36,7 @@ from vultus.weights import Registry
     help="Similarity from which on a face is that person.  [default: the model's]",
 )
 @click.option("--known-only", is_flag=True, help="Say nothing about people whom the gallery does not know.")
+@click.option("--summary", is_flag=True, help='With --json, a last line {"summary": ...}: see below.')
 @json_option
 @click.pass_context
 def watch(
@@ -47,6 +49,7 @@ def watch(
     seconds: float | None,
     threshold: float | None,
     known_only: bool,
+    summary: bool,
     as_json: bool,
 ) -> None:
     """Print who is seen, as it happens, and keep each sighting in the gallery.
@@ -62,8 +65,10 @@ def watch(
       address: rtsp://viewer:${CAMERA_PASSWORD}@192.0.2.7/stream
 
     With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
-    identity and name, similarity, box [x, y, w, h]. Of a stranger name is null, and identity the number of an unknown
-    person (`vultus unknowns show`), null if the face is too blurred to be known again.
+    identity and name, similarity, box [x, y, w, h], reason. Of a stranger name is null, and identity the number of an
+    unknown person (`vultus unknowns show`), null if the face is too blurred to be known again; reason is why nobody was
+    recognised: below_threshold, ambiguous (two people alike near) or nobody_known (the gallery is empty). At the end it is
+    said how many were recognised, and why others were not; --summary gives that to programs.
     """
     config, _ = configured(config_file, gallery_dir)
     config = _with_options(config, sources, threshold, known_only=known_only, paced=paced)
@@ -95,6 +100,11 @@ def watch(
                     say(f"refused: {refused[-1]}", style="yellow")
             else:
                 tell(result)
+    reasons = Reasons.of(pipeline.metrics())
+    for text in reasons.lines():
+        say(text)
+    if summary and as_json:
+        print_json({"summary": reasons})
     if signals and not folders and done < len(items) - live:
         say("stopped before the end")
         ctx.exit(130)
@@ -141,6 +151,7 @@ def _print(sighting: Sighting, *, as_json: bool) -> None:
                 "name": sighting.name,
                 "similarity": None if sighting.similarity is None else round(sighting.similarity, 4),
                 "box": [round(value, 1) for value in sighting.box],
+                "reason": sighting.reason,
             }
         )
         return

@@ -106,6 +106,8 @@ class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between the nearest person and the next; closer than that it is neither."""
     rejoin: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 10.0
     """Seconds for which somebody may be away from a camera and still be there once."""
+    keep_days: Annotated[float, Meta(gt=0.0, le=36_500.0)] | None = None
+    """Sightings that are older are deleted while cameras are watched; none = kept for ever."""
     report_unknown: bool = True
     """Whether people who match nobody are sightings as well (name null)."""
     unknown_people: bool = True

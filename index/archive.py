@@ -112,6 +112,11 @@ def add_sighting(connection: Connection, sighting: Sighting) -> int:
     return row[0]
 
 
+def forget_sightings(connection: Connection, before: float) -> int:
+    """Delete sightings whose time is earlier; return how many there were."""
+    return connection.execute("DELETE FROM sightings WHERE time < ?", (before,)).rowcount
+
+
 def sightings(
     connection: Connection, since: int, limit: int, source: str | None, identity: int | None
 ) -> list[Sighting]:

@@ -334,10 +334,9 @@ class Gallery(Ownership):
     # Sightings
 
     def add_sighting(self, sighting: Sighting) -> int:
-        """Store a sighting; return its number.
+        """Store a sighting in place of an earlier one of the same run, source and track; return its number.
 
-        It takes the place of an earlier one of the same run, source and track, under a new number, so that who reads
-        by cursor sees the new decision. Raises UnknownIdentity if the person is gone.
+        It is a new one, so who reads by cursor sees the new decision. Raises UnknownIdentity if the person is gone.
         """
         return self.add_sightings([sighting])[0]
 
@@ -346,13 +345,15 @@ class Gallery(Ownership):
         with self._store.write() as connection:
             return [archive.add_sighting(connection, sighting) for sighting in sightings]
 
+    def forget_sightings(self, before: float) -> int:
+        """Delete sightings of before that time, seconds since the epoch; return how many. Numbers are not used again."""
+        with self._store.write() as connection:
+            return archive.forget_sightings(connection, before)
+
     def sightings(
         self, since: int = 0, limit: int = 1000, *, source: str | None = None, identity: int | None = None
     ) -> list[Sighting]:
-        """Return up to `limit` sightings with numbers above `since`, oldest first.
-
-        The last number is the next `since`: nothing committed later gets a lower one.
-        """
+        """Return up to `limit` sightings above the number `since`, oldest first; later ones get no lower number."""
         with self._store.read() as connection:
             return archive.sightings(connection, since, limit, source, identity)
 
@@ -392,10 +393,7 @@ class Gallery(Ownership):
         self.audit.note("key")
 
     def backup(self, path: str | os.PathLike[str]) -> int:
-        """Copy the gallery as it is at one moment into the new file `path`, while it is in use; return its bytes.
-
-        Raises StorageError, also if `path` is there already.
-        """
+        """Copy the gallery at one moment into the new file `path`; return its bytes. StorageError, also if it is there."""
         self.audit.note("backup")
         return self._backend.backup(Path(path).absolute())
 
@@ -403,16 +401,14 @@ class Gallery(Ownership):
     def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
         """Make a gallery in the folder `path`, new or empty, of what `Gallery.backup` wrote, once it is checked.
 
-        Raises GalleryNotFound, UnknownFormat or GalleryCorrupt for what is no whole backup, StorageError for a folder
-        that is not empty.
+        Raises GalleryNotFound, UnknownFormat or GalleryCorrupt for no whole backup, StorageError if a folder is not empty.
         """
         care.restore(Path(backup).absolute(), Path(path).absolute())
 
     def compact(self) -> int:
         """Give the space of deleted faces back to the disk, and write a snapshot; return how many bytes that is.
 
-        Takes memory of about the size of the database, and other processes' writes wait meanwhile. If another process
-        is reading, the space comes at this process's next write or close.
+        Takes memory of about the database's size; others' writes wait. If one reads, space comes at our next write or close.
         """
         return self._backend.compact()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ _MOST_TRACKS = 1024
 _CANDIDATES = 5
 _HOLD = 0.05
 """A name gives way to another only if that is nearer by this cosine."""
+_TIDY = 3600.0
+"""Seconds between deletions of what is older than `keep_days`."""
 _ASK_AGAIN = 1.0
 """Seconds between questions whether a stranger who is still before a camera has been enrolled meanwhile."""
 
@@ -145,13 +148,15 @@ class Match:
         self._gallery, model = open_gallery(self._config, self._data)
         self._threshold = threshold(self._config, model)
         self._unknown = unknown_threshold(self._config, model)
+        self._tidy_at = -np.inf
         self._run = secrets.token_hex(8)
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
         """Counters: `recognised`, `unknown` (of which `below_threshold`, `ambiguous`, `nobody_known`), `changed`, `hidden`,
-        `rejoined` (tracks), `not_stored` (sightings).
+        `rejoined` (tracks), `not_stored` and `forgotten` (sightings).
         """
+        self._tidy()
         for message in batch:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
@@ -168,6 +173,18 @@ class Match:
         if self._gallery is not None:
             self._gallery.close()
             self._gallery = None
+
+    def _tidy(self) -> None:
+        """Delete old sightings, if it is time again."""
+        days = self._config.match.keep_days
+        if days is None or time.monotonic() < self._tidy_at:
+            return
+        assert self._gallery is not None
+        self._tidy_at = time.monotonic() + _TIDY
+        try:
+            self._context.count("forgotten", self._gallery.forget_sightings(time.time() - days * 86_400.0))
+        except (StorageError, GalleryBusy) as error:
+            _log.warning("old sightings are deleted later: %s", error)
 
     def _embedded(self, message: Embedded) -> Iterator[Message]:
         item = self._items.of(message.origin)
