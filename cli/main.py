@@ -21,6 +21,8 @@ _HANDED_OVER = "--arguments-in"
 
 _COMMANDS = {
     "index": ("vultus.cli.index:index", "Put the faces of photos and videos into the gallery."),
+    "status": ("vultus.cli.status:status", "How the running cameras and processes are."),
+    "reload": ("vultus.cli.status:reload", "Let `vultus watch` read its list of sources again."),
     "watch": ("vultus.cli.watch:watch", "Name the people in cameras, videos and folders as they appear."),
     "sightings": ("vultus.cli.sightings:sightings", "List who was seen; follow it; delete what is old."),
     "query": ("vultus.cli.query:query", "Find the people of a photo in the gallery."),

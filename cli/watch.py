@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
 from vultus.cli.console import clock, line, print_json, say, utc
-from vultus.cli.following import WatchList, following
+from vultus.cli.following import Following, WatchList
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
-from vultus.configs.loader import data_folder
+from vultus.configs.loader import data_folder, load
 from vultus.configs.schema import Config, Source
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
@@ -64,6 +65,8 @@ def watch(
     put the camera into a configuration file as
       address: rtsp://viewer:${CAMERA_PASSWORD}@192.0.2.7/stream
 
+    `vultus status` tells how the cameras are. Sources of a configuration are read again at `vultus reload` or SIGHUP.
+
     With --json each sighting is one line: source, time (UTC), position (seconds into a file, else null), track,
     identity and name, similarity, box [x, y, w, h], reason. Of a stranger name is null, and identity the number of an
     unknown person (`vultus unknowns show`), null if the face is too blurred to be known again; reason is why nobody was
@@ -77,6 +80,7 @@ def watch(
     watched = WatchList(config.sources)
     items, refused = _begun(watched)
     folders = watched.folders and not once
+    again = None if sources or config_file is None else partial(_sources_again, config_file, paced)
     if not items and not folders:
         raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
     registry = Registry(data_folder())
@@ -88,7 +92,7 @@ def watch(
     done = failed = 0
     live = sum(item.live for item in items)
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))
-    with pipeline, stopped_by_signals(pipeline) as signals, following(watched if folders else None, pipeline):
+    with pipeline, stopped_by_signals(pipeline) as signals, Following(watched, pipeline, again, files=folders):
         for result in pipeline.run(items, seconds=seconds, endless=folders):
             if isinstance(result, Sighting):
                 _print(result, as_json=as_json)
@@ -124,6 +128,11 @@ def _with_options(
     if paced:
         listed = tuple(msgspec.structs.replace(source, paced=True) for source in listed)
     return msgspec.structs.replace(config, match=match, sources=listed)
+
+
+def _sources_again(config_file: Path, paced: bool) -> tuple[Source, ...]:
+    listed = load(config_file).sources
+    return tuple(msgspec.structs.replace(source, paced=True) for source in listed) if paced else listed
 
 
 def _begun(watched: WatchList) -> tuple[list[Item], list[str]]:

@@ -45,6 +45,18 @@ class RunFolder:
         os.close(self._lock)
 
 
+def run_folders() -> list[Path]:
+    """Folders of this user's jobs that live."""
+    found = []
+    for path in _parent().glob(f"{_PREFIX}*"):
+        try:
+            if not path.is_symlink() and path.stat().st_uid == os.getuid() and not _abandoned(path):
+                found.append(path)
+        except OSError as error:
+            _log.info("%s ended meanwhile: %s", path, error)
+    return found
+
+
 def _parent() -> Path:
     """The temporary folder, or `/tmp` if its path is too long for a socket."""
     for parent in (Path(tempfile.gettempdir()), Path("/tmp")):  # noqa: S108 -- the folder below is made by mkdtemp

@@ -18,6 +18,7 @@ from vultus.pipeline.feeder import Feeder
 from vultus.pipeline.fleet import Events, Fleet, Place, Plan
 from vultus.pipeline.folder import RunFolder
 from vultus.pipeline.frames import FrameReader
+from vultus.pipeline.health import Health, Monitor
 from vultus.pipeline.hop import Delivery, Inlet, Outlet
 from vultus.pipeline.messages import Item, ItemDone, ItemEnd, Result, Sighting, SourceState, WorkerState
 from vultus.pipeline.metrics import Meter, WorkerMetrics
@@ -30,6 +31,7 @@ _RESULTS_AHEAD = 64
 _SOURCES_SHARE = 0.5
 _TERMINATE_SHARE = 0.85
 """Of the time for stopping: when the sources are cut off, and when everybody is told to leave unfinished work."""
+_SAMPLE_EVERY = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +72,8 @@ class Hub(threading.Thread):
         self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker)
         self._inlet = Inlet(self._loop, _NAME, 0, self._inbox, FrameReader())
         self._fleet: Fleet | None = None
+        self._monitor = Monitor()
+        self._loop.every(_SAMPLE_EVERY, lambda: self._monitor.sample(self.metrics()))
         self._stop_wanted = self._begun = self._hurried = False
         self._draining = -1
         self._silent: dict[str, set[str]] = {}
@@ -95,8 +99,10 @@ class Hub(threading.Thread):
         """Posted: what the caller's items gave; none if that was the end."""
         if item is None:
             self._feeder.exhaust()
-        else:
-            self._feeder.add(item)
+            return
+        if item.live:
+            self._monitor.begin(item)
+        self._feeder.add(item)
 
     def add(self, item: Item) -> None:
         """Posted: one more item, from outside of the caller's items; a further process watches it if none has a place."""
@@ -104,15 +110,22 @@ class Hub(threading.Thread):
             return
         if item.live and not self._feeder.announce():
             self._feeder.widen(self._fleet.grow())
+        if item.live:
+            self._monitor.begin(item)
         self._feeder.add(item, asked=False)
 
     def leave(self, item: int) -> None:
         """Posted: watch this live item no longer."""
+        self._monitor.end(item)
         self._feeder.leave(item)
 
     def consumed(self, delivery: Delivery) -> None:
         """The caller is done with a result."""
         self.post(lambda: self._settle(delivery))
+
+    def health(self) -> Health:
+        """See `Pipeline.health`."""
+        return self._monitor.health(self.metrics())
 
     def metrics(self) -> tuple[WorkerMetrics, ...]:
         """See `Pipeline.metrics`."""
@@ -195,6 +208,8 @@ class Hub(threading.Thread):
             self._inlet.finished([delivery])
 
     def _tell(self, result: Result) -> None:
+        if isinstance(result, SourceState):
+            self._monitor.state(result)
         self._mailbox.put(Came(result, None))
 
     def _cancel(self, item: int, attempt: int) -> None:

@@ -17,6 +17,32 @@ AGES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5
 """Upper bounds, in seconds, of the classes that `Counters.ages` counts; the last class has none."""
 
 
+class SourceCounters(Struct, kw_only=True):
+    """What a process did for one camera."""
+
+    arrived: int = 0
+    """Frames that came from it."""
+    analysed: int = 0
+    """Frames that were searched for faces."""
+    dropped: int = 0
+    faces: int = 0
+    last_face: float = 0.0
+    """When the frame arrived that showed a face last, in seconds since the epoch."""
+    latency: float = 0.0
+    """Seconds from arrival to the end of detection, a mean that forgets."""
+
+    def plus(self, other: SourceCounters) -> SourceCounters:
+        """Of two processes."""
+        return SourceCounters(
+            arrived=self.arrived + other.arrived,
+            analysed=self.analysed + other.analysed,
+            dropped=self.dropped + other.dropped,
+            faces=self.faces + other.faces,
+            last_face=max(self.last_face, other.last_face),
+            latency=other.latency or self.latency,
+        )
+
+
 class Counters(Struct, frozen=True, kw_only=True):
     """What one process did since it started. Times are seconds."""
 
@@ -47,6 +73,9 @@ class Counters(Struct, frozen=True, kw_only=True):
     ages: tuple[int, ...] = (0,) * (len(AGES) + 1)
     """Messages of cameras by the age of their frame when work on them began, in the classes of `AGES`."""
 
+    sources: dict[int, SourceCounters] = {}
+    """By the item of a camera."""
+
     def plus(self, later: Counters) -> Counters:
         """Totals over a process and the one that took its place."""
         return Counters(
@@ -64,6 +93,7 @@ class Counters(Struct, frozen=True, kw_only=True):
             lent=later.lent,
             dropped=_sum(self.dropped, later.dropped),
             counts=_sum(self.counts, later.counts),
+            sources=_sum_sources(self.sources, later.sources),
             ages=tuple(a + b for a, b in zip(self.ages, later.ages, strict=True)),
         )
 
@@ -104,6 +134,7 @@ class Meter:
         self._spent = {"opening": 0.0, "idle": 0.0, "busy": 0.0, "blocked": 0.0}
         self._dropped: dict[str, int] = {}
         self._counts: dict[str, int] = {}
+        self._sources: dict[int, SourceCounters] = {}
         self._ages = [0] * (len(AGES) + 1)
         self._received = self._sent = self._batches = self._largest = 0
         self._alive = self._start
@@ -143,6 +174,10 @@ class Meter:
         self._counts[name] = self._counts.get(name, 0) + count
         self.beat()
 
+    def source(self, item: int) -> SourceCounters:
+        """The counters of a camera, to be raised by the working thread."""
+        return self._sources.setdefault(item, SourceCounters())
+
     def doing(self) -> tuple[Doing, float]:
         """What the working thread does, and for how long it has given no sign of life, in seconds."""
         return self._doing, time.monotonic() - self._alive
@@ -167,6 +202,7 @@ class Meter:
             lent=lent,
             dropped=dict(self._dropped),
             counts=dict(self._counts),
+            sources={item: structs.replace(counts) for item, counts in list(self._sources.items())},
             ages=tuple(self._ages),
         )
 
@@ -188,6 +224,11 @@ def age_quantile(ages: Sequence[int], share: float) -> float:
 def _resident() -> int:
     with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[1]) * mmap.PAGESIZE
+
+
+def _sum_sources(left: dict[int, SourceCounters], right: dict[int, SourceCounters]) -> dict[int, SourceCounters]:
+    both = {item: left[item].plus(right[item]) for item in left.keys() & right.keys()}
+    return {**left, **right, **both}
 
 
 def _sum(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

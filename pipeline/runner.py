@@ -14,10 +14,11 @@ from vultus.pipeline.codec import Codec, check_arrays
 from vultus.pipeline.errors import CodecError, PipelineError
 from vultus.pipeline.frames import FrameReader
 from vultus.pipeline.hop import Delivery, opener
-from vultus.pipeline.messages import Frame, Item, ItemEnd, Message
+from vultus.pipeline.messages import Detections, Frame, Item, ItemEnd, Message
 from vultus.pipeline.metrics import Meter
 from vultus.pipeline.queues import FairQueue, Inbox, attempt_of, droppable, item_of
 
+_FORGET = 0.1
 _REMEMBERED = 4096
 """Cancelled items that a process remembers; far more than are ever on their way at once."""
 
@@ -102,6 +103,8 @@ class Runner:
     def admit(self, message: Message) -> bool:
         """For the chain: whether a message between two stages is still wanted; raises Obsolete to end a whole item."""
         self._meter.beat()
+        if isinstance(message, Detections) and message.origin.live:
+            self._analysed(message)
         if not self._cancelled.useless(message):
             return True
         if self._takes_items:
@@ -167,9 +170,19 @@ class Runner:
         age = time.time() - message.origin.time  # type: ignore[attr-defined]
         if isinstance(message, Frame) and self._max_age is not None and age > self._max_age:
             self._meter.drop("late")
+            self._meter.source(message.origin.item).dropped += 1
             return False
         self._meter.age(age)
         return True
+
+    def _analysed(self, message: Detections) -> None:
+        origin, counts = message.origin, self._meter.source(message.origin.item)
+        age = max(0.0, time.time() - origin.time)
+        counts.latency = age if not counts.latency else counts.latency + _FORGET * (age - counts.latency)
+        counts.analysed += 1
+        if message.faces:
+            counts.faces += len(message.faces)
+            counts.last_face = origin.time
 
     def _emit(self, message: Message) -> None:
         self._meter.beat()
@@ -178,6 +191,7 @@ class Runner:
             over = self._queue.push(message)
             if over:
                 self._meter.drop("overload", over)
+                self._meter.source(item_of(message)).dropped += over
             return
         if not self._queue.has_room(message):
             self._meter.turn("blocked")

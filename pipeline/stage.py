@@ -15,6 +15,10 @@ def _nobody(_item: int) -> None:
     """Where no other process decodes."""
 
 
+def _nobody_counts(_item: int, _count: int) -> None:
+    """Where nobody asks how a camera is."""
+
+
 class Context(Struct, frozen=True, kw_only=True):
     """What a stage may know of its surroundings while it works."""
 
@@ -27,6 +31,8 @@ class Context(Struct, frozen=True, kw_only=True):
     arrivals: Callable[[], Sequence[Message]] = tuple
     """Messages that came for this process since a stage began its batch. Only a `decode` that watches cameras asks, since
     its batch lasts as long as they do: further cameras (`Item`), and those to leave (`Leave`)."""
+    arrived: Callable[[int, int], None] = _nobody_counts
+    """`arrived(item, count)`: so many more frames of a camera came, whatever becomes of them."""
     notice: Callable[[int], None] = _nobody
     """Tells whoever decodes the camera of this item that it shows faces, twice a second at most; `Noticed` arrives there."""
     life: int = 0

@@ -6,7 +6,7 @@ after however long the caller takes over a result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from types import TracebackType
 
@@ -14,6 +14,7 @@ from vultus.configs.schema import Config, Group
 from vultus.pipeline.feeder import live_workers
 from vultus.pipeline.fleet import Plan
 from vultus.pipeline.folder import RunFolder
+from vultus.pipeline.health import Health, StatusServer
 from vultus.pipeline.hub import Hub, Mailbox, Over, Wanted
 from vultus.pipeline.messages import Item, Result
 from vultus.pipeline.metrics import WorkerMetrics
@@ -45,6 +46,9 @@ class Pipeline:
         self._mailbox: Mailbox = SimpleQueue()
         self._hub: Hub | None = None
         self._ran = self._stopped = False
+        self._server: StatusServer | None = None
+        self.reload: Callable[[], object] | None = None
+        """What `vultus reload` calls, in a thread of its own; the answer is sent as JSON."""
 
     def __enter__(self) -> Pipeline:
         folder = RunFolder.create()
@@ -58,6 +62,8 @@ class Pipeline:
         )
         self._hub = Hub(plan, folder, self._live_sources, self._mailbox)
         self._hub.start()
+        self._server = StatusServer(folder.path, {"status": self.health, "reload": self._reloaded})
+        self._server.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -114,8 +120,19 @@ class Pipeline:
         """Where every process stands and what it counted, also after the end; from any thread."""
         return self._hub.metrics() if self._hub is not None else ()
 
+    def health(self) -> Health:
+        """How every camera and process is; from any thread."""
+        assert self._hub is not None
+        return self._hub.health()
+
+    def _reloaded(self) -> object:
+        return self.reload() if self.reload is not None else {"error": "this job has nothing to reload"}
+
     def close(self) -> None:
         """End everything and wait for it. Results that were not taken yet are lost."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         if self._hub is not None:
             self._hub.stop()
             self._hub.join()

@@ -127,6 +127,7 @@ class Worker:
                 count=self._meter.count,
                 arrivals=lambda: [*runner.arrivals(), *self._noticed()],
                 notice=self._notice,
+                arrived=self._arrived,
                 life=self._spec.incarnation,
             )
             with Chain(self._stages(), context, runner.admit) as chain:
@@ -159,6 +160,9 @@ class Worker:
         if now - self._told_of.get(item, 0.0) >= _NOTICE_EVERY:
             self._told_of[item] = now
             self._tell(Seen(item=item))
+
+    def _arrived(self, item: int, count: int) -> None:
+        self._meter.source(item).arrived += count
 
     def _noticed(self) -> list[Message]:
         items = set()

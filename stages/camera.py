@@ -216,6 +216,9 @@ class _Camera:
     def _count(self, grabber: Grabber) -> None:
         for name, value in (("skipped", grabber.skipped), ("broken", grabber.broken)):
             self._count_to(self._counted, name, value)
+        if grabber.arrived > self._counted.get("arrived", 0):
+            self._context.arrived(self._item.item, grabber.arrived - self._counted.get("arrived", 0))
+            self._counted["arrived"] = grabber.arrived
         if self._attention is not None:
             for name, value in self._attention.counts.items():
                 self._count_to(self._spared, name, value)

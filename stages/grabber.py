@@ -59,6 +59,8 @@ class Grabber(threading.Thread):
         self.skipped = 0
         """Frames that a newer one replaced before anybody took them."""
         self.broken = 0
+        self.arrived = 0
+        """Signs of life, of which each is a frame on its way."""
         self.waiting: deque[tuple[float, Shot]] = deque(maxlen=_BACKLOG)
         """When they arrived, in seconds since the epoch, and the frames: those of a backlog, then the newest."""
         self._newest_waits = False
@@ -107,6 +109,7 @@ class Grabber(threading.Thread):
     def _alive(self) -> None:
         with self._ready:
             self.sign = time.monotonic()
+            self.arrived += 1
             if self.abandoned:
                 raise SourceLost("abandoned")
 

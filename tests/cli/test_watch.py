@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,57 @@ def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Pat
     assert secret.encode() not in shown
     assert secret not in "".join(watch.said)
     assert "hunter2" not in "".join(watch.said)
+
+
+def test_status_and_reload(
+    vultus: Run, gallery: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_gstreamer()
+    # Of other jobs on this machine nothing is to be seen here; short, since sockets' paths are.
+    place = tempfile.mkdtemp(prefix="v", dir="/tmp")
+    monkeypatch.setenv("TMPDIR", place)
+    config = tmp_path / "cameras.yaml"
+    with RtspServer({"a": film, "b": film}, "viewer", "hunter2") as server:
+        one, two = (f"  - {{name: {name}, address: '{server.url(name)}'}}\n" for name in "ab")
+        away = f"  - {{name: away, address: 'rtsp://viewer:hunter2@127.0.0.1:{free_port()}/x'}}\n"
+        config.write_text(f"sources:\n{one}{away}")
+        with watching("--config", config, "--gallery", gallery) as watch:
+
+            def health() -> dict[str, dict[str, Any]]:
+                answer = vultus("status", "--json", code=None).json
+                mine = [job for job in answer["jobs"] if job["pid"] == watch.process.pid]
+                return {camera["source"]: camera for job in mine for camera in job["cameras"]}
+
+            watch.until(lambda: "Emmanuel Macron" in watch.names(), 40)
+            watch.until(lambda: health()["a"]["fps_analysed"] > 1, 20)
+            seen = health()
+            assert seen["a"]["state"] == "connected"
+            assert 15 < seen["a"]["fps_in"] < 35
+            assert 0 < seen["a"]["latency"] < 5
+            assert abs(seen["a"]["last_face"] - time.time()) < 30
+            assert seen["away"]["state"] == "lost"
+            assert seen["away"]["restarts"] >= 1
+            assert "refused" in seen["away"]["last_error"]
+            shown = vultus("status", code=1)
+            assert "connected" in shown.out
+            assert "hunter2" not in shown.out + shown.err
+
+            config.write_text("sources: [}")
+            assert "error" in vultus("reload", "--json", code=1).json["jobs"][-1]
+            config.write_text(f"sources:\n{one}{two}")
+            answer = vultus("reload", "--json").json["jobs"][-1]
+            assert answer == {"added": ["b"], "removed": ["away"], "changed": [], "refused": []}
+            watch.until(lambda: any(sighting["source"] == "b" for sighting in watch.seen), 30)
+            assert set(health()) == {"a", "b"}
+            assert health()["a"]["restarts"] == 0, "it was not disturbed"
+            config.write_text(f"sources:\n{two}")
+            watch.process.send_signal(signal.SIGHUP)
+            watch.until(lambda: any("reloaded: removed a" in line for line in watch.said), 10)
+            watch.until(lambda: set(health()) == {"b"}, 10)
+            watch.end()
+        assert watch.process.returncode == 0
+        assert "Nothing runs" in vultus("status", code=3).err
+    shutil.rmtree(place)
 
 
 @pytest.mark.slow

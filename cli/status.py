@@ -1,0 +1,115 @@
+"""`vultus status` and `vultus reload`: ask the jobs that run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from vultus.cli.console import line, print_json, say, table
+from vultus.cli.following import tell_change
+from vultus.cli.options import json_option
+from vultus.pipeline.health import CameraHealth, Health, ask, jobs
+
+NOT_WELL, NOTHING_RUNS = 1, 3
+
+
+@click.command()
+@json_option
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """How the running jobs of this user are: every camera and every process.
+
+    Of a camera: its state, frames a second that arrive and that are analysed, frames dropped, seconds from arrival to
+    the end of detection, when it last showed a face, how often its connection was lost, and why the last time.
+
+    \b
+    Exit code: 0 all cameras send and all processes run
+               1 a camera is away, or a process is
+               3 nothing runs
+    """
+    found = [health for folder in jobs() if (health := _health(folder)) is not None]
+    if as_json:
+        print_json({"jobs": [_as_json(health) for health in found]})
+    elif not found:
+        say("Nothing runs. `vultus watch` starts watching.")
+    else:
+        for health in found:
+            _show(health)
+    if not found:
+        ctx.exit(NOTHING_RUNS)
+    if not all(health.well for health in found):
+        ctx.exit(NOT_WELL)
+
+
+@click.command()
+@json_option
+@click.pass_context
+def reload(ctx: click.Context, as_json: bool) -> None:
+    """Let running `vultus watch --config FILE` read their sources again: `kill -HUP` does the same.
+
+    Sources that are new in the file are watched from now on, those that are gone no longer, those that changed anew;
+    all others go on undisturbed. Everything else in the file needs a restart. A file with a mistake changes nothing.
+    """
+    folders = jobs()
+    if not folders:
+        say("Nothing runs.")
+        ctx.exit(NOTHING_RUNS)
+    answers = [msgspec.json.decode(ask(folder, "reload")) for folder in folders]
+    wrong = False
+    for answer in answers:
+        wrong = wrong or "error" in answer
+        if not as_json:
+            tell_change(answer)
+    if as_json:
+        print_json({"jobs": answers})
+    if wrong:
+        ctx.exit(NOT_WELL)
+
+
+def _health(folder: Path) -> Health | None:
+    try:
+        return msgspec.json.decode(ask(folder, "status"), type=Health)
+    except OSError:
+        return None  # it ended just now
+
+
+def _as_json(health: Health) -> dict[str, Any]:
+    tree: dict[str, Any] = msgspec.to_builtins(health)
+    return {"well": health.well, **tree}
+
+
+def _show(health: Health) -> None:
+    columns = ("camera", "state", ">in/s", ">analysed/s", ">dropped", ">latency", "last face", ">lost", "last error")
+    line(f"job {health.pid}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(health.started))}")
+    if health.cameras:
+        table("", columns, [_row(camera) for camera in health.cameras])
+    rows = [
+        (
+            f"{process.group}[{process.worker}]",
+            process.state,
+            process.pid,
+            process.restarts,
+            f"{process.busy_share:.0%}",
+            f"{process.counters.resident / 1e6:.0f} MB",
+        )
+        for process in health.processes
+    ]
+    table("", ("process", "state", ">pid", ">restarts", ">busy", ">memory"), rows)
+
+
+def _row(camera: CameraHealth) -> tuple[object, ...]:
+    return (
+        camera.source,
+        camera.state,
+        f"{camera.fps_in:.1f}",
+        f"{camera.fps_analysed:.1f}",
+        camera.dropped,
+        "" if camera.latency is None else f"{camera.latency * 1000:.0f} ms",
+        "" if camera.last_face is None else time.strftime("%H:%M:%S", time.localtime(camera.last_face)),
+        camera.restarts,
+        camera.last_error,
+    )

@@ -1,0 +1,223 @@
+"""How a running job is: each camera and each process, and the socket where `vultus status` asks for it.
+
+The socket is a Unix socket in the job's folder, which only its user may enter. A client sends one line, `status` or
+`reload`, and gets one JSON value.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from vultus.pipeline.folder import run_folders
+from vultus.pipeline.messages import Item, SourceState
+from vultus.pipeline.metrics import SourceCounters, WorkerMetrics
+
+_NAME = "status"
+_SPAN = 5.0
+"""Seconds over which rates are measured."""
+_MAX_QUESTION, _MAX_ANSWER = 64, 16 << 20
+_PATIENCE = 2.0
+_log = logging.getLogger(__name__)
+
+
+class CameraHealth(Struct, frozen=True, kw_only=True):
+    """One camera, webcam or file that is played."""
+
+    source: str
+    state: Literal["connecting", "connected", "lost", "ended"]
+    since: float
+    """When it came into this state; seconds since the epoch, as all times here."""
+    fps_in: float = 0.0
+    """Frames a second that arrive, over the last seconds."""
+    fps_analysed: float = 0.0
+    dropped: int = 0
+    """Frames that were thrown away because others were newer or they were too old."""
+    latency: float | None = None
+    """Seconds from a frame's arrival to the end of its detection, of late."""
+    last_face: float | None = None
+    restarts: int = 0
+    """Connections that were lost."""
+    last_error: str = ""
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """A job."""
+
+    pid: int
+    started: float
+    cameras: tuple[CameraHealth, ...]
+    processes: tuple[WorkerMetrics, ...]
+
+    @property
+    def well(self) -> bool:
+        """Whether every camera sends and every process runs."""
+        cameras = all(camera.state in ("connected", "ended") for camera in self.cameras)
+        return cameras and all(process.state in ("running", "ended") for process in self.processes)
+
+
+class _Camera:
+    """What is known of one item."""
+
+    def __init__(self, item: Item) -> None:
+        self.source = item.source
+        self.state: Literal["connecting", "connected", "lost", "ended"] = "connecting"
+        self.since = time.time()
+        self.restarts = 0
+        self.last_error = ""
+
+
+class Monitor:
+    """Collects it. `health` may be called from any thread, the others from one."""
+
+    def __init__(self) -> None:
+        self._started = time.time()
+        self._cameras: dict[int, _Camera] = {}
+        self._samples: deque[tuple[float, dict[int, tuple[int, int]]]] = deque()
+
+    def begin(self, item: Item) -> None:
+        """One more live item."""
+        self._cameras[item.item] = _Camera(item)
+
+    def end(self, item: int) -> None:
+        """It was told to leave."""
+        self._cameras.pop(item, None)
+
+    def state(self, state: SourceState) -> None:
+        """A camera came or went."""
+        camera = self._cameras.get(state.item)
+        if camera is None:
+            return
+        if camera.state != state.state:
+            camera.state, camera.since = state.state, time.time()
+        if state.state == "lost":
+            camera.restarts += 1
+            camera.last_error = state.reason
+
+    def sample(self, metrics: Iterable[WorkerMetrics]) -> None:
+        """Called every second: remember how far the counters are."""
+        now = time.monotonic()
+        totals = {item: (counts.arrived, counts.analysed) for item, counts in _totals(metrics).items()}
+        self._samples.append((now, totals))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= _SPAN:
+            self._samples.popleft()
+
+    def health(self, metrics: tuple[WorkerMetrics, ...]) -> Health:
+        """How everything is now."""
+        totals = _totals(metrics)
+        rates = self._rates()
+        cameras = []
+        for item, camera in list(self._cameras.items()):
+            counts = totals.get(item, SourceCounters())
+            fps_in, fps_analysed = rates.get(item, (0.0, 0.0))
+            cameras.append(
+                CameraHealth(
+                    source=camera.source,
+                    state=camera.state,
+                    since=camera.since,
+                    fps_in=fps_in,
+                    fps_analysed=fps_analysed,
+                    dropped=counts.dropped,
+                    latency=counts.latency or None,
+                    last_face=counts.last_face or None,
+                    restarts=camera.restarts,
+                    last_error=camera.last_error,
+                )
+            )
+        return Health(pid=os.getpid(), started=self._started, cameras=tuple(cameras), processes=metrics)
+
+    def _rates(self) -> dict[int, tuple[float, float]]:
+        samples = list(self._samples)
+        if len(samples) < 2:
+            return {}
+        (then, before), (now, after) = samples[0], samples[-1]
+        found = {}
+        for item, (arrived, analysed) in after.items():
+            old = before.get(item, (0, 0))
+            found[item] = (round((arrived - old[0]) / (now - then), 2), round((analysed - old[1]) / (now - then), 2))
+        return found
+
+
+def _totals(metrics: Iterable[WorkerMetrics]) -> dict[int, SourceCounters]:
+    totals: dict[int, SourceCounters] = {}
+    for process in metrics:
+        for item, counts in process.counters.sources.items():
+            totals[item] = totals[item].plus(counts) if item in totals else counts
+    return totals
+
+
+class StatusServer(threading.Thread):
+    """Answers at the socket in `folder` until closed."""
+
+    def __init__(self, folder: Path, answers: Mapping[str, Callable[[], object]]) -> None:
+        """`answers`: by question, what gives the value that is sent as JSON; called in this thread."""
+        super().__init__(name="vultus-status", daemon=True)
+        self._answers = answers
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.bind(str(folder / _NAME))
+        os.chmod(folder / _NAME, 0o600)
+        self._socket.listen(8)
+
+    def run(self) -> None:
+        """Answer one client after the other."""
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return  # closed
+            with client:
+                client.settimeout(_PATIENCE)
+                try:
+                    self._answer(client)
+                except OSError as error:
+                    _log.info("a client of the status socket: %s", error)
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which closing alone does not
+        finally:
+            self._socket.close()
+        self.join()
+
+    def _answer(self, client: socket.socket) -> None:
+        question = b""
+        while b"\n" not in question and len(question) <= _MAX_QUESTION:
+            piece = client.recv(_MAX_QUESTION)
+            if not piece:
+                return
+            question += piece
+        word = question.partition(b"\n")[0].decode("ascii", "replace")
+        give = self._answers.get(word)
+        answer = {"error": f"no such question; known are {', '.join(self._answers)}"} if give is None else give()
+        client.sendall(msgspec.json.encode(answer))
+
+
+def ask(folder: Path, question: str) -> bytes:
+    """The answer of the job in `folder`, as JSON. Raises OSError if there is none."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(10 * _PATIENCE)
+        client.connect(str(folder / _NAME))
+        client.sendall(question.encode() + b"\n")
+        answer = bytearray()
+        while piece := client.recv(1 << 16):
+            answer += piece
+            if len(answer) > _MAX_ANSWER:
+                raise OSError("an answer without end")
+        return bytes(answer)
+
+
+def jobs() -> list[Path]:
+    """Folders of this user's running jobs that can be asked, oldest first."""
+    found = [folder for folder in run_folders() if (folder / _NAME).exists()]
+    return sorted(found, key=lambda folder: (folder / _NAME).stat().st_mtime)
