@@ -1,6 +1,8 @@
 """Merging, splitting, moving, naming, hiding, and taking it back."""
 
+import signal
 import sqlite3
+import time
 
 import numpy as np
 import pytest
@@ -295,3 +297,42 @@ def test_only_so_many_acts_are_kept(gallery, people, monkeypatch):
     assert gallery.identity(people[0]).name == "Ada 4"
     with pytest.raises(ValueError, match="at least 1"):
         gallery.undo(0)
+
+
+ACTOR = """
+import sys
+from vultus.index import Gallery
+gallery = Gallery.open(sys.argv[1])
+while sum(act.undone is None for act in gallery.acts()):
+    gallery.undo()
+print("open", flush=True)
+while True:
+    gallery.split("Ada", [2, 3], "Eve")
+    gallery.merge("Ada", "Eve")
+    gallery.undo()
+    gallery.undo()
+"""
+
+
+def test_a_kill_leaves_an_act_and_what_it_did_or_neither(folder, gallery, python, rand):
+    gallery.enrol("Ada", AXES[:4])
+    gallery.close()
+    whole, parted = {"Ada": [1, 2, 3, 4]}, {"Ada": [1, 4], "Eve": [2, 3]}
+    for _ in range(6):
+        child = python(ACTOR, folder)
+        assert child.stdout.readline() == "open\n"
+        time.sleep(rand.uniform(0.0, 0.2))  # not a wait for anything: the random moment
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        with Gallery.open(folder) as again:
+            assert again.verify().problems == ()
+            done = sum(act.undone is None for act in again.acts())
+            there = {one.name: [face.id for face in again.faces(one.id)] for one in again.identities()}
+            assert there == [whole, parted, whole][done]
+
+
+def test_verify_sees_an_index_that_hides_the_wrong_people(gallery, people):
+    gallery.search(AXES[:1], 1)
+    with gallery._backend.live.reading() as index:
+        index.hidden = frozenset({people[0]})
+    assert "knows other people as hidden" in " ".join(gallery.verify().problems)
