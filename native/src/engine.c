@@ -108,7 +108,8 @@ static int take_memory(vultus_engine *engine, vultus_error *error)
     return status;
 }
 
-static int open_file(vultus_engine **out, const vt_file *file, const vultus_options *options, vultus_error *error)
+/* own: the file is freed here as soon as it is read, before the weights are there a second time. */
+static int open_file(vultus_engine **out, vt_file *file, bool own, const vultus_options *options, vultus_error *error)
 {
     vultus_engine *engine;
     vt_graph graph = {0};
@@ -116,22 +117,27 @@ static int open_file(vultus_engine **out, const vt_file *file, const vultus_opti
     int status;
 
     engine = calloc(1, sizeof *engine);
-    if (!engine)
+    if (!engine) {
+        if (own)
+            vt_file_free(file);
         return vt_fail_memory(error, sizeof *engine);
+    }
     engine->owner = getpid();
     status = vt_options_check(options, &isa, &engine->threads, error);
     if (!status)
         status = vt_load(file, &graph, error);
+    if (own)
+        vt_file_free(file);
     if (!status)
         status = vt_graph_fuse(&graph, error);
     if (!status)
         status = check_precision(&graph, options, error);
     if (!status)
-        status = vt_plan_build(&engine->plan, &graph, isa, engine->threads, error);
+        status = vt_pool_create(&engine->pool, engine->threads, options && options->pin, error);
+    if (!status)
+        status = vt_plan_build(&engine->plan, &graph, isa, engine->threads, engine->pool, error);
     if (!status)
         status = take_memory(engine, error);
-    if (!status)
-        status = vt_pool_create(&engine->pool, engine->threads, options && options->pin, error);
     if (!status)
         fill_info(engine, &graph, isa);
     vt_graph_free(&graph);
@@ -144,7 +150,7 @@ static int open_file(vultus_engine **out, const vt_file *file, const vultus_opti
 int vultus_open_memory(vultus_engine **engine, const void *data, size_t size, const vultus_options *options,
                        vultus_error *error)
 {
-    const vt_file file = {data, size};
+    vt_file file = {data, size};
 
     if (!engine)
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "engine is NULL");
@@ -153,7 +159,7 @@ int vultus_open_memory(vultus_engine **engine, const void *data, size_t size, co
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "data is NULL");
     if (size > VT_MAX_FILE)
         return vt_fail(error, VULTUS_ERROR_FORMAT, "a model of %zu bytes exceeds the limit of 2 GiB", size);
-    return open_file(engine, &file, options, error);
+    return open_file(engine, &file, false, options, error);
 }
 
 int vultus_open(vultus_engine **engine, const char *path, const vultus_options *options, vultus_error *error)
@@ -168,7 +174,7 @@ int vultus_open(vultus_engine **engine, const char *path, const vultus_options *
         return vt_fail(error, VULTUS_ERROR_ARGUMENT, "path is NULL");
     status = vt_file_read(path, &file, error);
     if (!status)
-        status = open_file(engine, &file, options, error);
+        return open_file(engine, &file, true, options, error);
     vt_file_free(&file);
     return status;
 }

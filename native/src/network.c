@@ -55,7 +55,7 @@ static int make_plan(const vultus_network *network, uint32_t height, uint32_t wi
         status = vt_graph_fuse(graph, error);
     if (!status)
         status = vt_graph_merge(graph, error);
-    return status ? status : vt_plan_build(plan, graph, network->isa, network->threads, error);
+    return status ? status : vt_plan_build(plan, graph, network->isa, network->threads, NULL, error);
 }
 
 static void free_contexts(vt_context *contexts, unsigned count)

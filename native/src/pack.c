@@ -1,4 +1,5 @@
 /* Weights into the order in which the kernels read them. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,14 +11,13 @@ int vt_pack_take(vt_plan *plan, uint64_t count, size_t size, void *out, vultus_e
     const uint64_t bytes = count * size;
     void *memory;
 
-    if (bytes > VT_MAX_PACKED || plan->weight_bytes + bytes > VT_MAX_PACKED)
+    if (bytes > VT_MAX_PACKED || atomic_fetch_add(&plan->weight_bytes, (size_t)bytes) + bytes > VT_MAX_PACKED)
         return vt_fail(error, VULTUS_ERROR_FORMAT, "the packed weights exceed the limit of %llu bytes",
                        (unsigned long long)VT_MAX_PACKED);
     memory = vt_aligned((size_t)count, size);
     if (!memory)
         return vt_fail_memory(error, bytes);
     memcpy(out, &memory, sizeof memory); /* a pointer of any type */
-    plan->weight_bytes += (size_t)bytes;
     return VULTUS_OK;
 }
 
@@ -148,7 +148,7 @@ static int pack_winograd(vt_plan *plan, vt_layer *layer, const vt_node *node, vu
     return status;
 }
 
-int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error)
+static int pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error)
 {
     int status = node->bytes ? vt_pack_bytes(plan, layer, graph, node, error) : pack_channels(plan, layer, node, error);
 
@@ -170,4 +170,54 @@ int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node
     free(node->weight);
     node->weight = NULL;
     return status;
+}
+
+/* Layers that several threads pack: most of the time goes into touching the memory for the first time. */
+typedef struct packing {
+    vt_plan *plan;
+    vt_graph *graph;
+    const int *nodes;
+    atomic_int next;
+    pthread_mutex_t lock;
+    int failed, status; /* the first layer that could not be packed, n_layers if all could, and why */
+    vultus_error error;
+} packing;
+
+static bool pack_some(void *arg, unsigned seat)
+{
+    packing *p = arg;
+    int i;
+
+    (void)seat;
+    while ((i = atomic_fetch_add(&p->next, 1)) < p->plan->n_layers) {
+        vultus_error error;
+        const int status = pack_layer(p->plan, &p->plan->layers[i], p->graph, &p->graph->nodes[p->nodes[i]], &error);
+
+        if (!status)
+            continue;
+        pthread_mutex_lock(&p->lock);
+        if (i < p->failed) {
+            p->failed = i;
+            p->status = status;
+            p->error = error;
+        }
+        pthread_mutex_unlock(&p->lock);
+        atomic_store(&p->next, p->plan->n_layers); /* those before have all been taken */
+    }
+    return false;
+}
+
+int vt_pack_all(vt_plan *plan, vt_graph *graph, const int *nodes, vt_pool *pool, vultus_error *error)
+{
+    packing p = {.plan = plan, .graph = graph, .nodes = nodes, .failed = plan->n_layers, .status = VULTUS_OK};
+
+    pthread_mutex_init(&p.lock, NULL);
+    if (pool)
+        vt_pool_run(pool, pack_some, &p, (unsigned)plan->n_layers);
+    else
+        pack_some(&p, 0);
+    pthread_mutex_destroy(&p.lock);
+    if (p.status && error)
+        *error = p.error;
+    return p.status;
 }

@@ -348,18 +348,20 @@ static void find_tail(vt_plan *plan, bool network)
     }
 }
 
-static int pack_all(const builder *b)
+static int pack_all(const builder *b, vt_pool *pool)
 {
-    int status = VULTUS_OK;
+    vt_plan *plan = b->plan;
+    int *nodes = malloc((size_t)plan->n_layers * sizeof *nodes), status;
 
-    for (int i = 1, at = 0; i < b->graph->count && !status; i++) {
-        vt_node *node = &b->graph->nodes[i];
-
-        if (b->reached[i] && !node->folded && node->op != VT_OP_FLATTEN)
-            status = vt_pack_layer(b->plan, &b->plan->layers[at++], b->graph, node, b->error);
-    }
-    for (int i = 0; i < b->plan->n_layers && !status; i++)
-        describe(b->plan, &b->plan->layers[i]);
+    if (!nodes)
+        return vt_fail_memory(b->error, (size_t)plan->n_layers * sizeof *nodes);
+    for (int i = 1, at = 0; i < b->graph->count; i++)
+        if (b->reached[i] && !b->graph->nodes[i].folded && b->graph->nodes[i].op != VT_OP_FLATTEN)
+            nodes[at++] = i;
+    status = vt_pack_all(plan, b->graph, nodes, pool, b->error);
+    free(nodes);
+    for (int i = 0; i < plan->n_layers && !status; i++)
+        describe(plan, &plan->layers[i]);
     return status;
 }
 
@@ -395,7 +397,7 @@ static int plan_crew(vt_plan *plan, unsigned threads, vultus_error *error)
     return status;
 }
 
-static int build(builder *b, unsigned threads)
+static int build(builder *b, unsigned threads, vt_pool *pool)
 {
     vt_plan *plan = b->plan;
     const vt_shape out = b->graph->nodes[b->graph->outputs[0].node].shape;
@@ -428,10 +430,10 @@ static int build(builder *b, unsigned threads)
     status = vt_plan_bands(plan, b->error);
     if (!status && threads > 1)
         status = plan_crew(plan, threads, b->error);
-    return status ? status : pack_all(b);
+    return status ? status : pack_all(b, pool);
 }
 
-int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vultus_error *error)
+int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vt_pool *pool, vultus_error *error)
 {
     const size_t count = (size_t)graph->count;
     builder b = {plan, graph, calloc(count, sizeof(bool)), malloc(count * sizeof(int)), error};
@@ -446,7 +448,7 @@ int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threa
         for (size_t i = 0; i < count; i++)
             b.map[i] = VT_NO_MAP;
         plan->threads = 1;
-        status = build(&b, threads);
+        status = build(&b, threads, pool);
     } else {
         status = vt_fail_memory(error, count * sizeof *plan->layers);
     }

@@ -5,8 +5,11 @@
 #ifndef VT_PLAN_H
 #define VT_PLAN_H
 
+#include <stdatomic.h>
+
 #include "graph.h"
 #include "kernels/kernels.h"
+#include "pool.h"
 
 #define VT_ALIGN 64                            /* bytes; of every array and map */
 #ifndef VT_MAX_PACKED                          /* fuzzers want less */
@@ -124,21 +127,22 @@ typedef struct vt_plan {
     size_t arena_floats;
     uint64_t ring_bytes;   /* what the rings of a group may take of the second-level cache */
     size_t zero_floats;    /* the longest row of zeros that a depthwise layer asks for */
-    size_t weight_bytes;
+    atomic_size_t weight_bytes; /* several threads pack */
     uint32_t threads;      /* that compute one face together */
     uint32_t fill_pieces;  /* in which the input is filled by them */
     struct vt_plan *crew;  /* the same layers for several threads, whose maps lie in the same arenas; NULL: there is none */
 } vt_plan;
 
-/* Takes the fused graph apart: its weights are freed as they are packed. With more than one thread there is a crew. */
-int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vultus_error *error);
+/* Takes the fused graph apart: its weights are freed as they are packed, by the pool's threads if one is given. With more
+ * than one thread there is a crew. */
+int vt_plan_build(vt_plan *plan, vt_graph *graph, vultus_isa isa, unsigned threads, vt_pool *pool, vultus_error *error);
 void vt_plan_free(vt_plan *plan);
 
 /* "pointwise", "depthwise", ... */
 const char *vt_kind_name(vt_kind kind);
 
-/* Packing (pack.c). */
-int vt_pack_layer(vt_plan *plan, vt_layer *layer, const vt_graph *graph, vt_node *node, vultus_error *error);
+/* Packing (pack.c); nodes: of each layer. */
+int vt_pack_all(vt_plan *plan, vt_graph *graph, const int *nodes, vt_pool *pool, vultus_error *error);
 
 /* Zeroed, aligned to VT_ALIGN, for free(); NULL if there is no memory (memory.c). */
 void *vt_aligned(size_t count, size_t size);
