@@ -2,15 +2,19 @@
 
 from vultus.index.audit import AuditEntry
 from vultus.index.errors import (
+    AccessDenied,
     CannotUndo,
     Denied,
+    DriverMissing,
     GalleryBusy,
     GalleryClosed,
     GalleryCorrupt,
     GalleryError,
     GalleryNotFound,
+    GalleryUnreachable,
     ModelMismatch,
     NameTaken,
+    NotInDatabase,
     StorageError,
     UnknownDenial,
     UnknownFace,
@@ -41,11 +45,13 @@ from vultus.index.types import (
 from vultus.index.unknowns import Gathered, Placed, Unknowns
 
 __all__ = [
+    "AccessDenied",
     "Act",
     "AuditEntry",
     "CannotUndo",
     "Denial",
     "Denied",
+    "DriverMissing",
     "Exported",
     "FaceRecord",
     "FileFaces",
@@ -56,6 +62,7 @@ __all__ = [
     "GalleryCorrupt",
     "GalleryError",
     "GalleryNotFound",
+    "GalleryUnreachable",
     "Gathered",
     "Identity",
     "KnownFile",
@@ -63,6 +70,7 @@ __all__ = [
     "ModelMismatch",
     "NameTaken",
     "NearFace",
+    "NotInDatabase",
     "Placed",
     "Report",
     "Sighting",

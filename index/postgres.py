@@ -143,6 +143,7 @@ class PostgresStore:
         return store
 
     def _connect(self) -> Raw:
+        refused: GalleryError | None = None
         try:
             options = {
                 "connect_timeout": "10",
@@ -153,25 +154,31 @@ class PostgresStore:
             }
             raw: Raw = psycopg.connect(make_conninfo("", **options), autocommit=True)
         except psycopg.Error as error:
-            raise self._refused(error) from None  # its traceback holds the password
-        with self._translated():
-            settings = {
-                "search_path": self._path or '"$user", public',
-                "lock_timeout": str(max(1, int(1000 * self._timeout))),
-                "idle_in_transaction_session_timeout": str(_HANGING_MS),
-                "jit": "off",
-                # Of an index that finds approximately: how many candidates it keeps, and that it goes on when a filter
-                # leaves too few of them.
-                "hnsw.ef_search": "200",
-                "hnsw.iterative_scan": "strict_order",
-            }
-            for name, value in settings.items():
-                raw.execute("SELECT set_config(%s, %s, false)", (name, value))
-            # Acknowledged means on the disk, however the server is set up.
-            raw.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-            )
+            refused = self._refused(error)
+        if refused is not None:
+            raise refused  # out here, where it does not carry the driver's error, which holds the password
+        try:
+            with self._translated():
+                settings = {
+                    "search_path": self._path or '"$user", public',
+                    "lock_timeout": str(max(1, int(1000 * self._timeout))),
+                    "idle_in_transaction_session_timeout": str(_HANGING_MS),
+                    "jit": "off",
+                    # Of an index that finds approximately: how many candidates it keeps, and that it goes on when a filter
+                    # leaves too few of them.
+                    "hnsw.ef_search": "200",
+                    "hnsw.iterative_scan": "strict_order",
+                }
+                for name, value in settings.items():
+                    raw.execute("SELECT set_config(%s, %s, false)", (name, value))
+                # Acknowledged means on the disk, however the server is set up.
+                raw.execute(
+                    "SELECT set_config('synchronous_commit', 'on', false) "
+                    "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+                )
+        except BaseException:
+            raw.close()
+            raise
         return raw
 
     def _settle(self, *, create: bool) -> None:
@@ -326,7 +333,10 @@ class PostgresStore:
         self.check_usable()
         with self._write_lock:
             self.check_usable()
-            if self._writing is None or not _alive(self._writing):
+            if self._writing is not None and not _alive(self._writing):
+                self._writing.close()
+                self._writing = None
+            if self._writing is None:
                 self._writing = self._connect()
             raw = self._writing
             with self._translated(raw):
