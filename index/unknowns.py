@@ -27,6 +27,7 @@ from vultus.index.storage import Connection
 from vultus.index.types import FaceRecord, Unknown
 
 _BATCH = 256
+_MANY = 4096
 _ROUNDS = 4
 """Re-checks after one another; a merge may bring two others together."""
 _ATTEMPTS = 16
@@ -185,12 +186,15 @@ class Unknowns:
     def _gather_batch(self, threshold: float, count: int, touched: set[int]) -> Gathered | None:
         """Look at the next faces; none if there are none. Adds the people that it changed to `touched`."""
         with self._storage.read() as connection:
-            (cursor,) = connection.execute("SELECT gathered FROM gallery").fetchone()
+            cursor, newest = connection.execute(
+                "SELECT gathered, (SELECT coalesce(max(id), 0) FROM faces) FROM gallery"
+            ).fetchone()
             rows = connection.execute(
                 "SELECT f.id, f.quality FROM faces f WHERE f.id > ? AND f.identity IS NULL ORDER BY f.id LIMIT ?",
                 (cursor, count),
             ).fetchall()
             if not rows:
+                self._pass_over(cursor, newest)
                 return None
             faces = [face for face, _ in rows]
             vectors = _vectors(connection, faces)
@@ -210,6 +214,12 @@ class Unknowns:
         founded = sum(one.number is None for one in clusters)
         joined = len(pairs) - founded
         return Gathered(faces=len(faces), founded=founded, joined=joined, left=len(faces) - len(pairs))
+
+    def _pass_over(self, cursor: int, newest: int) -> None:
+        """Move the cursor over many faces that all have owners, so that nobody reads them again at each gathering."""
+        if newest - cursor >= _MANY:
+            with self._storage.write() as connection:
+                connection.execute("UPDATE gallery SET gathered = ? WHERE gathered = ?", (newest, cursor))
 
     def _place(self, rows: np.ndarray, records: Sequence[FaceRecord], threshold: float) -> list[Placed | None]:
         with self._storage.read() as connection:

@@ -329,3 +329,18 @@ def test_everybody_with_a_name_and_none_are_all_faces(gallery, looks):
     assert [face.id for face in mine] == [1, 2, 3, 4, 5, 6, 8]
     assert [face.identity is None for face in mine] == [False] * 6 + [True]
     assert [face.id for face in gallery.faces("Ada")] == [7]
+
+
+def test_faces_with_owners_are_not_read_at_each_gathering(gallery, looks, monkeypatch):
+    monkeypatch.setattr("vultus.index.unknowns._MANY", 10)
+    cursor = "SELECT gathered FROM gallery"
+    gallery.enrol_many(["Ada"] * 9, looks(1, 9)[0])
+    gallery.unknowns.gather(THRESHOLD)
+    with gallery._store.read() as connection:
+        assert connection.execute(cursor).fetchone() == (0,), "not worth a write"
+    gallery.enrol_many(["Ada"], looks(1, 1)[0])
+    gallery.unknowns.gather(THRESHOLD)
+    with gallery._store.read() as connection:
+        assert connection.execute(cursor).fetchone() == (10,)
+    gallery.add_faces(looks(1, 1)[0])
+    assert gallery.unknowns.gather(THRESHOLD).founded == 1
