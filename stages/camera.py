@@ -22,6 +22,9 @@ from vultus.stages.zones import covered
 
 _NO_PICTURE = 30.0
 """A stream may send data without a whole picture (a camera with a key frame every 20 s) for so many seconds."""
+_USELESS = 5.0
+"""So long may every single packet be broken, as when a camera changes its codec in mid-stream."""
+_KNOCK_EVERY, _KNOCK_WITHIN = 2.0, 1.5
 _MOST_STUCK = 3
 """Threads of one camera that may hang in a read; each holds a connection, so no further one is opened beyond that."""
 _LOOK = 0.1
@@ -105,7 +108,8 @@ class _Camera:
         self._stuck: list[Grabber] = []
         self._next_try = time.monotonic()
         self._pause = self._config.retry_first
-        self._told = self._jammed = False
+        self._told = self._jammed = self._absent = False
+        self._next_knock = 0.0
         self._seq = 0
         self._counted = {"skipped": 0, "broken": 0}
         self._spared: dict[str, int] = {}
@@ -125,6 +129,9 @@ class _Camera:
         if self._grabber is None:
             if now >= self._next_try:
                 self._connect()
+            elif self._absent and now >= self._next_knock:
+                self._next_knock = now + _KNOCK_EVERY
+                threading.Thread(target=self._knock, name=f"knock {self._item.item}", daemon=True).start()
             return None
         with self._ready:
             taken = self._grabber.take()
@@ -180,9 +187,16 @@ class _Camera:
         limit = self._config.open_timeout if opening else self._config.stall_timeout
         if now - grabber.sign > limit:
             return SourceLost(f"no answer within {limit:g} s" if opening else f"sent nothing for {limit:g} s")
+        if grabber.useless is not None and now - grabber.useless > _USELESS:
+            return SourceLost(f"sends data, none of which can be decoded, for {_USELESS:g} s")
         if now - grabber.frame_at > _NO_PICTURE:
             return SourceLost(f"sends data, but no picture that can be decoded for {_NO_PICTURE:g} s")
         return None
+
+    def _knock(self) -> None:
+        """In a thread: see whether somebody takes a connection again, and if so do not wait for the end of the pause."""
+        if video.answers(self._item.address, _KNOCK_WITHIN):
+            self._next_try = time.monotonic()
 
     def _lose(self, error: Exception) -> None:
         if isinstance(error, SourceEnded) or not isinstance(error, SourceLost | RefusedInput):
@@ -195,6 +209,8 @@ class _Camera:
         pause = self._config.retry_max if slow else self._pause
         self._pause = min(self._pause * 2, self._config.retry_max)
         self._next_try = time.monotonic() + pause
+        self._next_knock = time.monotonic() + _KNOCK_EVERY
+        self._absent = isinstance(error, SourceLost) and error.absent
         self._context.count("lost", 1)
         self._tell("lost", str(error), pause)
 

@@ -24,8 +24,10 @@ _LATE = 0.15
 class SourceLost(ConnectionError):
     """A live source cannot be opened, or broke; the text says why, without passwords."""
 
-    def __init__(self, reason: str, *, slow: bool = False) -> None:
+    def __init__(self, reason: str, *, slow: bool = False, absent: bool = False) -> None:
         super().__init__(reason)
+        self.absent = absent
+        """Whether nobody took the connection: then it costs nothing to knock more often than to try."""
         self.slow = slow
         """Whether trying again soon is useless or harmful, as with a wrong password that locks an account."""
 
@@ -59,6 +61,9 @@ class Grabber(threading.Thread):
         self.skipped = 0
         """Frames that a newer one replaced before anybody took them."""
         self.broken = 0
+        self.useless: float | None = None
+        """Since when packets come of which none can be decoded."""
+        self._was_broken = False
         self.arrived = 0
         """Signs of life, of which each is a frame on its way."""
         self.waiting: deque[tuple[float, Shot]] = deque(maxlen=_BACKLOG)
@@ -110,9 +115,15 @@ class Grabber(threading.Thread):
         with self._ready:
             self.sign = time.monotonic()
             self.arrived += 1
+            if not self._was_broken:
+                self.useless = None
+            self._was_broken = False
             if self.abandoned:
                 raise SourceLost("abandoned")
 
     def _count_broken(self) -> None:
         with self._ready:
             self.broken += 1
+            self._was_broken = True
+            if self.useless is None:
+                self.useless = time.monotonic()

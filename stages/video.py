@@ -29,6 +29,7 @@ from vultus.stages.waking import Attention, Decoded, choose
 
 Pixels = npt.NDArray[np.uint8]
 
+_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _MOST_BREAKS = 100
 """So many damaged places in a row, without a packet between them, end a file."""
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
@@ -360,12 +361,12 @@ def _lost(error: Exception, address: str, silence: str, *, late: bool = False) -
     if isinstance(error, av.error.HTTPNotFoundError):
         return SourceLost("the camera answers, but has no stream at this path")
     if isinstance(error, av.error.ConnectionRefusedError):
-        return SourceLost("nothing listens at this address and port (connection refused)")
+        return SourceLost("nothing listens at this address and port (connection refused)", absent=True)
     if late or isinstance(error, av.error.ExitError | av.error.TimeoutError):
-        return SourceLost(silence)
+        return SourceLost(silence, absent=late)
     host = _host(address)
     if host is not None and not _known(host):
-        return SourceLost(f"the host name {host} is not known")
+        return SourceLost(f"the host name {host} is not known", absent=True)
     return SourceLost(_said(error))
 
 
@@ -373,6 +374,17 @@ def _said(error: Exception) -> str:
     """FFmpeg's own words without the address that it appends."""
     said = getattr(error, "strerror", None)
     return said if isinstance(said, str) and said else redact_text(str(error))
+
+
+def answers(address: str, within: float) -> bool:
+    """Whether somebody takes a TCP connection there."""
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _PORTS.get(parts.scheme.lower(), 0)
+        with socket.create_connection((parts.hostname or "", port), timeout=within):
+            return True
+    except (OSError, ValueError):  # ValueError: of an address that is none
+        return False
 
 
 def _host(address: str) -> str | None:
