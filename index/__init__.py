@@ -1,6 +1,7 @@
 """The gallery: durable store, vector index, identities."""
 
 from vultus.index.audit import AuditEntry
+from vultus.index.calibration import Calibration, Policy
 from vultus.index.errors import (
     AccessDenied,
     CannotUndo,
@@ -27,6 +28,7 @@ from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
 from vultus.index.types import (
     Act,
+    Confusable,
     Denial,
     FaceRecord,
     FileFaces,
@@ -48,7 +50,9 @@ __all__ = [
     "AccessDenied",
     "Act",
     "AuditEntry",
+    "Calibration",
     "CannotUndo",
+    "Confusable",
     "Denial",
     "Denied",
     "DriverMissing",
@@ -72,6 +76,7 @@ __all__ = [
     "NearFace",
     "NotInDatabase",
     "Placed",
+    "Policy",
     "Report",
     "Sighting",
     "Stats",

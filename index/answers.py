@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from vultus.index.calibration import Calibration
 from vultus.index.loading import OWNER
 from vultus.index.people import to_box
 from vultus.index.search import Moved, Ranked, Read, reaching
@@ -43,6 +44,7 @@ def matches(
     k: int,
     threshold: float | None,
     speakers: Speakers,
+    calibration: Calibration | None,
 ) -> list[list[Match]]:
     """Turn what `search.rank` found for the probes into matches, with the faces that spoke for each. Raises Moved."""
     answers = [reaching(answer, k, threshold) for answer in ranked]
@@ -53,6 +55,7 @@ def matches(
     found: list[list[Match]] = []
     for at, answer in enumerate(answers):
         found.append([])
+        probable = _probable(answer, calibration)
         for place, one in enumerate(answer):
             best = _near(rows, one)
             found[-1].append(
@@ -68,9 +71,17 @@ def matches(
                     faces=tuple(_near(rows, face) for face in spoke[at, one]),
                     hidden=bool(rows[one[0]][12]),
                     margin=_margin(ranked[at], place),
+                    probability=probable.get(one[1]),
                 )
             )
     return found
+
+
+def _probable(answer: list[Ranked], calibration: Calibration | None) -> dict[int, float]:
+    """Return the probability of each person with a name."""
+    named = [one for one in answer if one[1] > NOBODY]
+    found = None if calibration is None else calibration.probabilities([one[2] for one in named])
+    return {} if found is None else {one[1]: value for one, value in zip(named, found, strict=True)}
 
 
 def _rows(connection: Connection, ranked: Iterable[Ranked]) -> dict[int, tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from msgspec import Struct
 
+from vultus.index.calibration import Calibration
 from vultus.index.denials import Denials
 from vultus.index.storage import Connection, Storage
 from vultus.index.types import Report, Where
@@ -65,6 +66,7 @@ class Look(Struct, frozen=True, kw_only=True):
     left_out: frozenset[int]
     """People who are passed over."""
     denials: Denials
+    calibration: Calibration | None
     admits: Callable[[np.ndarray], np.ndarray]
     """Tells which of the faces `(n,)` int64, by number, the filter admits by their columns, `(n,)` bool."""
 

@@ -47,6 +47,7 @@ class Embedded:
                 mask=filters.mask(index, self.live.point, resolved, admitted),
                 left_out=index.hidden if where is None or where.hidden is False else frozenset(),
                 denials=self.live.denials,
+                calibration=self.live.calibration,
                 admits=partial(admits, admitted),
             )
 

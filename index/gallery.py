@@ -17,6 +17,7 @@ from vultus.index import archive, care, denials, export, figures, intake, kinds,
 from vultus.index.audit import Audit
 from vultus.index.backend import open_backend
 from vultus.index.binding import bind_dim, bind_model
+from vultus.index.calibrating import Calibrating
 from vultus.index.contract import Backend
 from vultus.index.loading import bound_to
 from vultus.index.ownership import Ownership
@@ -66,6 +67,8 @@ class Gallery(Ownership):
         self.audit = Audit(backend.storage, rules or Rules(), actor)
         """Who did what, if that is recorded."""
         self._searcher = Searcher(backend)
+        self.calibration = Calibrating(backend.storage, self._searcher)
+        """How similar strangers are here, and the threshold that follows."""
 
     @classmethod
     def open(
@@ -234,10 +237,8 @@ class Gallery(Ownership):
         below `threshold` are left out; `where` restricts the faces that are looked at. Similarities are exact, and so is
         the search unless the index is of a kind that scans codes (`vultus.index.kinds`). Of equally similar faces the
         older comes first. A person with a negative example (`deny`) that is at least as similar to the probe as the
-        best of the person's faces is no answer.
-
-        `faces` is how many of a person's faces speak for the match, 1 to 100: more than the best one are read from the
-        database, which takes about a millisecond for 100 faces of the people found.
+        best of the person's faces is no answer. `faces`, 1 to 100, is how many of a person's speak for the match: more
+        than the best one are read from the database.
         """
         answers = self._searcher.people(vectors, k, threshold, where, faces)
         self.audit.searched(answers, k, threshold)

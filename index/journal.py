@@ -14,6 +14,7 @@ renamed   person, person                         has another name, or the first 
 moved     first and last face                    faces in this range have other owners now, which the database tells
 hidden    person, person                         is hidden from searches, or no longer
 denied    person, person                         a negative example of the person came or went
+calibrated  0, 0                                 the calibration is another one, or gone
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from vultus.index.storage import Connection
 _GAP = 64
 """Owners of so many faces in between are read for nothing rather than that the journal has another row."""
 
-Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden", "denied"]
+Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden", "denied", "calibrated"]
 
 
 class Point(Struct, frozen=True):

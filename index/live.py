@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from vultus.index import denials, journal, snapshot
+from vultus.index.calibration import Calibration, kept
 from vultus.index.conversion import Conversion
 from vultus.index.filters import Filters
 from vultus.index.journal import Point
@@ -45,6 +46,8 @@ class LiveIndex:
         self.filters = Filters()
         self.denials = denials.Denials()
         """The negative examples, like the index as of the last `catch_up`."""
+        self.calibration: Calibration | None = None
+        """Likewise."""
         self.origin = "not loaded"
         """Where the index came from: "snapshot", "database", or "not loaded"."""
 
@@ -72,13 +75,13 @@ class LiveIndex:
                 _log.warning("the gallery %s was put back to another state; reloading it", self._store.folder)
         if index is None or changes is None:
             self.filters.forget()
-            self.denials = denials.load(connection)
+            self._take_in(connection)
             index, self.origin = load(connection, self._store.folder)
             with self._lock.writing():
                 self._index, self._point = index, newest
             return
         if any(change.kind not in ("added", "renamed") for change in changes):
-            self.denials = denials.load(connection)
+            self._take_in(connection)
         try:
             told = news(connection, index.dim, changes)
             with self._lock.writing():
@@ -101,6 +104,11 @@ class LiveIndex:
         if self._conversion is None and (kind := kind_for(connection, index.kind, len(index))) != index.kind:
             self._conversion = Conversion(self._store, kind)
             self._conversion.start()
+
+    def _take_in(self, connection: Connection) -> None:
+        """Read what a search needs beside the index."""
+        self.denials = denials.load(connection)
+        self.calibration = kept(connection)
 
     @property
     def _converted(self) -> bool:
@@ -131,7 +139,7 @@ class LiveIndex:
             connection.execute("BEGIN")
             newest, kind = journal.newest(connection), kind_for(connection, None)
             index = built(connection, kind)
-            self.denials = denials.load(connection)
+            self._take_in(connection)
             with self._lock.writing():
                 self._index, self._point, self.origin = index, newest, "database"
         return kind

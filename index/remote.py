@@ -12,6 +12,7 @@ import numpy as np
 
 from vultus.index import denials, filters, kinds, people, search
 from vultus.index import postgres_schema as schema
+from vultus.index.calibration import kept
 from vultus.index.contract import IndexFigures, Look
 from vultus.index.errors import NotInDatabase, UnknownKind
 from vultus.index.loading import bound_to, hidden_people
@@ -55,6 +56,7 @@ class Remote:
             mask=None,
             left_out=hidden,
             denials=denials.load(connection),
+            calibration=kept(connection),
             admits=lambda faces: _admitted(connection, where, faces),
         )
 

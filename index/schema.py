@@ -138,6 +138,12 @@ CREATE TABLE acts (
     undone REAL
 ) STRICT;
 
+CREATE TABLE calibration (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    at     REAL NOT NULL,
+    result TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE audit (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     at        REAL NOT NULL,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from vultus.index import answers, search
 from vultus.index.contract import Backend, Look
+from vultus.index.denials import Denials
 from vultus.index.embedding import normalised
 from vultus.index.errors import GalleryBusy
 from vultus.index.search import Ranked, Wanted
@@ -38,7 +39,7 @@ class Searcher:
 
         def answer(connection: Connection, ranked: list[list[Ranked]], look: Look) -> list[list[Match]]:
             speakers = answers.Speakers(most=faces, admits=look.admits, read=search.reader(connection))
-            return answers.matches(connection, probes, ranked, k, threshold, speakers)
+            return answers.matches(connection, probes, ranked, k, threshold, speakers, look.calibration)
 
         return self._ranked(probes, Wanted(k=k, threshold=threshold), where, answer)
 
@@ -50,12 +51,21 @@ class Searcher:
 
         return self._ranked(_probes(vectors, k), Wanted(k=k, threshold=threshold, grouped=False), where, answer)
 
+    def named_people(self, vectors: np.ndarray, k: int) -> list[list[Ranked]]:
+        """Return for each vector, of length 1, the `k` nearest people with names, whatever is denied of them."""
+
+        def answer(_connection: Connection, ranked: list[list[Ranked]], _look: Look) -> list[list[Ranked]]:
+            return [search.reaching(one, k, None) for one in ranked]
+
+        return self._ranked(vectors, Wanted(k=k), Where(labelled=True), answer, denials=Denials())
+
     def _ranked(
         self,
         probes: np.ndarray,
         wanted: Wanted,
         where: Where | None,
         answer: Callable[[Connection, list[list[Ranked]], Look], _Answer],
+        denials: Denials | None = None,
     ) -> _Answer:
         with self._backend.storage.read() as connection:
             for _ in range(_ATTEMPTS):
@@ -66,7 +76,7 @@ class Searcher:
                             threshold=wanted.threshold,
                             grouped=wanted.grouped,
                             mask=look.mask,
-                            denials=look.denials,
+                            denials=look.denials if denials is None else denials,
                             left_out=look.left_out,
                         )
                         ranked = search.rank(look.index, probes, asked, search.reader(connection))

@@ -214,6 +214,27 @@ class Denial(Struct, frozen=True, kw_only=True):
     """When it was said."""
 
 
+class Confusable(Struct, frozen=True, kw_only=True):
+    """Two people with names who are so similar that one may be taken for the other, by their two most similar faces."""
+
+    identity: int
+    name: str
+    face: int
+    source: str
+    other: int
+    other_name: str
+    other_face: int
+    other_source: str
+    similarity: float
+    shares: tuple[float, float]
+    """Of the faces of either that were looked at, the share that is near to the other, each in [0, 1]."""
+
+    @property
+    def reading(self) -> str:
+        """What is to be made of it: most faces of one are near the other, or a single one is."""
+        return "the same person twice?" if max(self.shares) > 0.5 else "a face with the wrong name?"
+
+
 class Sighting(Struct, frozen=True, kw_only=True):
     """Somebody was seen by a camera or in a video: one row for each (run, source, track)."""
 
