@@ -52,7 +52,7 @@ def limits(threshold: float, people: int) -> Limits:
 class Cluster:
     """A person, as far as faces of one batch need to know."""
 
-    __slots__ = ("_sum", "centre", "joined", "number", "votes")
+    __slots__ = ("_sum", "centre", "joined", "number", "shifted", "votes")
 
     def __init__(self, number: int | None, faces: np.ndarray) -> None:
         self.number = number
@@ -61,6 +61,8 @@ class Cluster:
         self.votes = len(faces)
         self.joined: list[int] = []
         """Places in the batch."""
+        self.shifted = False
+        """Whether the centre is another one than before; of somebody new, than that of the first face."""
         self.centre = unit(self._sum)
         """`(dim,)` float32 of length 1, zeros if nobody voted."""
 
@@ -71,6 +73,7 @@ class Cluster:
             self._sum += vector
             self.votes += 1
             self.centre = unit(self._sum)
+            self.shifted = True
 
 
 class Candidate(Struct, frozen=True):

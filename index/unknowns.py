@@ -210,7 +210,7 @@ class Unknowns:
             pairs = [(number, faces[at]) for number, one in zip(numbers, clusters, strict=True) for at in one.joined]
             connection.executemany("UPDATE faces SET identity = ? WHERE id = ? AND identity IS NULL", pairs)
             append_moved(connection, self._storage.writer, [face for _, face in pairs])
-        touched.update(numbers)
+        touched.update(number for number, one in zip(numbers, clusters, strict=True) if one.shifted)
         founded = sum(one.number is None for one in clusters)
         joined = len(pairs) - founded
         return Gathered(faces=len(faces), founded=founded, joined=joined, left=len(faces) - len(pairs))
@@ -343,8 +343,8 @@ def _votes(connection: Connection, numbers: Sequence[int]) -> dict[int, np.ndarr
         ]
         for number in numbers
     }
-    everything = sorted({face for mine in faces.values() for face in mine})
-    vectors = _vectors(connection, everything)
+    everything = np.array(sorted({face for mine in faces.values() for face in mine}), np.int64)
+    vectors = _vectors(connection, everything.tolist())
     return {
         number: vectors[np.searchsorted(everything, mine)] if mine else vectors[:0] for number, mine in faces.items()
     }
