@@ -90,9 +90,9 @@ def pipeline(
     clearly. The first minute of a file of 1080p takes about two minutes to make; --keep uses it again.
     """
     busy = min(busy, cameras)
-    with _folder(keep) as folder, tempfile.TemporaryDirectory() as gallery:
-        config = msgspec.structs.replace(load(config_file), gallery=gallery)
-        cast = contenders.cast(photos or _samples(Path(gallery)), config, people, max(2, people // 3))
+    with _folder(keep) as folder, tempfile.TemporaryDirectory() as scratch:
+        config = msgspec.structs.replace(load(config_file), gallery=str(Path(scratch) / "gallery"))
+        cast = contenders.cast(photos or _samples(Path(scratch)), config, people, max(2, people // 3))
         contenders.enrol(cast, config)
         film = scenes.script(cast.portraits, size, seconds, np.random.default_rng(seed))
         shown, quiet = folder / f"film-{seed}-{size[0]}-{seconds:g}.mp4", folder / f"quiet-{size[0]}.mp4"

@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 # Pillow's own font knows little beyond ASCII, so a font of the system is preferred where there is one.
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 
+_SQUARES = 5
+"""Across a veiled face."""
 KNOWN = (32, 160, 72)
 UNKNOWN = (208, 120, 24)
 
@@ -25,6 +27,8 @@ class Mark(Struct, frozen=True, kw_only=True):
     box: tuple[float, float, float, float]
     text: str
     known: bool
+    veiled: bool = False
+    """Show coarse squares in place of the face, and neither box nor text."""
 
 
 def picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
@@ -49,6 +53,9 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
     draw = ImageDraw.Draw(picture)
     for mark in marks:
         x, y, w, h = mark.box
+        if mark.veiled:
+            _veil(picture, mark.box)
+            continue
         colour = KNOWN if mark.known else UNKNOWN
         draw.rectangle((x, y, x + w, y + h), outline=colour, width=max(2, round(2 * unit)))
         text = shown(mark.text)
@@ -62,6 +69,17 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
     if footer:
         picture = _with_footer(picture, footer, unit)
     picture.save(path)
+
+
+def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
+    """Replace a head by a few squares of its mean colours: unlike a blur they cannot be undone."""
+    x, y, w, h = box
+    left, top = max(0, round(x - w / 4)), max(0, round(y - h / 3))
+    right, bottom = min(picture.width, round(x + 1.25 * w)), min(picture.height, round(y + 1.25 * h))
+    if left < right and top < bottom:
+        part = picture.crop((left, top, right, bottom))
+        coarse = part.resize((min(_SQUARES, part.width), min(_SQUARES, part.height)), Image.Resampling.BOX)
+        picture.paste(coarse.resize(part.size, Image.Resampling.NEAREST), (left, top))
 
 
 _TILE, _EDGE, _COLUMNS = 112, 8, 8

@@ -12,7 +12,7 @@ from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.configs.address import Place
-from vultus.index import Match
+from vultus.index import Gallery, Match, Where
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 
@@ -30,7 +30,7 @@ from vultus.stages.finder import FaceFinder, FoundFace
     type=click.Path(path_type=Path, dir_okay=False),
     callback=picture_file,
     metavar="FILE",
-    help="Write the picture with boxes and names.",
+    help="Write the picture with boxes and names; hidden people are made unrecognisable.",
 )
 @json_option
 def query(
@@ -57,12 +57,17 @@ def query(
         faces = finder.find(picture)
         with open_gallery(config, finder.model.fingerprint) as gallery:
             found = gallery.search([face.vector for face in faces], k) if faces else []
+            veiled = (
+                _hidden(gallery, faces, finder.threshold) if faces and out_file is not None else [False] * len(faces)
+            )
         threshold = finder.threshold
         model = finder.model.name
     if out_file is not None:
-        save_marked(
-            picture, [_mark(face, matches, threshold) for face, matches in zip(faces, found, strict=True)], out_file
-        )
+        marks = [
+            Mark(box=face.box, text="", known=False, veiled=True) if veil else _mark(face, matches, threshold)
+            for face, matches, veil in zip(faces, found, veiled, strict=True)
+        ]
+        save_marked(picture, marks, out_file)
         say(f"wrote {out_file}")
     if as_json:
         print_json(
@@ -77,6 +82,12 @@ def query(
         say(f"{image}: no face found")
     for number, (face, matches) in enumerate(zip(faces, found, strict=True), start=1):
         _print_face(number, face, matches, threshold)
+
+
+def _hidden(gallery: Gallery, faces: Sequence[FoundFace], threshold: float) -> list[bool]:
+    """Which faces are of somebody hidden, rather than of anybody who is not."""
+    found = gallery.search([face.vector for face in faces], 1, threshold, Where(hidden=None))
+    return [bool(matches) and matches[0].hidden for matches in found]
 
 
 def _meant(matches: Sequence[Match], threshold: float) -> Match | None:

@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cli_process import COMMAND, Run
 from PIL import Image
 
+from vultus.index import Gallery
 from vultus.weights import Registry
 
 FACE_KEYS = {"box", "landmarks", "score", "quality", "matches"}
@@ -200,3 +202,16 @@ def test_another_character_set_is_no_reason_to_fail(vultus: Run, samples: tuple[
         done = subprocess.run([*command, *options], capture_output=True, timeout=60, env=plain)
         assert done.returncode == 0, done.stderr
         assert wanted in done.stdout
+
+
+def test_hidden_people_are_unrecognisable_in_pictures(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    shown = samples[0] / "person_a_2.jpg"
+    vultus("people", "enrol", "Anna", samples[0] / "person_a_1.jpg", "--gallery", tmp_path / "g")
+    with Gallery.open(tmp_path / "g") as gallery:
+        gallery.hide("Anna")
+    vultus("query", shown, "--gallery", tmp_path / "g", "--out", tmp_path / "seen.png")
+    assert vultus("query", tmp_path / "seen.png", "--gallery", tmp_path / "g", "--json").json["faces"] == []
+    with Image.open(tmp_path / "seen.png") as after, Image.open(shown) as before:
+        assert after.size == before.size
+        apart = np.abs(np.asarray(after.convert("RGB"), int) - np.asarray(before.convert("RGB"), int)).max(axis=2) > 40
+    assert 0.02 < apart.mean() < 0.8, "the face, and not all of the picture"

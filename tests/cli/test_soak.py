@@ -14,7 +14,7 @@ _MOST_MB = 12.0
 @pytest.mark.timeout(_MINUTES * 60 + 240)
 def test_memory_and_files_stay(vultus: Run, tmp_path: Path) -> None:
     answer = vultus(
-        "bench", "pipeline", "--no-fast", "--size", "640x360", "--seconds", 20, "--cameras", 4, "--busy", 2,
+        "bench", "pipeline", "--no-fast", "--size", "800x450", "--seconds", 20, "--cameras", 4, "--busy", 2,
         "--watch", _MINUTES * 60, "--reconnect", 45, "--plot", tmp_path / "memory.html", "--json",
         timeout=_MINUTES * 60 + 200,
     ).json  # fmt: skip
