@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from vultus.cli.console import counted, line, print_json, say, table, utc
+from vultus.cli.migrate import migrate
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import Decorated, config_option, configured, gallery_option, json_option
 from vultus.configs.address import DatabaseUrl, Place
@@ -313,3 +314,6 @@ def _keyed(opened: Gallery, what: str, begun: float, as_json: bool) -> None:
         print_json({"encrypted": stats.encrypted, "faces": stats.faces, "seconds": seconds})
     else:
         line(f"{opened.path}: {what}, {counted(stats.faces, 'face')} in {seconds:.1f} s")
+
+
+gallery.add_command(migrate)

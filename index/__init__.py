@@ -26,6 +26,7 @@ from vultus.index.errors import (
 )
 from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
+from vultus.index.migration import MigrationState, PendingFace
 from vultus.index.types import (
     Act,
     Confusable,
@@ -71,10 +72,12 @@ __all__ = [
     "Identity",
     "KnownFile",
     "Match",
+    "MigrationState",
     "ModelMismatch",
     "NameTaken",
     "NearFace",
     "NotInDatabase",
+    "PendingFace",
     "Placed",
     "Policy",
     "Report",

@@ -68,7 +68,7 @@ class Audit:
         self._changed = threading.Condition()
         self._flushing = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._closing = False
+        self._closing = threading.Event()
         self._pruned = -_DAY
         if self.enabled:
             if store.read_only:
@@ -114,7 +114,8 @@ class Audit:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="vultus-audit", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if len(self._waiting) == 1:
+                self._changed.notify()  # for the others the thread does not have to wake up: it wakes up by itself
         if full or self._rules.strict:
             self.flush()
 
@@ -162,8 +163,8 @@ class Audit:
 
     def close(self) -> None:
         """Write what is left; that it could not be is logged."""
+        self._closing.set()
         with self._changed:
-            self._closing = True
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
@@ -176,10 +177,9 @@ class Audit:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                self._changed.wait_for(lambda: self._closing, timeout=_EVERY)
-                if self._closing:
-                    return
+                self._changed.wait_for(lambda: self._waiting or self._closing.is_set())
+            if self._closing.wait(_EVERY):
+                return
             try:
                 self.flush()
             except GalleryError as error:

@@ -13,8 +13,7 @@ MAX_FINGERPRINT = 200
 
 def bind_model(store: Storage, model: str) -> None:
     """Bind the gallery to `model` if it has no model yet. Raises ModelMismatch if it has another."""
-    if not (1 <= len(model) <= MAX_FINGERPRINT and model.isprintable()):
-        raise ValueError(f"a model's fingerprint has 1 to {MAX_FINGERPRINT} printable characters, not {model!a}")
+    check_model(model)
     with store.read() as connection:
         (bound,) = connection.execute("SELECT model FROM gallery").fetchone()
     if bound is None:
@@ -24,8 +23,14 @@ def bind_model(store: Storage, model: str) -> None:
     if bound != model:
         raise ModelMismatch(
             f"the gallery {store.place} holds vectors of the model {bound}, but {model} was asked for; "
-            "their vectors cannot be compared: choose that model or another gallery"
+            "their vectors cannot be compared: choose that model, another gallery, or `vultus gallery migrate`"
         )
+
+
+def check_model(model: str) -> None:
+    """Raise ValueError for what is no fingerprint."""
+    if not (1 <= len(model) <= MAX_FINGERPRINT and model.isprintable()):
+        raise ValueError(f"a model's fingerprint has 1 to {MAX_FINGERPRINT} printable characters, not {model!a}")
 
 
 def bind_dim(connection: Connection, vectors: np.ndarray) -> None:

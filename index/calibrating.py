@@ -147,7 +147,7 @@ class Calibrating:
         with self._storage.read() as connection:
             rows = connection.execute(
                 "SELECT f.id, f.identity, f.source FROM faces f JOIN identities i ON i.id = f.identity "
-                "WHERE i.name IS NOT NULL AND i.hidden = 0 ORDER BY f.id"
+                "WHERE i.name IS NOT NULL AND i.hidden = 0 AND f.id NOT IN (SELECT face FROM lacking) ORDER BY f.id"
             ).fetchall()
         faces = np.array([row[0] for row in rows], np.int64)
         return _Named(faces, np.array([row[1] for row in rows], np.int64), [row[2] for row in rows])

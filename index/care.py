@@ -16,6 +16,7 @@ from vultus.index.storage import Connection
 from vultus.index.store import DATABASE, Store, sync_folder
 
 _ROWS = 1000
+_SEALED = (("vectors", "vector", VECTOR), ("next_vectors", "vector", VECTOR), ("chips", "jpeg", CHIP))
 _PAGES = 4096
 """Copied at a time (32 MB); between two such steps a writer of the same process gets its turn."""
 
@@ -89,7 +90,7 @@ def set_key(store: Store, key: bytes | None) -> None:
         seal = None if key is None else former or Seal.new()
         sealed = None if seal is None or key is None else seal.under(key, uid)
         if (former is None) != (seal is None):
-            for table, column, what in (("vectors", "vector", VECTOR), ("chips", "jpeg", CHIP)):
+            for table, column, what in _SEALED:
                 _reseal(connection, table, column, what, former, seal)
             for name in (snapshot.NAME, snapshot.NAME + ".tmp"):
                 (store.folder / name).unlink(missing_ok=True)

@@ -98,6 +98,22 @@ class Embedded:
         self.snapshot()
         return now
 
+    def check_migration(self) -> None:
+        """It can always be."""
+
+    def exchange_vectors(self, connection: Connection) -> None:
+        """Put the vectors of the next model in place of those of this one, inside the caller's transaction."""
+        for table in ("vectors", "lacking"):
+            (made,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (f"next_{table}",)).fetchone()
+            connection.execute(f"DROP TABLE {table}")
+            connection.execute(f"ALTER TABLE next_{table} RENAME TO {table}")
+            connection.execute(made)
+
+    def moved_to(self, model: str) -> None:
+        """Expect this model from now on, and write a snapshot of its vectors."""
+        self.storage.moved_to(model)
+        self.snapshot()
+
     def set_key(self, key: bytes | None) -> None:
         """Encrypt, decrypt, or give another key, and write a snapshot."""
         care.set_key(self.storage, key)

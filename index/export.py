@@ -30,6 +30,7 @@ person.json      number, name, since when; the model that made the vectors
 faces.jsonl      one line a face: photo, video or camera, time, place in the picture (x, y, width, height in pixels), eyes,
                  nose and corners of the mouth (landmarks), how sure the detector was (score), quality, track
 vectors.npy      the faces' vectors (templates), float32, a row for each line of faces.jsonl; numpy.load reads it
+lacking.jsonl    faces that have no vector (and no row there) since the gallery moved to another model, and why
 chips/N.jpg      the picture of face N, 112 x 112 pixels
 sightings.jsonl  when a camera or video was said to show this person
 files.jsonl      archived files that brought these faces, or were to be labelled with this name
@@ -43,6 +44,7 @@ _ABOUT = {
     "sightings": "SELECT * FROM sightings WHERE identity = ?1 ORDER BY id",
     "files": "SELECT * FROM files WHERE label = (SELECT name FROM identities WHERE id = ?1) "
     "OR id IN (SELECT file FROM faces WHERE identity = ?1) ORDER BY id",
+    "lacking": "SELECT l.face, l.reason FROM lacking l JOIN faces f ON f.id = l.face WHERE f.identity = ?1 ORDER BY 1",
     "denials": "SELECT * FROM denials WHERE identity = ?1 OR other = ?1 "
     "OR face IN (SELECT id FROM faces WHERE identity = ?1) ORDER BY at",
     "changes": "SELECT * FROM changes WHERE (kind IN ('dropped', 'renamed') AND first = ?1) "
@@ -98,7 +100,10 @@ def _write(connection: Connection, number: int, name: str | None, file: BinaryIO
         faces = _lines(
             archive, "faces", _rows(connection, "SELECT * FROM faces WHERE identity = ?1 ORDER BY id", number)
         )
-        _vectors(archive, connection, number, faces, dim or 0)
+        (lacking,) = connection.execute(
+            "SELECT count(*) FROM lacking l JOIN faces f ON f.id = l.face WHERE f.identity = ?", (number,)
+        ).fetchone()
+        _vectors(archive, connection, number, faces - lacking, dim or 0)
         _chips(archive, connection, number)
         counts = {what: _lines(archive, what, _rows(connection, query, number)) for what, query in _ABOUT.items()}
         _lines(archive, "acts", _acts(connection, number))

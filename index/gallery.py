@@ -20,6 +20,7 @@ from vultus.index.binding import bind_dim, bind_model
 from vultus.index.calibrating import Calibrating
 from vultus.index.contract import Backend
 from vultus.index.loading import bound_to
+from vultus.index.migration import Migration
 from vultus.index.ownership import Ownership
 from vultus.index.searching import Searcher
 from vultus.index.types import (
@@ -69,6 +70,8 @@ class Gallery(Ownership):
         self._searcher = Searcher(backend)
         self.calibration = Calibrating(backend.storage, self._searcher)
         """How similar strangers are here, and the threshold that follows."""
+        self.migration = Migration(backend)
+        """The way to another embedding model."""
 
     @classmethod
     def open(

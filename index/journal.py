@@ -15,6 +15,7 @@ moved     first and last face                    faces in this range have other 
 hidden    person, person                         is hidden from searches, or no longer
 denied    person, person                         a negative example of the person came or went
 calibrated  0, 0                                 the calibration is another one, or gone
+migrated  0, 0                                   all vectors are of another model: nothing made before can follow
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from vultus.index.storage import Connection
 _GAP = 64
 """Owners of so many faces in between are read for nothing rather than that the journal has another row."""
 
-Kind = Literal["created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden", "denied", "calibrated"]
+Kind = Literal[
+    "created", "added", "removed", "dropped", "merged", "renamed", "moved", "hidden", "denied", "calibrated", "migrated"
+]
 
 
 class Point(Struct, frozen=True):
@@ -76,13 +79,14 @@ def newest(connection: Connection) -> Point:
 
 
 def since(connection: Connection, point: Point) -> list[Change] | None:
-    """Return the changes after `point` in order, or none if `point` is not in this database's history."""
+    """Return the changes after `point` in order, or none if `point` is not in the history of these vectors."""
     rows = connection.execute(
         "SELECT seq, mark, kind, first, last FROM changes WHERE seq >= ? ORDER BY seq", (point.seq,)
     ).fetchall()
     if not rows or rows[0][:2] != (point.seq, point.mark):
         return None
-    return [Change(Point(seq, mark), kind, first, last) for seq, mark, kind, first, last in rows[1:]]
+    changes = [Change(Point(seq, mark), kind, first, last) for seq, mark, kind, first, last in rows[1:]]
+    return None if any(change.kind == "migrated" for change in changes) else changes
 
 
 def faces_since(connection: Connection, seq: int) -> tuple[int, int]:

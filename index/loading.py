@@ -24,6 +24,7 @@ _CHUNK = 8192
 _PROBES = 1024
 """Faces whose nearest ones tell how many lists must be read."""
 _LAST = 2**63 - 1
+_WITH_VECTORS = "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM lacking) ORDER BY id"
 _GONE = -_LAST - 1
 """Stands for "deleted" in the array of people while changes are applied."""
 _LENGTH_ERROR = 1e-4
@@ -67,7 +68,7 @@ def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:
     path = folder / snapshot.NAME
     kind = None
     try:
-        (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()
+        (faces,) = connection.execute("SELECT (SELECT count(*) FROM faces) - (SELECT count(*) FROM lacking)").fetchone()
         kind = kind_for(connection, snapshot.read_header(path).kind, faces)
         index, header = snapshot.load(path, uid, model, dim, kind, connection.seal)
         if index.recall is not None and abs(index.recall[0] - _recall_for(connection)) > 1e-6:
@@ -95,7 +96,7 @@ def built(connection: Connection, kind: str, go_on: Callable[[], bool] = lambda:
     index.hidden = hidden_people(connection)
     nearest = None
     if kind != kinds.FLAT:
-        faces = np.fromiter((face for (face,) in connection.execute("SELECT id FROM faces ORDER BY id")), np.int64)
+        faces = np.fromiter((face for (face,) in connection.execute(_WITH_VECTORS)), np.int64)
         index.train(_some(connection, dim, faces, kinds.sample_size(kind, len(faces)))[1], len(faces))
         if kinds.KINDS[kind].lists:
             nearest = _Nearest(*_some(connection, dim, faces, _PROBES))

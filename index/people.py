@@ -232,7 +232,8 @@ def _pack_landmarks(points: Landmarks | None) -> bytes | None:
     return _LANDMARKS.pack(*flat)
 
 
-def _to_landmarks(packed: bytes | None) -> Landmarks | None:
+def to_landmarks(packed: bytes | None) -> Landmarks | None:
+    """Return five points as they are stored."""
     if packed is None:
         return None
     v = _LANDMARKS.unpack(packed)
@@ -256,12 +257,12 @@ def face(connection: Connection, number: int) -> StoredFace:
         (int(number),),
     ).fetchone()
     packed = connection.packed_vectors([int(number)])
-    if row is None or not packed:
+    if row is None:
         raise UnknownFace(f"face {number} is not in the gallery")
-    if not packed[0][1]:
+    if packed and not packed[0][1]:
         raise GalleryCorrupt(f"the vector of face {number} is damaged; remove the face or restore a backup")
-    vector, chip = np.frombuffer(packed[0][1], "<f4").astype(np.float32), opened_chip(connection.seal, number, row[-1])
-    return _to_face(row[:-1], vector, chip)
+    vector = np.frombuffer(packed[0][1], "<f4").astype(np.float32) if packed else None
+    return _to_face(row[:-1], vector, opened_chip(connection.seal, number, row[-1]))
 
 
 def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:
@@ -276,7 +277,7 @@ def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes
         position=position,
         time=at,
         box=to_box(x, y, w, h),
-        landmarks=_to_landmarks(landmarks),
+        landmarks=to_landmarks(landmarks),
         score=score,
         quality=quality,
         track=track,

@@ -25,6 +25,9 @@ NO_KEY = (
     "{place}: a server that is to compare vectors has to see them, so a gallery in a database has no key; "
     "encrypt the server's disk, and the way to it with sslmode=verify-full"
 )
+_NO_MIGRATION = (
+    "a gallery in a database keeps its model; make a new one with the other model, from the photographs, beside it"
+)
 _KINDS = (kinds.AUTO, kinds.FLAT, kinds.HNSW)
 _MOST_DIM = 4000
 """Of pgvector's HNSW over 16-bit numbers."""
@@ -139,6 +142,18 @@ class Remote:
     def set_key(self, key: bytes | None) -> None:  # noqa: ARG002 - there is none
         """Refuse."""
         raise NotInDatabase(NO_KEY.format(place=self.storage.place))
+
+    def check_migration(self) -> None:
+        """Say what to do instead."""
+        raise NotInDatabase(f"{self.storage.place}: {_NO_MIGRATION}")
+
+    def exchange_vectors(self, connection: Connection) -> None:  # noqa: ARG002 - there are none
+        """Never asked, as no migration begins."""
+        self.check_migration()
+
+    def moved_to(self, model: str) -> None:  # noqa: ARG002 - never asked
+        """Never asked, as no migration begins."""
+        self.check_migration()
 
     def backup(self, target: Path) -> int:
         """Refuse."""

@@ -144,6 +144,28 @@ CREATE TABLE calibration (
     result TEXT NOT NULL
 ) STRICT;
 
+CREATE TABLE lacking (
+    face   INTEGER PRIMARY KEY REFERENCES faces (id) ON DELETE CASCADE,
+    reason TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE migration (
+    one     INTEGER PRIMARY KEY CHECK (one = 1),
+    model   TEXT NOT NULL,
+    dim     INTEGER NOT NULL CHECK (dim BETWEEN 1 AND 8192),
+    started REAL NOT NULL
+) STRICT;
+
+CREATE TABLE next_vectors (
+    face   INTEGER PRIMARY KEY REFERENCES faces (id) ON DELETE CASCADE,
+    vector BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE next_lacking (
+    face   INTEGER PRIMARY KEY REFERENCES faces (id) ON DELETE CASCADE,
+    reason TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE audit (
     id        INTEGER PRIMARY KEY AUTOINCREMENT,
     at        REAL NOT NULL,

@@ -27,6 +27,7 @@ from vultus.index.errors import (
     GalleryCorrupt,
     GalleryError,
     GalleryNotFound,
+    ModelMismatch,
     StorageError,
     UnknownFormat,
     WrongKey,
@@ -53,6 +54,7 @@ class Store:
         """What vectors and pictures are under; none if the gallery is not encrypted."""
         self._key = key
         self._sealed: bytes | None = None
+        self._model: str | None = None
         self.read_only = not _writable(folder)
         """Whether the folder may only be read: searches work, writes raise StorageError."""
         self.process = process_name()
@@ -168,7 +170,7 @@ class Store:
 
     def _unlock(self) -> None:
         """Open the gallery's key with the user's."""
-        uid, sealed = self._writing.execute("SELECT uid, sealed FROM gallery").fetchone()
+        uid, sealed, self._model = self._writing.execute("SELECT uid, sealed, model FROM gallery").fetchone()
         if sealed is None and self._key is not None:
             raise WrongKey(
                 f"the gallery {self.folder} is not encrypted, but a key was given; `vultus gallery encrypt` encrypts it"
@@ -181,14 +183,25 @@ class Store:
             self.seal = Seal.opened(sealed, self._key, uid, f"the gallery {self.folder}")
         self._sealed = sealed
 
+    def moved_to(self, model: str) -> None:
+        """Expect this model from now on."""
+        self._model = model
+
     def resealed(self, seal: Seal | None, sealed: bytes | None) -> None:
         """Go on with another seal, which the database has by now."""
         self.seal, self._sealed = seal, sealed
 
     def _lent(self, connection: SqliteConnection) -> SqliteConnection:
-        """Refuse to read or write what another process has encrypted, decrypted or given another key."""
+        """Refuse what another process has moved to another model, encrypted, decrypted or given another key."""
         connection.seal = self.seal
-        if connection.execute("SELECT sealed FROM gallery").fetchone()[0] != self._sealed:
+        sealed, model = connection.execute("SELECT sealed, model FROM gallery").fetchone()
+        if self._model is None:
+            self._model = model
+        if model != self._model:
+            raise ModelMismatch(
+                f"the gallery {self.folder} has moved from the model {self._model} to {model}; open it again with that"
+            )
+        if sealed != self._sealed:
             raise WrongKey(
                 f"the gallery {self.folder} was encrypted, decrypted or given another key by another process; "
                 "open it again with the key that it has now"

@@ -190,7 +190,8 @@ class Unknowns:
                 "SELECT gathered, (SELECT coalesce(max(id), 0) FROM faces) FROM gallery"
             ).fetchone()
             rows = connection.execute(
-                "SELECT f.id, f.quality FROM faces f WHERE f.id > ? AND f.identity IS NULL ORDER BY f.id LIMIT ?",
+                "SELECT f.id, f.quality FROM faces f WHERE f.id > ? AND f.identity IS NULL "
+                "AND f.id NOT IN (SELECT face FROM lacking) ORDER BY f.id LIMIT ?",
                 (cursor, count),
             ).fetchall()
             if not rows:
@@ -337,7 +338,8 @@ def _votes(connection: Connection, numbers: Sequence[int]) -> dict[int, np.ndarr
         number: [
             face
             for (face,) in connection.execute(
-                "SELECT id FROM faces WHERE identity = ? AND coalesce(quality, 1) >= ? ORDER BY id LIMIT ?",
+                "SELECT id FROM faces WHERE identity = ? AND coalesce(quality, 1) >= ? "
+                "AND id NOT IN (SELECT face FROM lacking) ORDER BY id LIMIT ?",
                 (number, clustering.GOOD, clustering.VOTES),
             )
         ]
@@ -375,7 +377,8 @@ def _news(connection: Connection, rows: np.ndarray, clusters: Sequence[Cluster])
             faces = [
                 face
                 for (face,) in connection.execute(
-                    "SELECT id FROM faces WHERE identity = ? ORDER BY id LIMIT ?", (cluster.number, _MOST_FACES)
+                    "SELECT id FROM faces WHERE identity = ? AND id NOT IN (SELECT face FROM lacking) ORDER BY id LIMIT ?",
+                    (cluster.number, _MOST_FACES),
                 )
             ]
             count, mine = len(faces), _vectors(connection, faces)

@@ -48,7 +48,9 @@ def _database(connection: Connection) -> Iterator[str]:
                 yield f"database: {line}"
         for table, row, parent, _ in islice(connection.execute("PRAGMA foreign_key_check"), _MOST):
             yield f"database: row {row} of {table} refers to a row of {parent} that is not there"
-        lacking = "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM vectors) LIMIT ?"
+        lacking = (
+            "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM vectors UNION SELECT face FROM lacking) LIMIT ?"
+        )
         for (number,) in connection.execute(lacking, (_MOST,)):
             yield f"face {number} has no vector"
     except sqlite3.DatabaseError as error:

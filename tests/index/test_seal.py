@@ -55,7 +55,7 @@ def test_nothing_is_to_be_read_and_everything_is_found(filled, stored, vectors, 
     for folder in (filled, tmp_path / "restored"):
         with Gallery.open(folder, key=KEY) as gallery:
             assert found(gallery, probes) == expected
-            assert gallery._live.origin == ("snapshot" if folder == filled else "database")
+            assert gallery._backend.live.origin == ("snapshot" if folder == filled else "database")
             assert gallery.face(gallery.faces("Ada")[0].id).chip == CHIP
             gallery.enrol("Bob", stored[:2], [FaceRecord(chip=CHIP)] * 2)
             gallery.snapshot()
@@ -155,7 +155,7 @@ def test_the_snapshot_in_pieces(folder, vectors, rand, kind, monkeypatch):
 
     def answers():
         with Gallery.open(folder, key=KEY) as gallery:
-            result = found(gallery, probes), gallery._live.origin
+            result = found(gallery, probes), gallery._backend.live.origin
             gallery.close(snapshot=False)
         return result
 
