@@ -32,7 +32,7 @@ class Layout(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Literal["bgr24", "yuv420p"]
     width: Length
     height: Length
-    strides: Annotated[tuple[Length, ...], Meta(min_length=1, max_length=3)]
+    strides: Annotated[tuple[Annotated[int, Meta(ge=1, le=1 << 18)], ...], Meta(min_length=1, max_length=3)]
     full_range: bool = True
     """Whether Y is 0..255 and U, V are 128 ± 128; otherwise 16..235 and 128 ± 112. Of yuv420p only."""
     matrix: Literal["bt601", "bt709", "bt2020"] = "bt601"

@@ -28,6 +28,7 @@ from vultus.pipeline.messages import (
     WorkerState,
 )
 from vultus.pipeline.metrics import Counters
+from vultus.pipeline.pixels import Layout
 
 ORIGIN = Origin(item=7, attempt=1, source="door", seq=42, live=True, time=1753603200.5)
 FACE = Face(box=(10.5, 20, 30, 40), landmarks=((1, 2), (3, 4), (5, 6), (7, 8), (9, 10)), score=0.75)
@@ -227,6 +228,12 @@ def test_no_bytes_raise_anything_but_codec_error():
     ring = FrameRing(1)
     seeds = [[bytes(part) for part in codec.encode(message)] for message in messages()]
     seeds.append(codec.encode(messages()[1], ring.lend(picture(), "r")))
+    planes = Image.planar(
+        Layout(format="yuv420p", width=4, height=2, strides=(4, 2, 2)),
+        [np.zeros(8, np.uint8), *[np.zeros(2, np.uint8)] * 2],
+    )
+    planar = msgspec.structs.replace(messages()[1], image=planes)
+    seeds += [codec.encode(planar), codec.encode(planar, FrameRing(1).lend(planes, "r"))]
     refused = 0
     for _ in range(20_000):
         parts = list(rng.choice(seeds))

@@ -102,6 +102,14 @@ def test_planes_travel_through_shared_memory_and_through_parts(rand):
         assert not came.image.chunks[0].flags.writeable
 
 
+def test_a_panorama_travels():
+    codec = Codec()
+    wide = Frame(origin=ORIGIN, image=Image(np.zeros((2, 60_000, 3), np.uint8)))
+    ring, reader = FrameRing(1), FrameReader()
+    for parts in (codec.encode(wide), codec.encode(wide, ring.lend(wide.image, "p"))):
+        assert codec.decode(parts, lambda given: reader.image("p", given)).image.array.shape == (2, 60_000, 3)
+
+
 def test_layouts_that_lie_are_refused(rand):
     image = planar(rand, 8, 8)
     with pytest.raises(ValueError, match="do not fit into strides"):
