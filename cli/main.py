@@ -31,6 +31,7 @@ _COMMANDS = {
         "vultus.cli.unknowns:unknowns",
         "People without a name who were seen: list, show, name, merge, ignore.",
     ),
+    "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "gallery": ("vultus.cli.gallery:gallery", "What the gallery holds, and whether it is sound."),
     "models": ("vultus.cli.models:models", "List, fetch and verify the neural networks."),
     "doctor": ("vultus.cli.doctor:doctor", "Check this machine, the models and a camera, in words."),

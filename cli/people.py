@@ -10,6 +10,7 @@ import click
 
 from vultus.cli.acts import hide, list_acts, merge, move, split, undo, unhide
 from vultus.cli.console import counted, print_json, say, shown, table, utc
+from vultus.cli.denials import confusable, deny, list_denials
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, person_meant, valid_name
@@ -34,7 +35,7 @@ def people() -> None:
     """
 
 
-for _command in (merge, split, move, hide, unhide, undo, list_acts):
+for _command in (merge, split, move, hide, unhide, undo, list_acts, deny, list_denials, confusable):
     people.add_command(_command)
 
 

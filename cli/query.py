@@ -15,6 +15,7 @@ from vultus.configs.address import Place
 from vultus.index import Gallery, Match, Where
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
+from vultus.stages.gallery import threshold as threshold_of
 
 
 @click.command()
@@ -45,8 +46,8 @@ def query(
 
     People are grouped: a person with many faces is one row, with the face that is nearest. Unknown people (`vultus
     unknowns`) have a number in place of a name; faces that belong to nobody stand for themselves. Similarity is the cosine
-    of the two embeddings; at or above the model's threshold two faces count as one person, below it the row is only the
-    nearest there is.
+    of the two embeddings; at or above the threshold (the configured one, that of `vultus calibrate`, or the model's) two
+    faces count as one person, below it the row is only the nearest there is.
     """
     config, _ = configured(config_file, gallery_dir)
     with FaceFinder(config) as finder:
@@ -57,10 +58,10 @@ def query(
         faces = finder.find(picture)
         with open_gallery(config, finder.model.fingerprint) as gallery:
             found = gallery.search([face.vector for face in faces], k) if faces else []
-            veiled = (
-                _hidden(gallery, faces, finder.threshold) if faces and out_file is not None else [False] * len(faces)
-            )
-        threshold = finder.threshold
+            threshold = threshold_of(config, finder.model, gallery)
+            if config.match.threshold is None and (stale := gallery.calibration.stale()) is not None:
+                say(f"{stale}; `vultus calibrate` sets it anew", style="yellow")
+            veiled = _hidden(gallery, faces, threshold) if faces and out_file is not None else [False] * len(faces)
         model = finder.model.name
     if out_file is not None:
         marks = [

@@ -87,6 +87,8 @@ def watch(
     registry.need(config.models.detector, config.models.embedder)
     with open_gallery(config, registry.resolve(config.models.embedder).fingerprint, create=True) as gallery:
         people = gallery.stats().identities
+        if config.match.threshold is None and (stale := gallery.calibration.stale()) is not None:
+            say(f"{stale}; `vultus calibrate` sets it anew", style="yellow")
     if not people:
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
     done = failed = 0

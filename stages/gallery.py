@@ -22,9 +22,14 @@ def unknown_threshold(config: Config, model: Model) -> float | None:
     return threshold(config, model) if config.match.unknown_people else None
 
 
-def threshold(config: Config, model: Model) -> float:
-    """Cosine at or above which two faces are one person: the configured one, or the model's. ValueError if neither."""
-    given = model.threshold if config.match.threshold is None else config.match.threshold
+def threshold(config: Config, model: Model, gallery: Gallery | None = None) -> float:
+    """Cosine at or above which two faces are one person: the configured one, the one that `gallery` was calibrated to, or
+    the model's. ValueError if there is none."""
+    given = config.match.threshold
+    if given is None and gallery is not None and (found := gallery.calibration.current()) is not None:
+        given = found.threshold
+    if given is None:
+        given = model.threshold
     if given is None:
         raise ValueError(f"{model.name} suggests no threshold; set match.threshold")
     return given

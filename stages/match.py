@@ -146,7 +146,7 @@ class Match:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
         self._gallery, model = open_gallery(self._config, self._data)
-        self._threshold = threshold(self._config, model)
+        self._threshold = threshold(self._config, model, self._gallery)
         self._unknown = unknown_threshold(self._config, model)
         self._tidy_at = -np.inf
         self._run = secrets.token_hex(8)
