@@ -107,7 +107,7 @@ def verify(ctx: click.Context, gallery_dir: Place | None, config_file: Path | No
     "--recall",
     metavar="SHARE",
     type=click.FloatRange(0.5, 1, max_open=True),
-    help=f"Of the kinds ivf-…: how often the nearest face is to be found, for instance 0.99 ({kinds.RECALL}).",
+    help=f"Of the kinds ivf-…: how often the nearest person is to be found, for instance 0.99 ({kinds.RECALL}).",
 )
 @json_option
 def convert(
@@ -126,7 +126,7 @@ def convert(
     begun = time.perf_counter()
     with open_gallery(config) as opened:
         if recall is not None and (kind not in kinds.KINDS or not kinds.KINDS[kind].lists):
-            raise click.UsageError("--recall is of the kinds ivf-…; others find the nearest face without it")
+            raise click.UsageError("--recall is of the kinds ivf-…; others find the nearest person without it")
         opened.convert(kind, memory, recall)
         stats = opened.stats()
     seconds = time.perf_counter() - begun
@@ -142,7 +142,7 @@ def convert(
     else:
         line(f"{folder}: index {stats.index}, {stats.bytes_per_vector} bytes a face, made in {seconds:.1f} s")
         if stats.recall is not None:
-            line(f"  finds the nearest face of {stats.recall:.2%} of its own faces")
+            line(f"  finds the nearest person for {stats.recall:.2%} of its own faces")
 
 
 @gallery.command()

@@ -132,7 +132,7 @@ class Lists:
         self.error = 0.0
         """As `Store.error`."""
         self.wanted = self.measured = 1.0
-        """Share of faces whose nearest other one is to be found in the lists that are read, and is, as far as measured."""
+        """Share of faces whose nearest person is to be found in the lists that are read, and is, as far as measured."""
         self._probed = 1
         self._bits = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}[store]
         self._index: Any = None
@@ -181,12 +181,13 @@ class Lists:
         lost = np.linalg.norm(few - self._index.sq.decode(self.encode(few)), axis=1)
         self.error = float(_SIGMAS * np.sqrt(np.mean(lost**2) / self.dim))
 
-    def settle(self, recall: float, probes: np.ndarray, rows: np.ndarray) -> None:
-        """Read as many lists as it takes for the share `recall` of `probes` to find its nearest row, of `rows`."""
+    def settle(self, recall: float, probes: np.ndarray, wanted: list[np.ndarray]) -> None:
+        """Read as many lists as it takes for the share `recall` of `probes` to find one of its rows in `wanted`."""
         self.wanted, self.measured, self._probed = recall, 1.0, self.count
-        if len(rows):
+        if wanted:
             _, order = self._quantiser.search(probes, self.count)
-            rank = np.sort((order == self._list[rows][:, None]).argmax(axis=1))
+            place = np.argsort(order, axis=1)  # of each list in the order of a probe
+            rank = np.sort([of[self._list[rows]].min() for of, rows in zip(place, wanted, strict=True)])
             self._probed = int(rank[int(np.ceil(recall * len(rank))) - 1]) + 1
             self.measured = float(np.mean(rank < self._probed))
 

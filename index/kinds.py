@@ -11,7 +11,7 @@ rabitq-…       as pq-…, with d / 8 + 8 for m / 2       one-bit RaBitQ (fast 
 ivf-sq8        d + 16                                  reading the lists whose centroids are nearest to the probe
 ivf-fp16       2 d + 16                                the same
 
-Lists are chosen so that the nearest face is in one of those that are read as often as the user wants (`Kind.lists`).
+So many lists are read that the nearest person is found in them as often as the user wants (`Kind.lists`).
 m is 64 up to 512 numbers and d / 8 above (or the next lower divisor of d). Each face takes 16 bytes more. Whatever the
 kind, the similarities of the answer are computed from the vectors of the database, and so is the order of the best.
 """
@@ -47,7 +47,7 @@ LISTED = 16
 STORE_BYTES: dict[Store, int] = {"none": 0, "flat": 4, "fp16": 2, "sq8": 1}
 """Bytes a number takes in each store."""
 RECALL = 0.995
-"""How often the nearest face is found where lists are read and nobody says how often."""
+"""How often the nearest person is found where lists are read and nobody says how often."""
 
 
 class Kind(Struct, frozen=True):

@@ -155,7 +155,7 @@ class LiveIndex:
         return kind_for(connection, now)
 
     def recall(self) -> float | None:
-        """Return how often a search finds the nearest face, measured, if the index is loaded and reads some lists only."""
+        """Return how often a search finds the nearest person, measured, if the index is loaded and reads some lists only."""
         recall = None if self._index is None else self._index.recall
         return None if recall is None else recall[1]
 

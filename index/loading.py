@@ -22,7 +22,7 @@ _log = logging.getLogger("vultus.index")
 
 _CHUNK = 8192
 _PROBES = 1024
-"""Faces whose nearest ones tell how many lists must be read."""
+"""Faces whose nearest people tell how many lists must be read."""
 _LAST = 2**63 - 1
 _WITH_VECTORS = "SELECT id FROM faces WHERE id NOT IN (SELECT face FROM lacking) ORDER BY id"
 _GONE = -_LAST - 1
@@ -50,7 +50,7 @@ def kind_for(connection: Connection, now: str | None, faces: int | None = None) 
 
 
 def _recall_for(connection: Connection) -> float:
-    """Return how often the gallery's index should find the nearest face, if it is one that reads some lists."""
+    """Return how often the gallery's index should find the nearest person, if it is one that reads some lists."""
     (wanted,) = connection.execute("SELECT index_kind FROM gallery").fetchone()
     return kinds.read(wanted)[1]
 
@@ -108,7 +108,8 @@ def built(connection: Connection, kind: str, go_on: Callable[[], bool] = lambda:
             nearest.look(chunk[0], chunk[2])
     else:
         if nearest is not None:
-            index.settle(_recall_for(connection), nearest.probes, np.searchsorted(index.faces, nearest.found))
+            own, found = (np.searchsorted(index.faces, faces) for faces in (nearest.faces, nearest.found))
+            index.settle(_recall_for(connection), nearest.probes, own, found)
     return index
 
 
@@ -116,14 +117,14 @@ class _Nearest:
     """The nearest other face of each probe among those that are looked at."""
 
     def __init__(self, faces: np.ndarray, probes: np.ndarray) -> None:
-        self._faces = faces
+        self.faces = faces
         self.probes = probes
         self.found = faces.copy()
         self._best = np.full(len(faces), -np.inf, np.float32)
 
     def look(self, faces: np.ndarray, vectors: np.ndarray) -> None:
         similarities = vectors @ self.probes.T
-        similarities[faces[:, None] == self._faces] = -np.inf
+        similarities[faces[:, None] == self.faces] = -np.inf
         at = similarities.argmax(axis=0)
         values = similarities[at, np.arange(len(at))]
         better = values > self._best

@@ -270,7 +270,7 @@ class Stats(Struct, frozen=True, kw_only=True):
     """In memory once the index is loaded."""
     index: str
     recall: float | None
-    """How often a search finds the nearest face, measured when the index was made; none until it is loaded, and for kinds
+    """How often a search finds the nearest person, measured when the index was made; none until it is loaded, and for kinds
     that do not leave out lists."""
     model: str | None
     dim: int | None

@@ -76,7 +76,7 @@ class VectorIndex:
 
     @property
     def recall(self) -> tuple[float, float] | None:
-        """How often a search that reads some lists is to find the nearest face, and how often it did when measured."""
+        """How often a search that reads some lists is to find the nearest person, and how often it did when measured."""
         return (self._lists.wanted, self._lists.measured) if self._lists is not None else None
 
     @property
@@ -106,10 +106,21 @@ class VectorIndex:
             if part is not None:
                 part.add(vectors)
 
-    def settle(self, recall: float, probes: np.ndarray, rows: np.ndarray) -> None:
-        """Let searches read so many lists that of `probes` `(n, dim)` this share finds its nearest row, of `rows` `(n,)`."""
-        if self._lists is not None:
-            self._lists.settle(recall, probes, rows)
+    def settle(self, recall: float, probes: np.ndarray, own: np.ndarray, nearest: np.ndarray) -> None:
+        """Let searches read so many lists that this share of `probes` finds its nearest person.
+
+        `probes` are the vectors `(n, dim)` of the rows `own`, `nearest` the row that is nearest to each besides itself;
+        any row of the same person will do, or that one if it is nobody's.
+        """
+        if self._lists is None:
+            return
+        order = np.argsort(self.people, kind="stable")
+        ordered, wanted = self.people[order], []
+        for row, near in zip(own.tolist(), nearest.tolist(), strict=True):
+            person = self.people[near]
+            rows = order[slice(*np.searchsorted(ordered, [person, person + 1]))]
+            wanted.append(np.array([near]) if person == NOBODY else rows[rows != row])
+        self._lists.settle(recall, probes, wanted)
 
     def _append(self, faces: np.ndarray, people: np.ndarray) -> None:
         start, end = len(self), len(self) + len(faces)

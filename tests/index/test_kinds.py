@@ -35,9 +35,10 @@ def found(gallery, probes, k, **options):
 
 
 def agreement(ours, truth, kind):
-    """Share of the answers that are the same to the last bit; of the first matches where recall is of those."""
-    firsts = slice(0, 1 if kinds.KINDS[kind].lists else None)
-    return np.mean([a[firsts] == b[firsts] for a, b in zip(ours, truth, strict=True)])
+    """Share of the answers that are the same to the last bit; where recall is of the nearest person, of those."""
+    if kinds.KINDS[kind].lists:
+        ours, truth = ([row[0][0] if row else None for row in answers] for answers in (ours, truth))
+    return np.mean([a == b for a, b in zip(ours, truth, strict=True)])
 
 
 def check(gallery, probes, **options):
@@ -54,8 +55,8 @@ def check(gallery, probes, **options):
         best = {}
         for at in np.argsort(-row):
             best.setdefault(int(vectors.people[at]) or -int(vectors.faces[at]), int(vectors.faces[at]))
-        truth.append(list(best.values())[:5])
-    same = agreement([[face for _, face, _ in row] for row in ours], truth, kind)
+        truth.append([(person if person > 0 else None, face) for person, face in list(best.items())[:5]])
+    same = agreement([[match[:2] for match in row] for row in ours], truth, kind)
     assert same >= (1.0 if kinds.KINDS[kind].exhaustive else 0.97), kind
 
 
@@ -124,7 +125,7 @@ def test_filters_and_thresholds(folder, crowd, kind):
             (PEOPLE, {"threshold": 0.3}),
         ]
         flat = [found(gallery, probes, k, **options) for k, options in cases]
-        gallery.convert(kind)
+        gallery.convert(kind, recall=0.999 if kinds.KINDS[kind].lists else None)
         for (k, options), expected in zip(cases, flat, strict=True):
             same = agreement(found(gallery, probes, k, **options), expected, kind)
             assert same >= (1.0 if kinds.KINDS[kind].exhaustive else 0.93), options
@@ -262,15 +263,15 @@ def test_a_recall_is_measured_kept_and_asked_for(folder, crowd, caplog):
             assert gallery.convert("ivf-sq8", recall=wanted) == "ivf-sq8"
             first = [row[0][1] for row in found(gallery, rows, 2)]
             assert first == list(range(1, len(rows) + 1))
-            assert wanted <= gallery.stats().recall <= wanted + 0.1
+            assert wanted <= gallery.stats().recall <= wanted + 0.2
         exact = (rows @ rows.T - 3 * np.eye(len(rows))).argmax(axis=1) + 1
         hidden = np.ones(len(rows), bool)
         with gallery._backend.live.reading() as index:
-            nearest = []
+            nearest, person = [], dict(zip(index.faces.tolist(), index.people.tolist(), strict=True))
             for at in range(0, len(rows), 7):
                 hidden[at] = False
                 _, (found_rows,) = index.search(rows[at : at + 1], 1, hidden)
-                nearest.append(index.faces[found_rows[0]] == exact[at])
+                nearest.append(index.people[found_rows[0]] == person[exact[at]])
                 hidden[at] = True
         assert np.mean(nearest) >= 0.97
         for problem in ({"index": "sq8"}, {"index": "auto"}):
