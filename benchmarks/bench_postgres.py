@@ -35,7 +35,7 @@ def filled(gallery: Gallery, people: np.ndarray) -> float:
     begun, count = time.perf_counter(), len(people) * FACES_EACH
     for start in range(0, count, BATCH):
         owners = np.arange(start, start + BATCH) // FACES_EACH
-        gallery.enrol_many([f"person {owner}" for owner in owners], spread(rand, people[owners]))
+        gallery.enrol_many([f"person {owner:08d}" for owner in owners], spread(rand, people[owners]))
     return count / (time.perf_counter() - begun)
 
 

@@ -213,7 +213,7 @@ class PostgresStore:
         there = {name for (name,) in tables}
         if not there:
             return None
-        if not there >= schema.NAMES:
+        if not there >= {"gallery", "identities", "faces", "changes"}:
             raise UnknownFormat(
                 f"the schema {self.schema} of {self.url} holds other tables, not a gallery; "
                 "choose another schema with ?schema=NAME"
