@@ -10,6 +10,7 @@ import click
 from vultus.cli.console import print_json, say, shown, table
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.persons import person_meant
 from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.configs.address import Place
 from vultus.index import Gallery, Match, Where
@@ -22,6 +23,13 @@ from vultus.stages.gallery import threshold as threshold_of
 @click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "-k", "k", type=click.IntRange(1, 1000), metavar="K", default=5, show_default=True, help="Matches for each face."
+)
+@click.option("--person", "people", multiple=True, metavar="NAME", help="Look at this person only; may be repeated.")
+@click.option("--collection", metavar="NAME", help="Look at faces of this collection only.")
+@click.option("--source", metavar="PREFIX", help="Look at faces from sources that begin so, a folder for one.")
+@click.option("--min-quality", type=click.FloatRange(0, 1), help="Look at faces of this quality or better.")
+@click.option(
+    "--faces", "speakers", type=click.IntRange(1, 100), default=1, help="Faces that speak for each person, in JSON."
 )
 @gallery_option
 @config_option
@@ -37,6 +45,11 @@ from vultus.stages.gallery import threshold as threshold_of
 def query(
     image: Path,
     k: int,
+    people: tuple[str, ...],
+    collection: str | None,
+    source: str | None,
+    min_quality: float | None,
+    speakers: int,
     gallery_dir: Place | None,
     config_file: Path | None,
     out_file: Path | None,
@@ -57,7 +70,9 @@ def query(
             raise click.ClickException(f"{image}: {error}") from error
         faces = finder.find(picture)
         with open_gallery(config, finder.model.fingerprint) as gallery:
-            found = gallery.search([face.vector for face in faces], k) if faces else []
+            chosen = tuple(person_meant(gallery, name).id for name in people) or None
+            where = Where(people=chosen, collection=collection, source=source, quality=min_quality)
+            found = gallery.search([face.vector for face in faces], k, where=where, faces=speakers) if faces else []
             threshold = threshold_of(config, finder.model, gallery)
             if config.match.threshold is None and (stale := gallery.calibration.stale()) is not None:
                 say(f"{stale}; `vultus calibrate` sets it anew", style="yellow")
@@ -133,6 +148,12 @@ def _face_json(face: FoundFace, matches: Sequence[Match]) -> dict[str, object]:
                 "similarity": round(match.similarity, 6),
                 "source": match.source,
                 "face_id": match.face_id,
+                "margin": None if match.margin is None else round(match.margin, 6),
+                "probability": None if match.probability is None else round(match.probability, 6),
+                "faces": [
+                    {"face_id": one.face_id, "similarity": round(one.similarity, 6), "source": one.source}
+                    for one in match.faces
+                ],
             }
             for match in matches
         ],

@@ -15,7 +15,7 @@ from vultus.index import Gallery
 from vultus.weights import Registry
 
 FACE_KEYS = {"box", "landmarks", "score", "quality", "matches"}
-MATCH_KEYS = {"identity", "name", "similarity", "source", "face_id"}
+MATCH_KEYS = {"identity", "name", "similarity", "source", "face_id", "margin", "probability", "faces"}
 
 
 def test_the_printed_object(vultus: Run, samples: tuple[Path, Any], gallery: Path, registry: Registry) -> None:
