@@ -33,6 +33,7 @@ void vt_kernels_select(vultus_isa chosen, vt_kernels *k)
 #define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) TAKE(dequantize, symbol, isa) NAME8(VT_NR_COUNT + 2, symbol, isa)
 #define VT_KERNEL_WINO_IN(symbol, isa, mr, nr) TAKE(wino_in, symbol, isa)
 #define VT_KERNEL_WINO_OUT(symbol, isa, mr, nr) TAKE(wino_out, symbol, isa)
+#define VT_KERNEL_PLANES(symbol, isa, mr, nr) TAKE(planes, symbol, isa)
 #define VT_KERNEL_PEAK(symbol, isa, mr, nr) TAKE(peak, symbol, isa) TAKE(peak_macs, (mr) * (nr), isa)
 #include "kernels/kernels.inc"
 }

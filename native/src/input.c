@@ -57,21 +57,31 @@ static void fill_planes(const vt_plan *plan, const layout *to, const float *plan
     }
 }
 
+/* Rows first .. end; blue is the first of a pixel's bytes, and the network's first channel if it wants that. */
 static void fill_pixels(const vt_plan *plan, const layout *to, const uint8_t *pixels, bool bgr, size_t first, size_t end)
 {
     const size_t w = plan->maps[0].w;
-    const size_t blue = bgr ? 0 : 2, red = 2 - blue; /* channels of the network */
+    float scale[3], shift[3];
 
-    pixels += first * w * 3;
+    for (size_t i = 0; i < 3; i++) {
+        const size_t c = bgr ? i : 2 - i;
+
+        scale[i] = plan->pixel_scale[c];
+        shift[i] = plan->pixel_shift[c];
+    }
     for (size_t y = first; y < end; y++) {
-        float *b = to->origin + blue * to->plane + y * to->row, *g = to->origin + to->plane + y * to->row;
-        float *r = to->origin + red * to->plane + y * to->row;
+        const uint8_t *from = pixels + y * w * 3;
+        float *row = to->origin + y * to->row;
 
-        for (size_t x = 0; x < w; x++, pixels += 3) {
-            b[x * to->step] = plan->pixel[blue][pixels[0]];
-            g[x * to->step] = plan->pixel[1][pixels[1]];
-            r[x * to->step] = plan->pixel[red][pixels[2]];
+        if (to->step == 1) {
+            float *const planes[3] = {row + (bgr ? 0 : 2) * to->plane, row + to->plane, row + (bgr ? 2 : 0) * to->plane};
+
+            plan->kernels.planes(w, from, planes, scale, shift);
+            continue;
         }
+        for (size_t i = 0; i < 3; i++)
+            for (size_t x = 0; x < w; x++)
+                row[(bgr ? i : 2 - i) * to->plane + x * to->step] = (float)from[3 * x + i] * scale[i] + shift[i];
     }
 }
 

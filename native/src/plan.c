@@ -142,9 +142,8 @@ static void prepare_input(const builder *b)
     for (int c = 0; c < 3; c++) {
         plan->in_scale[c] = graph->in_scale[c];
         plan->in_shift[c] = graph->in_shift[c];
-        for (int p = 0; p < 256; p++)
-            plan->pixel[c][p] =
-                (float)((p - graph->mean[c]) / graph->std[c] * graph->in_scale[c] + graph->in_shift[c]);
+        plan->pixel_scale[c] = (float)(graph->in_scale[c] / graph->std[c]);
+        plan->pixel_shift[c] = (float)(graph->in_shift[c] - graph->mean[c] / graph->std[c] * graph->in_scale[c]);
     }
 }
 

@@ -121,7 +121,7 @@ typedef struct vt_plan {
     bool planar_input;     /* map 0 is padded planes instead of pixels */
     uint32_t pad_top, pad_left, padded_h, padded_w; /* of planar input */
     double in_scale[3], in_shift[3];
-    float pixel[3][256];   /* what a byte becomes, by the network's channel */
+    float pixel_scale[3], pixel_shift[3]; /* what a byte becomes, by the network's channel */
     size_t scratch;        /* floats from the arena's start: gathered rows of DENSE, tiles of WINOGRAD */
     size_t scratch_floats;
     size_t arena_floats;

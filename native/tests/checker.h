@@ -27,6 +27,7 @@ typedef union kernel_fn {
     vt_dequantize_fn *dequantize;
     vt_wino_in_fn *wino_in;
     vt_wino_out_fn *wino_out;
+    vt_planes_fn *planes;
 } kernel_fn;
 
 typedef struct kernel kernel;
@@ -45,7 +46,8 @@ struct kernel {
 };
 
 extern const family gemm_family, planar_family, dw3x3_family, dw3x3_pair_family, dwkxk_family, eltwise_family, max_pool_family,
-    sigmoid_family, exponential_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family;
+    sigmoid_family, exponential_family, gemm8_family, dw8_family, quantize_family, dequantize_family, wino_in_family, wino_out_family,
+    planes_family;
 
 /* An array that begins after a page that nobody may touch or, as often, ends before one; a kernel that goes further dies.
  * On the other side are canaries: beside what is read a NaN, which shows in the sums; beside what is written a number that

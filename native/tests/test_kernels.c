@@ -19,6 +19,7 @@
 #define VT_KERNEL_GEMM8(symbol, isa, mr, nr) {#symbol, &gemm8_family, isa, mr, nr, {.gemm8 = symbol}},
 #define VT_KERNEL_DW8(symbol, isa, mr, nr) {#symbol, &dw8_family, isa, mr, nr, {.dw8 = symbol}},
 #define VT_KERNEL_QUANTIZE(symbol, isa, mr, nr) {#symbol, &quantize_family, isa, mr, nr, {.quantize = symbol}},
+#define VT_KERNEL_PLANES(symbol, isa, mr, nr) {#symbol, &planes_family, isa, mr, nr, {.planes = symbol}},
 #define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) {#symbol, &dequantize_family, isa, mr, nr, {.dequantize = symbol}},
 #define VT_KERNEL_WINO_IN(symbol, isa, mr, nr) {#symbol, &wino_in_family, isa, mr, nr, {.wino_in = symbol}},
 #define VT_KERNEL_WINO_OUT(symbol, isa, mr, nr) {#symbol, &wino_out_family, isa, mr, nr, {.wino_out = symbol}},

@@ -81,6 +81,10 @@ typedef void vt_pool_fn(const vt_dw_row *row);
  * exponential, to 3e-7 of itself, which becomes infinity or 0 where a float ends. */
 typedef void vt_curve_fn(size_t n, const float *x, float *out);
 
+/* The bytes of n pixels, three each, to planes: planes[c][i] = pixels[3 * i + c] * scale[c] + shift[c]. Nothing needs an
+ * alignment. */
+typedef void vt_planes_fn(size_t n, const uint8_t *pixels, float *const *planes, const float *scale, const float *shift);
+
 /* n rounds of a fixed number of independent multiply-adds, s = s * x + 1, which touch no memory; returns the sum of all s.
  * It measures what the processor can do at all (peak.c). */
 typedef float vt_peak_fn(size_t n, float x);
@@ -143,6 +147,7 @@ typedef struct vt_kernels {
     vt_dequantize_fn *dequantize;
     vt_wino_in_fn *wino_in;
     vt_wino_out_fn *wino_out;
+    vt_planes_fn *planes;
     vt_peak_fn *peak;
     size_t peak_macs;  /* multiply-adds of one round of peak */
     const char *names[2 * VT_NR_COUNT + 7]; /* in the order of the members, without the peak */
@@ -168,6 +173,7 @@ void vt_kernels_select(vultus_isa isa, vt_kernels *kernels);
 #define VT_KERNEL_DEQUANTIZE(symbol, isa, mr, nr) vt_dequantize_fn symbol;
 #define VT_KERNEL_WINO_IN(symbol, isa, mr, nr) vt_wino_in_fn symbol;
 #define VT_KERNEL_WINO_OUT(symbol, isa, mr, nr) vt_wino_out_fn symbol;
+#define VT_KERNEL_PLANES(symbol, isa, mr, nr) vt_planes_fn symbol;
 #define VT_KERNEL_PEAK(symbol, isa, mr, nr) vt_peak_fn symbol;
 #include "kernels.inc"
 
