@@ -33,8 +33,8 @@ VT_INLINE __m256i products(__m256i quads, const int8_t *w)
     return _mm256_madd_epi16(_mm256_maddubs_epi16(quads, weights), _mm256_set1_epi16(1));
 }
 
-/* The block of 32 channels from c on, along the row. */
-VT_INLINE void block(const vt_dw8_row *r, size_t c, const size_t stride)
+/* The block of 32 channels from c on, along the row. Stride and act are constants. */
+VT_INLINE void block(const vt_dw8_row *r, size_t c, const size_t stride, const vt_act act)
 {
     const __m256i zero = _mm256_set1_epi16((int16_t)r->f.zero);
     const int8_t *w = r->w + 12 * c;
@@ -63,19 +63,29 @@ VT_INLINE void block(const vt_dw8_row *r, size_t c, const size_t stride)
                 _mm256_add_epi32(vt_bias8_avx2(&r->f, c + 8 * j), products(quads[0][j], w + 32 * j)),
                 _mm256_add_epi32(products(quads[1][j], w + 128 + 32 * j), products(quads[2][j], w + 256 + 32 * j)));
 
-            y[j] = vt_value8_avx2(sum, &r->f, NULL, c + 8 * j);
+            y[j] = vt_value8_avx2(sum, &r->f, act, NULL, c + 8 * j);
         }
         _mm256_store_si256((__m256i *)(void *)(r->f.bytes + x * r->f.ldo + c),
                            _mm256_packus_epi16(vt_words_avx2(y[0], y[1], zero), vt_words_avx2(y[2], y[3], zero)));
     }
 }
 
-void vt_dw8_1x32_avx2(const vt_dw8_row *r)
+VT_INLINE void blocks(const vt_dw8_row *r, const size_t stride)
 {
     for (size_t c = 0; c < r->cp; c += 32) {
-        if (r->stride == 1)
-            block(r, c, 1);
+        if (r->f.act == VT_ACT_PRELU)
+            block(r, c, stride, VT_ACT_PRELU);
+        else if (r->f.act == VT_ACT_CLIP)
+            block(r, c, stride, VT_ACT_CLIP);
         else
-            block(r, c, 2);
+            block(r, c, stride, VT_ACT_NONE);
     }
+}
+
+void vt_dw8_1x32_avx2(const vt_dw8_row *r)
+{
+    if (r->stride == 1)
+        blocks(r, 1);
+    else
+        blocks(r, 2);
 }

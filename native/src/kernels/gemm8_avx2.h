@@ -33,10 +33,33 @@ VT_INLINE void vt_pack_bytes_avx2(const size_t nv, const __m256 *y, __m256i zero
     }
 }
 
+/* From the sums of a tile to what is stored; all but sums, pixel and f are constants. */
+VT_INLINE void vt_end8_avx2(const size_t mr, const size_t nv, __m256i sums[][3], size_t pixel, const vt_finish8 *f,
+                            const vt_act act, const bool residual)
+{
+    const __m256i zero = _mm256_set1_epi16((int16_t)f->zero);
+
+    VT_UNROLL
+    for (size_t i = 0; i < mr; i++) {
+        __m256 y[3];
+
+        VT_UNROLL
+        for (size_t j = 0; j < nv; j++)
+            y[j] = vt_value8_avx2(sums[i][j], f, act, residual ? f->residual + (pixel + i) * f->ldr + 8 * j : NULL, 8 * j);
+        if (f->bytes) {
+            vt_pack_bytes_avx2(nv, y, zero, f->bytes + (pixel + i) * f->ldo);
+            continue;
+        }
+        VT_UNROLL
+        for (size_t j = 0; j < nv; j++)
+            _mm256_store_ps(f->floats + (pixel + i) * f->ldo + 8 * j, y[j]);
+    }
+}
+
 VT_INLINE void vt_tile8_avx2(const size_t mr, const size_t nv, size_t k, const uint8_t *a, size_t lda, const int8_t *w,
                              size_t pixel, const vt_finish8 *f)
 {
-    const __m256i ones = _mm256_set1_epi16(1), zero = _mm256_set1_epi16((int16_t)f->zero);
+    const __m256i ones = _mm256_set1_epi16(1);
     __m256i sums[8][3];
 
     VT_UNROLL
@@ -60,22 +83,14 @@ VT_INLINE void vt_tile8_avx2(const size_t mr, const size_t nv, size_t k, const u
         }
         w += 32 * nv;
     }
-    VT_UNROLL
-    for (size_t i = 0; i < mr; i++) {
-        const float *residual = f->residual ? f->residual + (pixel + i) * f->ldr : NULL;
-        __m256 y[3];
-
-        VT_UNROLL
-        for (size_t j = 0; j < nv; j++)
-            y[j] = vt_value8_avx2(sums[i][j], f, residual ? residual + 8 * j : NULL, 8 * j);
-        if (f->bytes) {
-            vt_pack_bytes_avx2(nv, y, zero, f->bytes + (pixel + i) * f->ldo);
-            continue;
-        }
-        VT_UNROLL
-        for (size_t j = 0; j < nv; j++)
-            _mm256_store_ps(f->floats + (pixel + i) * f->ldo + 8 * j, y[j]);
-    }
+    if (f->residual)
+        vt_end8_avx2(mr, nv, sums, pixel, f, f->act, true);
+    else if (f->act == VT_ACT_PRELU)
+        vt_end8_avx2(mr, nv, sums, pixel, f, VT_ACT_PRELU, false);
+    else if (f->act == VT_ACT_CLIP)
+        vt_end8_avx2(mr, nv, sums, pixel, f, VT_ACT_CLIP, false);
+    else
+        vt_end8_avx2(mr, nv, sums, pixel, f, VT_ACT_NONE, false);
 }
 
 /* All m pixels of a panel. Sums of integers have no latency to hide, so that what is left needs no care. */
