@@ -71,9 +71,6 @@ class Server:
             self._process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self.folder / "data", *options], stderr=log, stdout=log, **self._as()
             )
-        # pg_ctl waits for the line in postmaster.pid that says so.
-        ready = ["-w", "-t", "60", "-D", self.folder / "data", "status"]
-        subprocess.run([self._bin / "pg_ctl", *ready], check=False, capture_output=True, **self._as())
         for _ in range(600):
             probe = [self._bin / "pg_isready", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1", "-q"]
             if subprocess.run(probe, check=False, **self._as()).returncode == 0:
