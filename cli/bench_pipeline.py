@@ -29,6 +29,7 @@ from vultus.stages.gallery import threshold
 from vultus.weights import Registry, Samples
 
 _QUIET_SECONDS = 4.0
+_REJOIN = 3.0
 
 
 def _size(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[int, int]:
@@ -54,7 +55,11 @@ def _size(_ctx: click.Context, _parameter: click.Parameter, text: str) -> tuple[
 @click.option("--cameras", type=click.IntRange(0, 64), default=8, show_default=True, help="Cameras at their own pace.")
 @click.option("--busy", type=click.IntRange(0, 64), default=2, show_default=True, help="Cameras with people.")
 @click.option("--watch", "watched", type=click.FloatRange(5, 86400), default=60.0, show_default=True, help="Seconds.")
-@click.option("--reconnect", type=click.FloatRange(1, 86400), help="Cut each camera off after so many seconds.")
+@click.option(
+    "--reconnect",
+    type=click.FloatRange(1, 86400),
+    help="Cut each camera off after so many seconds, to see what grows; visits are cut too, so do not judge names.",
+)
 @click.option("--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Keep the videos there.")
 @click.option("--plot", "page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Memory as HTML.")
 @config_option
@@ -92,6 +97,9 @@ def pipeline(
     busy = min(busy, cameras)
     with _folder(keep) as folder, tempfile.TemporaryDirectory() as scratch:
         config = msgspec.structs.replace(load(config_file), gallery=str(Path(scratch) / "gallery"))
+        # The film has so few people that somebody may be back, for another visit, sooner than by default.
+        rejoin = min(_REJOIN, config.match.rejoin)
+        config = msgspec.structs.replace(config, match=msgspec.structs.replace(config.match, rejoin=rejoin))
         cast = contenders.cast(photos or _samples(Path(scratch)), config, people, max(2, people // 3))
         contenders.enrol(cast, config)
         film = scenes.script(cast.portraits, size, seconds, np.random.default_rng(seed))

@@ -61,7 +61,7 @@ def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Pat
     with RtspServer({"door": film}, "viewer", secret) as server:
         config = tmp_path / "cameras.yaml"
         address = server.url("door").replace(server.url("door").split("viewer:")[1].split("@")[0], "${DOOR_PASSWORD}")
-        config.write_text(f"sources:\n  - name: door\n    address: {address}\n")
+        config.write_text(f"match: {{rejoin: 0}}\nsources:\n  - name: door\n    address: {address}\n")
         environment = {"DOOR_PASSWORD": secret}
         with watching("--config", config, "--gallery", gallery, environment=environment) as watch:
             watch.until(lambda: {"Emmanuel Macron", "Jacinda Ardern"} <= watch.names(), 40)
