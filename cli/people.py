@@ -89,6 +89,7 @@ def show(name: str, gallery_dir: Place | None, config_file: Path | None, as_json
 @people.command()
 @click.argument("name", callback=valid_name)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGE...")
+@click.option("--collection", callback=valid_name, metavar="NAME", help="Put the faces into this collection.")
 @gallery_option
 @config_option
 @json_option
@@ -97,6 +98,7 @@ def enrol(
     ctx: click.Context,
     name: str,
     images: tuple[Path, ...],
+    collection: str | None,
     gallery_dir: Place | None,
     config_file: Path | None,
     as_json: bool,
@@ -129,7 +131,7 @@ def enrol(
         with open_gallery(config, fingerprint, create=True) as gallery:
             known = _already(gallery, name)
             new = [(path, face) for path, face in chosen if (str(path), face.box) not in known]
-            records = [_stored(path, face, config) for path, face in new]
+            records = [_stored(path, face, config, collection) for path, face in new]
             vectors = [face.vector for _, face in new]
             identity = gallery.enrol(name, vectors, records) if new else gallery.identity(name).id
     if as_json:
@@ -235,9 +237,10 @@ def _already(gallery: Gallery, name: str) -> set[tuple[str, Box | None]]:
         return set()
 
 
-def _stored(path: Path, face: FoundFace, config: Config) -> FaceRecord:
+def _stored(path: Path, face: FoundFace, config: Config, collection: str | None) -> FaceRecord:
     return FaceRecord(
         source=str(path),
+        collection=collection,
         box=face.box,
         landmarks=face.landmarks,
         score=face.score,
