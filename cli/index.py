@@ -9,12 +9,14 @@ from pathlib import Path
 from threading import Event, Thread
 
 import click
+from msgspec.structs import replace
 from rich.progress import Progress
 
 from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.persons import valid_name
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
@@ -35,6 +37,12 @@ _UNLABELLED = "several faces of similar size, or a folder whose name is no perso
     is_flag=True,
     help="The folder that holds a photo is the name of the person on it (of the clearly largest face, if there are several).",
 )
+@click.option(
+    "--collection",
+    metavar="NAME",
+    callback=valid_name,
+    help="What new faces belong to, for `vultus query --collection NAME`; files that are in it already stay.",
+)
 @click.option("--retry-refused", is_flag=True, help="Try files again that an earlier run refused.")
 @gallery_option
 @config_option
@@ -44,6 +52,7 @@ def index(
     ctx: click.Context,
     paths: tuple[str, ...],
     label_from_folder: bool,
+    collection: str | None,
     retry_refused: bool,
     gallery_dir: Place | None,
     config_file: Path | None,
@@ -64,6 +73,8 @@ def index(
     unknown_people: how many the gallery has now.
     """
     config, folder = configured(config_file, gallery_dir)
+    if collection is not None:
+        config = replace(config, store=replace(config.store, collection=collection))
     sources = tuple(Source(address=path) for path in paths) or config.sources
     if not sources:
         raise click.UsageError("name at least one PATH, or a configuration that lists sources")

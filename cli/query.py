@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -18,6 +19,8 @@ from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.gallery import threshold as threshold_of
 
+DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
 
 @click.command()
 @click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
@@ -27,6 +30,15 @@ from vultus.stages.gallery import threshold as threshold_of
 @click.option("--person", "people", multiple=True, metavar="NAME", help="Look at this person only; may be repeated.")
 @click.option("--collection", metavar="NAME", help="Look at faces of this collection only.")
 @click.option("--source", metavar="PREFIX", help="Look at faces from sources that begin so, a folder for one.")
+@click.option(
+    "--after", type=DATE, metavar="DATE", help="Look at faces seen then or later, UTC: 2026-11-22 or 2026-11-22T14:30."
+)
+@click.option(
+    "--before",
+    type=DATE,
+    metavar="DATE",
+    help="Look at faces seen before that; with either, faces without a time are left out.",
+)
 @click.option("--min-quality", type=click.FloatRange(0, 1), help="Look at faces of this quality or better.")
 @click.option(
     "--faces", "speakers", type=click.IntRange(1, 100), default=1, help="Faces that speak for each person, in JSON."
@@ -48,6 +60,8 @@ def query(
     people: tuple[str, ...],
     collection: str | None,
     source: str | None,
+    after: datetime | None,
+    before: datetime | None,
     min_quality: float | None,
     speakers: int,
     gallery_dir: Place | None,
@@ -71,7 +85,14 @@ def query(
         faces = finder.find(picture)
         with open_gallery(config, finder.model.fingerprint) as gallery:
             chosen = tuple(person_meant(gallery, name).id for name in people) or None
-            where = Where(people=chosen, collection=collection, source=source, quality=min_quality)
+            where = Where(
+                people=chosen,
+                collection=collection,
+                source=source,
+                after=None if after is None else after.replace(tzinfo=UTC).timestamp(),
+                before=None if before is None else before.replace(tzinfo=UTC).timestamp(),
+                quality=min_quality,
+            )
             found = gallery.search([face.vector for face in faces], k, where=where, faces=speakers) if faces else []
             threshold = threshold_of(config, finder.model, gallery)
             if config.match.threshold is None and (stale := gallery.calibration.stale()) is not None:
@@ -119,13 +140,15 @@ def _who(match: Match) -> str:
 def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshold: float) -> None:
     x, y, w, h = (round(value) for value in face.box)
     best = _meant(matches, threshold)
+    calibrated = any(match.probability is not None for match in matches)
     verdict = "unknown" if best is None else best.name or f"seen before: {_who(best)}"
     table(
         f"Face {number} at {x},{y} {w}×{h}, quality {face.quality:.2f}: {verdict}",
-        (">similarity", "who", "", "seen in"),
+        (">similarity", *([">probability"] if calibrated else []), "who", "", "seen in"),
         (
             (
                 f"{match.similarity:.3f}",
+                *([_percent(match.probability)] if calibrated else []),
                 _who(match),
                 "match" if match.similarity >= threshold else "",
                 match.source,
@@ -133,6 +156,10 @@ def _print_face(number: int, face: FoundFace, matches: Sequence[Match], threshol
             for match in matches
         ),
     )
+
+
+def _percent(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.1%}"
 
 
 def _face_json(face: FoundFace, matches: Sequence[Match]) -> dict[str, object]:

@@ -122,6 +122,8 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a person who crosses a video, the best so many views are kept."""
     keep_chips: bool = True
     """Keep each aligned face as a small JPEG, so that pages can show it and a new model can re-embed it."""
+    collection: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")] | None = None
+    """What the faces that are stored belong to, for searches in a part of the gallery."""
     key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """File with the key of an encrypted gallery; the environment variable VULTUS_GALLERY_KEY goes before it."""
 

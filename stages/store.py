@@ -128,6 +128,7 @@ class Store:
                 quality=tracked.quality,
                 track=tracked.track,
                 chip=chip_jpeg(chip) if self._config.store.keep_chips else None,
+                collection=self._config.store.collection,
             )
             view = _View(file.received, record, np.array(vector, np.float32))
             if len(track) < most:

@@ -40,6 +40,27 @@ def test_the_printed_object(vultus: Run, samples: tuple[Path, Any], gallery: Pat
     assert similarities[0] > threshold > similarities[1]
 
 
+def test_filters_by_collection_and_time(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
+    gallery, photos = tmp_path / "g", tmp_path / "photos"
+    photos.mkdir()
+    for name in ("person_a_1.jpg", "impostor_1.jpg"):
+        (photos / name).write_bytes((samples[0] / name).read_bytes())
+    vultus("index", photos, "--collection", "press", "--gallery", gallery)
+    vultus("people", "enrol", "Emmanuel", samples[0] / "person_a_2.jpg", "--gallery", gallery)
+
+    def asked(*options: str) -> list[str]:
+        answer = vultus("query", samples[0] / "person_a_1.jpg", "--faces", 5, "--gallery", gallery, "--json", *options)
+        return sorted(Path(match["source"]).name for match in answer.json["faces"][0]["matches"])
+
+    assert asked("--collection", "press") == ["impostor_1.jpg", "person_a_1.jpg"]
+    assert asked("--collection", "other") == []
+    assert "person_a_2.jpg" in asked()
+    assert asked("--after", "1990-02-03T04:05") == ["impostor_1.jpg", "person_a_1.jpg"], "who was enrolled has no time"
+    assert asked("--before", "1990-02-03") == []
+    said = vultus("query", samples[0] / "person_a_1.jpg", "--before", "yesterday", "--gallery", gallery, code=2).err
+    assert "'yesterday' does not match the formats" in said
+
+
 def test_unknown_people_answer_by_their_number(vultus: Run, samples: tuple[Path, Any], gallery: Path) -> None:
     faces = vultus("query", samples[0] / "t1.jpg", "-k", 2, "--gallery", gallery, "--json").json["faces"]
     assert len(faces) == 6
