@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import deque
@@ -87,10 +88,13 @@ class Grabber(threading.Thread):
                 if not self._keep(when, shot):
                     break
         except Exception as reason:  # noqa: BLE001 - whoever owns the camera gets it and decides
-            error = reason
+            error = reason.with_traceback(None)  # which would keep all of the connection alive
         with self._ready:
             self.error = error
             self._ready.notify_all()
+        # A connection's objects refer to each other, and what hangs on them, decoders and frames, is megabytes that Python
+        # knows nothing of: left to itself it would collect them after hundreds of connections.
+        gc.collect()
 
     def take(self) -> tuple[float, Shot] | None:
         """The next frame, if there is one; `ready` is held."""
