@@ -19,7 +19,7 @@ from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.models import fetch_defaults
 from vultus.cli.picture import Mark, save_marked
 from vultus.configs.loader import data_folder
-from vultus.configs.schema import Config, Source
+from vultus.configs.schema import Config, Match, Source
 from vultus.pipeline.messages import ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages import video
@@ -72,7 +72,8 @@ def demo(ctx: click.Context, out_dir: Path) -> None:
         photos = Samples(data_folder()).pull()
     shown = Demo(out=out_dir, photos=photos, samples={one.file: one for one in Samples(data_folder()).list()})
     out_dir.mkdir(parents=True, exist_ok=True)
-    config = Config(gallery=str((out_dir / "gallery").absolute()))
+    # The film's scenes are years apart: who is in the next one has not come back after a moment.
+    config = Config(gallery=str((out_dir / "gallery").absolute()), match=Match(rejoin=0.0))
 
     say("")
     say("2. A gallery: vultus index archive --label-from-folder")
