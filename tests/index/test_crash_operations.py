@@ -228,5 +228,7 @@ def test_kill_during_any_operation(folder, tmp_path, python, rand, kinds):
     [("flat", "fp16"), ("pq-sq8", "flat"), ("rabitq-sq8", "pq-exact"), ("sq8", "pq-fp16", "rabitq-exact")],
     ids=lambda kinds: kinds[0],
 )
-def test_kill_during_any_operation_many_times(folder, tmp_path, python, rand, kinds):
-    assert len(run(folder, tmp_path, python, rand, kinds, 40)) > 6
+def test_kill_during_any_operation_many_times(folder, tmp_path, python, rand, kinds, request):
+    """`--rounds` for more of them, over a night for instance."""
+    rounds = request.config.getoption("--rounds")
+    assert len(run(folder, tmp_path, python, rand, kinds, rounds)) > min(6, rounds // 3)
