@@ -32,7 +32,6 @@ from vultus.index.dialect import translated
 from vultus.index.errors import (
     AccessDenied,
     GalleryBusy,
-    GalleryClosed,
     GalleryCorrupt,
     GalleryError,
     GalleryNotFound,
@@ -41,7 +40,7 @@ from vultus.index.errors import (
     UnknownFormat,
 )
 from vultus.index.seal import Seal
-from vultus.index.storage import Cursor
+from vultus.index.storage import Cursor, Storage
 from vultus.index.store import process_name
 
 _LOCK = 0x56554C54  # "VULT"
@@ -111,7 +110,7 @@ class PostgresConnection:
         return self.raw.execute(query.encode(), parameters).fetchone()
 
 
-class PostgresStore:
+class PostgresStore(Storage):
     """An open gallery in a PostgreSQL database."""
 
     def __init__(self, url: DatabaseUrl, busy_timeout: float) -> None:
@@ -256,26 +255,6 @@ class PostgresStore:
     def place(self) -> DatabaseUrl:
         """The address."""
         return self.url
-
-    @property
-    def writer(self) -> str:
-        """What the journal says about who made a change: this process, and before it the actor if that is recorded."""
-        return self.process if self.actor is None else f"{self.actor()}, {self.process}"
-
-    @property
-    def usable(self) -> bool:
-        """Whether this process opened the store and has not closed it."""
-        return not self._closed and os.getpid() == self._process
-
-    def check_usable(self) -> None:
-        """Raise GalleryClosed after `close`, and in a fork, where the connections belong to the parent."""
-        if self._closed:
-            raise GalleryClosed(f"the gallery {self.url} is closed")
-        if os.getpid() != self._process:
-            raise GalleryClosed(
-                f"the gallery {self.url} was opened by process {self._process} before a fork; "
-                "open it again in the child process"
-            )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[PostgresConnection]:

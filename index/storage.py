@@ -10,6 +10,7 @@ than that is a method of `Connection`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vultus.configs import Place
+from vultus.index.errors import GalleryClosed
 from vultus.index.seal import Seal
 
 
@@ -69,8 +71,11 @@ class Connection(Protocol):
 
 
 class Storage(Protocol):
-    """The database of an open gallery. May be used from several threads."""
+    """The database of an open gallery, and what its kinds have in common. May be used from several threads."""
 
+    _process: int
+    """Number of the process that opened it."""
+    _closed: bool
     process: str
     """This process, as others see it."""
     actor: Callable[[], str] | None
@@ -83,14 +88,23 @@ class Storage(Protocol):
 
     @property
     def writer(self) -> str:
-        """What the journal says about who made a change."""
+        """What the journal says about who made a change: this process, and before it the actor if that is recorded."""
+        return self.process if self.actor is None else f"{self.actor()}, {self.process}"
 
     @property
     def usable(self) -> bool:
         """Whether this process opened the storage and has not closed it."""
+        return not self._closed and os.getpid() == self._process
 
     def check_usable(self) -> None:
-        """Raise GalleryClosed after `close`, and in a fork."""
+        """Raise GalleryClosed after `close`, and in a fork, where files and connections belong to the parent."""
+        if self._closed:
+            raise GalleryClosed(f"the gallery {self.place} is closed")
+        if os.getpid() != self._process:
+            raise GalleryClosed(
+                f"the gallery {self.place} was opened by process {self._process} before a fork; "
+                "open it again in the child process"
+            )
 
     def read(self) -> AbstractContextManager[Connection]:
         """Lend a connection for reading; each statement sees the newest commit of any process."""

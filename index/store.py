@@ -23,7 +23,6 @@ from vultus.index import schema
 from vultus.index.connection import SqliteConnection
 from vultus.index.errors import (
     GalleryBusy,
-    GalleryClosed,
     GalleryCorrupt,
     GalleryError,
     GalleryNotFound,
@@ -35,6 +34,7 @@ from vultus.index.errors import (
 from vultus.index.holder import NAME as WRITER
 from vultus.index.holder import Holder, holder
 from vultus.index.seal import Seal, check_key
+from vultus.index.storage import Storage
 
 DATABASE = "gallery.sqlite3"
 _MAGIC = b"SQLite format 3\0"
@@ -45,7 +45,7 @@ _NOTHING = ("lost+found", WRITER)
 _log = logging.getLogger("vultus.index")
 
 
-class Store:
+class Store(Storage):
     """An open gallery database."""
 
     def __init__(self, folder: Path, busy_timeout: float, key: bytes | None = None) -> None:
@@ -212,26 +212,6 @@ class Store:
     def place(self) -> Path:
         """The folder."""
         return self.folder
-
-    @property
-    def writer(self) -> str:
-        """What the journal says about who made a change: this process, and before it the actor if that is recorded."""
-        return self.process if self.actor is None else f"{self.actor()}, {self.process}"
-
-    @property
-    def usable(self) -> bool:
-        """Whether this process opened the store and has not closed it."""
-        return not self._closed and os.getpid() == self._process
-
-    def check_usable(self) -> None:
-        """Raise GalleryClosed after `close`, and in a fork, where the connections belong to the parent."""
-        if self._closed:
-            raise GalleryClosed(f"the gallery {self.folder} is closed")
-        if os.getpid() != self._process:
-            raise GalleryClosed(
-                f"the gallery {self.folder} was opened by process {self._process} before a fork; "
-                "open it again in the child process"
-            )
 
     @contextlib.contextmanager
     def read(self) -> Iterator[SqliteConnection]:
