@@ -140,9 +140,9 @@ def test_too_few_people_are_said_to_be(gallery, rand):
 
 
 def test_doubles_are_set_aside_and_named_until_denied(gallery, rand):
-    centres, rows, names = crowd(rand, 100, dim=64)
+    centres, rows, names = crowd(rand, 200, dim=128)
     gallery.enrol_many(names, rows)
-    gallery.enrol("p7 again", centres[7] + 0.3 * rand.standard_normal((2, 64)))
+    gallery.enrol("p7 again", centres[7] + 0.3 * rand.standard_normal((2, 128)))
     (wrong,) = gallery.add_faces(centres[20:21] + 0.2, identity="p30")
     found = gallery.calibration.measure(Policy(fpir=0.01))
     assert found.set_aside >= 5

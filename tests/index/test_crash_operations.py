@@ -231,4 +231,4 @@ def test_kill_during_any_operation(folder, tmp_path, python, rand, kinds):
 def test_kill_during_any_operation_many_times(folder, tmp_path, python, rand, kinds, request):
     """`--rounds` for more of them, over a night for instance."""
     rounds = request.config.getoption("--rounds")
-    assert len(run(folder, tmp_path, python, rand, kinds, rounds)) > min(6, rounds // 3)
+    assert len(run(folder, tmp_path, python, rand, kinds, rounds)) >= min(6, rounds // 3)

@@ -110,8 +110,8 @@ def test_a_filter_asks_the_database_about_new_faces_only(gallery, vectors, monke
     assert len(asked[1]) == 302
     for least in np.linspace(0, 1, 20):
         gallery.search(rows[:1], 1, where=Where(quality=float(least)))
-    assert len(gallery._live.filters._admitted) == filters._REMEMBERED
-    assert len(gallery._live.filters._masks) == filters._REMEMBERED
+    assert len(gallery._backend.live.filters._admitted) == filters._REMEMBERED
+    assert len(gallery._backend.live.filters._masks) == filters._REMEMBERED
 
 
 def test_a_database_that_was_put_back_is_filtered_anew(folder, vectors, tmp_path):
