@@ -164,7 +164,7 @@ class _Camera:
         return ItemEnd(origin=self._origin(time.time()), frames=self._seq, refused=reason if refused else None)
 
     def _connect(self) -> None:
-        self._stuck = [grabber for grabber in self._stuck if grabber.is_alive()]
+        self._stuck = [grabber for grabber in self._stuck if grabber.error is None]
         if len(self._stuck) >= _MOST_STUCK:
             if self._jammed:
                 # Threads cannot be ended, processes can: the supervisor gives these cameras to a new one.
