@@ -15,7 +15,7 @@ from vultus.index import calibration, journal
 from vultus.index.calibration import Calibration, Policy, kept
 from vultus.index.denials import Denials
 from vultus.index.denials import load as load_denials
-from vultus.index.loading import bound_to, vectors_of
+from vultus.index.loading import bound_to, vectors_there
 from vultus.index.search import Ranked
 from vultus.index.searching import Searcher
 from vultus.index.storage import Storage
@@ -193,16 +193,12 @@ class Calibrating:
 
     def _vectors(self, faces: np.ndarray) -> np.ndarray:
         """Return the vectors of faces in this order; of those that have been deleted, zeros."""
-        wanted = sorted(set(faces.tolist()))
         with self._storage.read() as connection:
             dim = bound_to(connection)[2] or 1
-            there = {face for (face,) in connection.execute(_THERE, (json.dumps(wanted),))}
-            wanted = [face for face in wanted if face in there]
-            vectors = vectors_of(connection, dim, wanted)
+            there, vectors = vectors_there(connection, dim, sorted(set(faces.tolist())))
         table = np.zeros((len(faces), dim), np.float32)
-        if vectors is not None and wanted:
-            known = np.isin(faces, wanted)
-            table[known] = vectors[np.searchsorted(wanted, faces[known])]
+        known = np.isin(faces, there)
+        table[known] = vectors[np.searchsorted(there, faces[known])]
         return table
 
     def _described(
@@ -214,7 +210,7 @@ class Calibrating:
         with self._storage.read() as connection:
             names = dict(connection.execute("SELECT id, name FROM identities WHERE name IS NOT NULL").fetchall())
             listed = json.dumps(sorted({face for _, one, other in best.values() for face in (one, other)}))
-            sources = dict(connection.execute(_THERE_WITH_SOURCE, (listed,)).fetchall())
+            sources = dict(connection.execute(_SOURCES, (listed,)).fetchall())
         found = []
         for (person, other), (similarity, face, other_face) in sorted(best.items(), key=lambda item: -item[1][0]):
             if person in names and other in names and face in sources and other_face in sources:
@@ -236,8 +232,7 @@ class Calibrating:
         return found
 
 
-_THERE = "SELECT id FROM faces WHERE id IN (SELECT value FROM json_each(?))"
-_THERE_WITH_SOURCE = "SELECT id, source FROM faces WHERE id IN (SELECT value FROM json_each(?))"
+_SOURCES = "SELECT id, source FROM faces WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def _sample(people: np.ndarray) -> np.ndarray:

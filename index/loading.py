@@ -143,13 +143,18 @@ def _some(connection: Connection, dim: int, faces: np.ndarray, most: int) -> tup
 
 def vectors_of(connection: Connection, dim: int, faces: list[int]) -> np.ndarray | None:
     """Return the vectors of `faces`, ascending, as `(n, dim)` float32; none if one of them is not there."""
+    there, vectors = vectors_there(connection, dim, faces)
+    return vectors if there == faces else None
+
+
+def vectors_there(connection: Connection, dim: int, faces: list[int]) -> tuple[list[int], np.ndarray]:
+    """Return which of `faces` are there, ascending, and their vectors, `(n, dim)` float32. Raises GalleryCorrupt."""
     rows = connection.packed_vectors(faces)
-    if [face for face, _ in rows] != faces:
-        return None
+    there = [face for face, _ in rows]
     vectors, bad = unpack([blob for _, blob in rows], dim)
     if len(bad):
-        raise _damaged(faces[bad[0]])
-    return vectors
+        raise _damaged(there[bad[0]])
+    return there, vectors
 
 
 def _damaged(face: int) -> GalleryCorrupt:

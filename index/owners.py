@@ -129,11 +129,10 @@ def rename(connection: Connection, writer: str, key: int | str, name: str) -> No
     after = people.clean_name(name)
     if after == before:
         return
-    taken = connection.execute("SELECT id FROM identities WHERE name = ?", (after,)).fetchone()
+    taken = people.named(connection, after)
     if taken is not None:
         raise NameTaken(
-            f"{after!r} is already the name of person {taken[0]}; "
-            f"if both are the same person, merge {number} into {taken[0]}"
+            f"{after!r} is already the name of person {taken}; if both are the same person, merge {number} into {taken}"
         )
     call(connection, writer, number, after)
     acts.record(
@@ -170,9 +169,9 @@ def conceal(connection: Connection, writer: str, number: int, *, hidden: bool) -
 def make(connection: Connection, name: str | None, created: float | None = None) -> int:
     """Make a person; return the number. Raises NameTaken if there is one of that name."""
     if name is not None:
-        taken = connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
+        taken = people.named(connection, name)
         if taken is not None:
-            raise NameTaken(f"{name!r} is already the name of person {taken[0]}")
+            raise NameTaken(f"{name!r} is already the name of person {taken}")
     row: tuple[int] = connection.execute(
         "INSERT INTO identities (name, created) VALUES (?, ?) RETURNING id",
         (name, time.time() if created is None else created),
@@ -200,16 +199,9 @@ def deny(connection: Connection, person: int, faces: Iterable[int], others: Iter
 
 def _owners(connection: Connection, faces: Sequence[int]) -> dict[int, int | None]:
     """Return the owner of each face. Raises UnknownFace for one that is not there, ValueError for none at all."""
-    wanted = {int(face) for face in faces}
-    if not wanted:
+    if not len(faces):
         raise ValueError("no face was named")
-    found: dict[int, int | None] = dict(
-        connection.execute(f"SELECT id, identity FROM faces WHERE id {_IN}", (_listed(wanted),))  # noqa: S608
-    )
-    missing = sorted(wanted - found.keys())
-    if missing:
-        raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
-    return found
+    return people.owners_of(connection, faces)
 
 
 def _by_owner(owners: dict[int, int | None]) -> dict[int, Runs]:

@@ -56,6 +56,11 @@ def find(connection: Connection, key: int | str) -> tuple[int, str | None]:
     return row
 
 
+def named(connection: Connection, name: str) -> int | None:
+    """Return who has this clean name."""
+    return _numbers(connection, [name]).get(name)
+
+
 def ensure(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """Return the number of each name, of clean names; people who are not there yet are made."""
     wanted = sorted(set(names))
@@ -141,17 +146,24 @@ def add_faces(
 
 def remove_faces(connection: Connection, writer: str, faces: Sequence[int]) -> None:
     """Delete faces. Raises UnknownFace, deleting nothing, if one is not there."""
-    wanted = {int(number) for number in faces}
-    listed = (json.dumps(sorted(wanted)),)
-    there: dict[int, int | None] = dict(
-        connection.execute("SELECT id, identity FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
-    )
-    missing = sorted(wanted - there.keys())
-    if missing:
-        raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
-    connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", listed)
+    there = owners_of(connection, faces)
+    listed = json.dumps(sorted(there))
+    connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", (listed,))
     journal.append_removed(connection, writer, there)
     drop_empty(connection, writer, there.values())
+
+
+def owners_of(connection: Connection, faces: Sequence[int]) -> dict[int, int | None]:
+    """Return the owner of each face. Raises UnknownFace if one is not there."""
+    wanted = {int(number) for number in faces}
+    listed = json.dumps(sorted(wanted))
+    found: dict[int, int | None] = dict(
+        connection.execute("SELECT id, identity FROM faces WHERE id IN (SELECT value FROM json_each(?))", (listed,))
+    )
+    missing = sorted(wanted - found.keys())
+    if missing:
+        raise UnknownFace(f"face {missing[0]} is not in the gallery ({len(missing)} of {len(wanted)} are not)")
+    return found
 
 
 def drop_empty(connection: Connection, writer: str, owners: Iterable[int | None]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
 from vultus.index import answers, search
@@ -71,10 +72,8 @@ class Searcher:
             for _ in range(_ATTEMPTS):
                 with contextlib.suppress(search.Moved):
                     with self._backend.looking(connection, where) as look:
-                        asked = Wanted(
-                            k=wanted.k,
-                            threshold=wanted.threshold,
-                            grouped=wanted.grouped,
+                        asked = replace(
+                            wanted,
                             mask=look.mask,
                             denials=look.denials if denials is None else denials,
                             left_out=look.left_out,

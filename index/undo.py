@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from vultus.index import acts, owners
+from vultus.index import acts, owners, people
 from vultus.index.acts import Detail, Hide, Merge, Move, Name, Rename, Runs, Show, Split, unpacked
 from vultus.index.errors import CannotUndo
 from vultus.index.storage import Connection
@@ -130,11 +130,10 @@ def _bring_back_sightings(connection: Connection, runs: Runs, holder: int | None
 
 
 def _free(connection: Connection, act: Act, name: str) -> None:
-    taken = connection.execute("SELECT id FROM identities WHERE name = ?", (name,)).fetchone()
+    taken = people.named(connection, name)
     if taken is not None:
         raise _impossible(
-            act,
-            f"the name {name!r} belongs to person {taken[0]} now; rename that one, then undo act {act.id}",
+            act, f"the name {name!r} belongs to person {taken} now; rename that one, then undo act {act.id}"
         )
 
 

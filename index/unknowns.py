@@ -105,12 +105,12 @@ class Unknowns:
         clean = people.clean_name(name)
         with self._storage.write() as connection:
             _check(connection, number)
-            taken = connection.execute("SELECT id FROM identities WHERE name = ?", (clean,)).fetchone()
+            taken = people.named(connection, clean)
             if taken is None:
                 owners.rename(connection, self._storage.writer, number, clean)
                 return number
-            owners.merge(connection, self._storage.writer, taken[0], number)
-            return int(taken[0])
+            owners.merge(connection, self._storage.writer, taken, number)
+            return taken
 
     def merge(self, into: int, other: int) -> None:
         """Two unknown people are one: `other` becomes part of `into`."""

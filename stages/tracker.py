@@ -47,7 +47,7 @@ _SURE = 2.0 * np.log(1.5 * _MEASURED).sum()
 class Track:
     """A face followed through time. `id` is unique within the source."""
 
-    __slots__ = ("best", "box", "hits", "id", "looks", "points", "side", "state", "time", "variance", "worst")
+    __slots__ = ("best", "box", "id", "looks", "points", "side", "state", "time", "variance", "worst")
 
     def __init__(self, number: int, face: Face, time: float) -> None:
         self.id = number
@@ -61,7 +61,6 @@ class Track:
         self.variance[0, 0], self.variance[1, 1] = _MEASURED**2, _SPEED**2
         self.time = time
         """When it was last seen, seconds."""
-        self.hits = 1
         self.looks = 0
         """How many of its faces were sent on to be embedded."""
         self.best = 0.0
@@ -94,7 +93,6 @@ class Track:
         self.variance = variance - gain[:, None] * variance[0][None]
         self.variance[1, 0] = self.variance[0, 1]
         self.side, self.time = float(np.exp(self.state[0, 2])), time
-        self.hits += 1
 
 
 class Tracker:
