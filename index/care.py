@@ -13,7 +13,7 @@ from vultus.index import schema, snapshot
 from vultus.index.errors import GalleryCorrupt, GalleryNotFound, StorageError
 from vultus.index.seal import CHIP, VECTOR, Seal, check_key, closed, opened
 from vultus.index.storage import Connection
-from vultus.index.store import DATABASE, Store, sync_folder
+from vultus.index.store import DATABASE, Store, private, sync_folder
 
 _ROWS = 1000
 _SEALED = (("vectors", "vector", VECTOR), ("next_vectors", "vector", VECTOR), ("chips", "jpeg", CHIP))
@@ -67,7 +67,7 @@ def restore(source: Path, folder: Path) -> None:
     _check(source)
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
-        with source.open("rb") as given, open(temporary, "wb", opener=_private) as file:
+        with source.open("rb") as given, open(temporary, "wb", opener=private) as file:
             shutil.copyfileobj(given, file, 1 << 20)
             file.flush()
             os.fsync(file.fileno())
@@ -142,7 +142,3 @@ def compact(store: Store) -> int:
     before = path.stat().st_size
     store.vacuum()
     return before - path.stat().st_size
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

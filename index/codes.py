@@ -21,6 +21,16 @@ _SLACK = 0.1
 """Of the range that the sample spans, added on either side: what comes later lies in it, but for one in millions."""
 
 
+_BITS = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
+
+
+def _error(sample: np.ndarray, decoded: np.ndarray) -> float:
+    """How far, all but never exceeded, similarities to decoded vectors `(n, dim)` are from those to the sample."""
+    # The part of a vector that is lost points anywhere: of a probe of length 1 it meets 1 / sqrt(dim).
+    lost = np.linalg.norm(sample - decoded, axis=1)
+    return float(_SIGMAS * np.sqrt(np.mean(lost**2) / sample.shape[1]))
+
+
 class Store:
     """A row's vector in 32, 16 or 8 bits a number, one after the other."""
 
@@ -31,8 +41,7 @@ class Store:
         if store == "flat":
             self._index = faiss.IndexFlatIP(dim)
         else:
-            bits = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}[store]
-            self._index = faiss.IndexScalarQuantizer(dim, bits, faiss.METRIC_INNER_PRODUCT)
+            self._index = faiss.IndexScalarQuantizer(dim, _BITS[store], faiss.METRIC_INNER_PRODUCT)
             self._index.sq.rangestat_arg = _SLACK
         self._count = 0
         self.code_size = int(self._index.code_size)
@@ -65,9 +74,7 @@ class Store:
         """Learn ranges from vectors `(n, dim)` like those to come."""
         self._index.train(sample)
         if self._store != "flat":
-            # The part of a vector that is lost points anywhere: of a probe of length 1 it meets 1 / sqrt(dim).
-            lost = np.linalg.norm(sample - self._index.sa_decode(self._index.sa_encode(sample)), axis=1)
-            self.error = float(_SIGMAS * np.sqrt(np.mean(lost**2) / self.dim))
+            self.error = _error(sample, self._index.sa_decode(self._index.sa_encode(sample)))
 
     def add(self, vectors: np.ndarray) -> None:
         """Append vectors `(n, dim)` float32."""
@@ -134,7 +141,7 @@ class Lists:
         self.wanted = self.measured = 1.0
         """Share of faces whose nearest person is to be found in the lists that are read, and is, as far as measured."""
         self._probed = 1
-        self._bits = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}[store]
+        self._bits = _BITS[store]
         self._index: Any = None
         self._quantiser: Any = None
         self._list = np.empty(0, np.int32)
@@ -178,8 +185,7 @@ class Lists:
         self._create(self.count)
         self._index.train(sample)
         few = sample[:16384]
-        lost = np.linalg.norm(few - self._index.sq.decode(self.encode(few)), axis=1)
-        self.error = float(_SIGMAS * np.sqrt(np.mean(lost**2) / self.dim))
+        self.error = _error(few, self._index.sq.decode(self.encode(few)))
 
     def settle(self, recall: float, probes: np.ndarray, wanted: list[np.ndarray]) -> None:
         """Read as many lists as it takes for the share `recall` of `probes` to find one of its rows in `wanted`."""

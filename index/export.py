@@ -21,7 +21,7 @@ from vultus.index.errors import GalleryCorrupt, StorageError
 from vultus.index.loading import bound_to
 from vultus.index.seal import opened_chip
 from vultus.index.storage import Connection, Storage
-from vultus.index.store import sync_folder
+from vultus.index.store import private, sync_folder
 
 _README = """\
 What a vultus gallery holds about one person, as of {when}.
@@ -73,7 +73,7 @@ def export(store: Storage, key: int | str, out: Path | BinaryIO) -> Exported:
         temporary = out.with_name(out.name + ".tmp")
         try:
             temporary.unlink(missing_ok=True)
-            with open(temporary, "xb", opener=_private) as file:
+            with open(temporary, "xb", opener=private) as file:
                 done = _write(connection, number, name, file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -162,7 +162,3 @@ def _acts(connection: Connection, number: int) -> Iterator[dict[str, object]]:
     for act, detail in acts.recorded(connection):
         if number in detail.people():
             yield {**msgspec.to_builtins(act), "detail": msgspec.to_builtins(detail)}
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

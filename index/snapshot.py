@@ -57,7 +57,7 @@ from vultus.index import kinds
 from vultus.index.errors import StorageError
 from vultus.index.journal import Point
 from vultus.index.seal import OVERHEAD, Seal
-from vultus.index.store import sync_folder
+from vultus.index.store import private, sync_folder
 from vultus.index.vectors import VectorIndex, section_shapes
 
 NAME = "faces.snapshot"
@@ -221,7 +221,7 @@ def write(
     tail = (tail + name).ljust(_head_size(len(name)) - _HEAD_CRC_FROM, b"\0")
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb", opener=_private) as file:
+        with open(temporary, "wb", opener=private) as file:
             file.write(struct.pack("<8sII", MAGIC, version, zlib.crc32(tail)) + tail)
             file.writelines(parts if seal is None else seal.close(b"snapshot" + tail, count(), _pieces(parts)))
             file.flush()
@@ -304,7 +304,3 @@ def _read_header(file: BinaryIO) -> Header:
 
 def _head_size(model_size: int) -> int:
     return -(-(_FIXED.size + model_size) // _ALIGN) * _ALIGN
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

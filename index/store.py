@@ -423,6 +423,11 @@ def _check_magic(folder: Path) -> None:
         raise UnknownFormat(f"{path} is not an SQLite database, so {folder} is no gallery; it was left alone")
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file that only its owner may read, for `open(..., opener=private)`: faces are nobody else's business."""
+    return os.open(path, flags, 0o600)
+
+
 def sync_folder(folder: Path) -> None:
     """Make names that were created or renamed in `folder` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
