@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from vultus.cli.console import counted, print_json, say, table, utc
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, person_meant, valid_name
 from vultus.configs.address import Place
 from vultus.index import Act
+from vultus.index.configured import open_gallery
 
 
 @click.command()

@@ -10,11 +10,11 @@ import click
 import msgspec
 
 from vultus.cli.console import counted, line, print_json, progress, say, table
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import Place
 from vultus.index import Calibration, Policy
 from vultus.index.calibration import Period
+from vultus.index.configured import open_gallery
 
 _USUAL = 0.001
 _BAR = 40

@@ -8,11 +8,11 @@ import click
 import msgspec
 
 from vultus.cli.console import print_json, progress, say, table, utc
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, person_meant
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
+from vultus.index.configured import open_gallery
 from vultus.stages.gallery import threshold
 from vultus.weights import Registry
 

@@ -14,12 +14,12 @@ import click
 from msgspec import Struct
 
 from vultus.cli.console import line, print_json
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import DatabaseUrl, Place, redact, redact_text
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
 from vultus.index import GalleryError, GalleryNotFound
+from vultus.index.configured import open_gallery
 from vultus.native import cpu_features
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.camera import probe

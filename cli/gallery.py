@@ -14,11 +14,12 @@ import msgspec
 
 from vultus.cli.console import counted, line, print_json, say, table, utc
 from vultus.cli.migrate import migrate
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import Decorated, config_option, configured, gallery_option, json_option
 from vultus.configs.address import DatabaseUrl, Place
 from vultus.configs.loader import read_key
 from vultus.index import Gallery, kinds
+from vultus.index.configured import open_gallery
+from vultus.index.store import private
 
 _SECONDS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_SHOWN = 8
@@ -294,7 +295,7 @@ def rekey(key_file: Path, gallery_dir: Place | None, config_file: Path | None, a
 def _made(key_file: Path) -> bytes:
     """The key in the file, which is made if it is not there."""
     try:
-        with open(key_file, "x", opener=_private) as file:
+        with open(key_file, "x", opener=private) as file:
             file.write(secrets.token_bytes(32).hex() + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -302,10 +303,6 @@ def _made(key_file: Path) -> bytes:
     except FileExistsError:
         pass
     return read_key(key_file.absolute())
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _keyed(opened: Gallery, what: str, begun: float, as_json: bool) -> None:

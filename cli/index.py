@@ -14,13 +14,13 @@ from rich.progress import Progress
 
 from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import valid_name
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Source
 from vultus.index import KnownFile
+from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.gallery import unknown_threshold

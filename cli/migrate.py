@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from vultus.cli.console import counted, line, print_json, progress, say
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
+from vultus.index.configured import open_gallery
 
 
 @click.command()

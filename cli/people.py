@@ -11,12 +11,12 @@ import click
 from vultus.cli.acts import hide, list_acts, merge, move, split, undo, unhide
 from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.denials import confusable, deny, list_denials
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.cli.persons import called, person_meant, valid_name
+from vultus.cli.persons import called, face_json, person_meant, quality_of, valid_name
 from vultus.configs.address import Place
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, StoredFace, UnknownIdentity
+from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Box
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.store import chip_jpeg
@@ -77,12 +77,12 @@ def show(name: str, gallery_dir: Place | None, config_file: Path | None, as_json
         one = person_meant(gallery, name)
         faces = gallery.faces(one.id)
     if as_json:
-        print_json({"identity": one.id, "name": one.name, "faces": [_face_json(face) for face in faces]})
+        print_json({"identity": one.id, "name": one.name, "faces": [face_json(face) for face in faces]})
         return
     table(
         f"{called(one)}, {counted(one.faces, 'face')}",
         (">face", ">quality", ">x,y w×h", "seen in"),
-        ((face.id, _number(face.quality), _place(face), face.source) for face in faces),
+        ((face.id, quality_of(face), _place(face), face.source) for face in faces),
     )
 
 
@@ -249,20 +249,5 @@ def _stored(path: Path, face: FoundFace, config: Config, collection: str | None)
     )
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
 def _place(face: StoredFace) -> str:
     return "" if face.box is None else "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box)
-
-
-def _face_json(face: StoredFace) -> dict[str, object]:
-    return {
-        "face_id": face.id,
-        "source": face.source,
-        "position": face.position,
-        "time": None if face.time is None else utc(face.time),
-        "box": face.box,
-        "quality": face.quality,
-    }

@@ -1,10 +1,11 @@
-"""Who is meant on a command line, and how people are called there."""
+"""Who is meant on a command line, and how people and their faces are told there."""
 
 from __future__ import annotations
 
 import click
 
-from vultus.index import Gallery, Identity, UnknownIdentity
+from vultus.cli.console import utc
+from vultus.index import Gallery, Identity, StoredFace, UnknownIdentity
 from vultus.index.people import clean_name
 
 # More digits make no number that a database could hold.
@@ -27,6 +28,23 @@ def person_meant(gallery: Gallery, text: str) -> Identity:
         if text.isascii() and text.isdecimal() and len(text) <= _DIGITS:
             return gallery.identity(int(text))
         raise
+
+
+def face_json(face: StoredFace) -> dict[str, object]:
+    """A face of a person, as `--json` prints it."""
+    return {
+        "face_id": face.id,
+        "source": face.source,
+        "position": face.position,
+        "time": None if face.time is None else utc(face.time),
+        "box": face.box,
+        "quality": face.quality,
+    }
+
+
+def quality_of(face: StoredFace) -> str:
+    """A face's quality in a table, empty if nobody knows it."""
+    return "" if face.quality is None else f"{face.quality:.2f}"
 
 
 def called(person: Identity) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from vultus.cli.console import print_json, say, shown, table
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import person_meant
 from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.configs.address import Place
 from vultus.index import Gallery, Match, Where
+from vultus.index.configured import open_gallery
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.gallery import threshold as threshold_of

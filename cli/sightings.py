@@ -9,10 +9,10 @@ from threading import Event
 import click
 
 from vultus.cli.console import clock, line, print_json, say, utc
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.configs.address import Place
 from vultus.index import Gallery, Sighting
+from vultus.index.configured import open_gallery
 
 _PAGE = 1000
 _DAY = 86_400.0

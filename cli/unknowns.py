@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from vultus.cli.console import counted, print_json, progress, say, table, utc
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.cli.persons import called, valid_name
+from vultus.cli.persons import called, face_json, quality_of, valid_name
 from vultus.cli.picture import Tile, picture_file, save_sheet
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.index import Gallery, Unknown
+from vultus.index.configured import open_gallery
 from vultus.stages.gallery import threshold
 from vultus.weights import Registry
 
@@ -100,18 +100,7 @@ def show(
                 out_file,
             )
     if as_json:
-        seen = [
-            {
-                "face_id": face.id,
-                "source": face.source,
-                "position": face.position,
-                "time": None if face.time is None else utc(face.time),
-                "box": face.box,
-                "quality": face.quality,
-            }
-            for face in faces
-        ]
-        print_json({**_json(one), "seen": seen})
+        print_json({**_json(one), "seen": [face_json(face) for face in faces]})
         return
     table(
         f"unknown {number}: {counted(one.faces, 'face')}, {counted(one.sightings, 'sighting')}, "
@@ -120,7 +109,7 @@ def show(
         (
             (
                 face.id,
-                "" if face.quality is None else f"{face.quality:.2f}",
+                quality_of(face),
                 "" if face.time is None else utc(face.time),
                 face.source,
             )
@@ -199,15 +188,7 @@ def gather(again: bool, gallery_dir: Place | None, config_file: Path | None, as_
             threshold(config, model), again=again, progress=lambda faces: bar.update(task, completed=faces)
         )
     if as_json:
-        print_json(
-            {
-                "faces": done.faces,
-                "joined": done.joined,
-                "founded": done.founded,
-                "merged": done.merged,
-                "left": done.left,
-            }
-        )
+        print_json(done)
         return
     say(
         f"{counted(done.faces, 'face')}: {done.founded} of new unknown people, {done.joined} of those there were, "

@@ -12,12 +12,12 @@ import msgspec
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.following import Following, WatchList
 from vultus.cli.job import stopped_by_signals, tell
-from vultus.cli.opening import open_gallery
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder, load
 from vultus.configs.schema import Config, Source
+from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
 from vultus.weights import Registry

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vultus.configs.loader import gallery_key, gallery_place
 from vultus.configs.schema import Config
-from vultus.index import Gallery
+from vultus.index import Gallery, configured
 from vultus.weights import Model, Registry
 
 
 def open_gallery(config: Config, data: Path) -> tuple[Gallery, Model]:
     """The configured gallery and the embedder that fills it; ModelMismatch if another one did."""
     model = Registry(data).resolve(config.models.embedder, "embedder")
-    place, key = gallery_place(config), gallery_key(config)
-    return Gallery.open(place, model=model.fingerprint, audit=config.audit, key=key), model
+    return configured.open_gallery(config, model.fingerprint, create=True), model
 
 
 def unknown_threshold(config: Config, model: Model) -> float | None:

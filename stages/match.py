@@ -16,14 +16,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vultus.configs.schema import Config
-from vultus.index import FaceRecord, Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
+from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
 from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Reason, Sighting, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery, threshold, unknown_threshold
-from vultus.stages.store import chip_jpeg
+from vultus.stages.store import face_record
 from vultus.stages.template import Template
 
 _log = logging.getLogger("vultus.stages")
@@ -334,17 +334,8 @@ class Match:
         if self._unknown is None or look is None or person.vector is None:
             return False
         assert self._gallery is not None
-        record = FaceRecord(
-            source=look.origin.source,
-            position=look.origin.position,
-            time=look.origin.time,
-            box=look.face.face.box,
-            landmarks=look.face.face.landmarks,
-            score=look.face.face.score,
-            quality=look.face.quality,
-            track=person.track,
-            chip=chip_jpeg(person.chip) if self._config.store.keep_chips and person.chip is not None else None,
-        )
+        record = face_record(look.origin, look.face, person.chip if self._config.store.keep_chips else None)
+        record = replace(record, track=person.track)  # by which sightings call the person
         (placed,) = self._gallery.unknowns.place(person.vector[None], [record], self._unknown)
         person.stranger = None if placed is None else placed.identity
         return placed is not None and placed.hidden

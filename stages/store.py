@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, FileFaces, FileRecord, Gallery, GalleryBusy, StorageError
 from vultus.index.people import clean_name
-from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin
+from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery, unknown_threshold
@@ -118,18 +118,8 @@ class Store:
             if len(track) == most and tracked.quality <= (track[0].record.quality or 0.0):
                 self._context.count("views_left_out", 1)
                 continue
-            record = FaceRecord(
-                source=message.origin.source,
-                position=message.origin.position,
-                time=message.origin.time,
-                box=tracked.face.box,
-                landmarks=tracked.face.landmarks,
-                score=tracked.face.score,
-                quality=tracked.quality,
-                track=tracked.track,
-                chip=chip_jpeg(chip) if self._config.store.keep_chips else None,
-                collection=self._config.store.collection,
-            )
+            kept = chip if self._config.store.keep_chips else None
+            record = face_record(message.origin, tracked, kept, self._config.store.collection)
             view = _View(file.received, record, np.array(vector, np.float32))
             if len(track) < most:
                 heapq.heappush(track, view)
@@ -196,6 +186,24 @@ class Store:
         if meant is None:
             self._context.count("label_unclear", 1)
         return meant
+
+
+def face_record(
+    origin: Origin, tracked: TrackedFace, chip: npt.NDArray[np.uint8] | None, collection: str | None = None
+) -> FaceRecord:
+    """What the gallery keeps of a tracked face beside its vector; `chip`, `(112, 112, 3)` uint8 BGR, as a JPEG."""
+    return FaceRecord(
+        source=origin.source,
+        position=origin.position,
+        time=origin.time,
+        box=tracked.face.box,
+        landmarks=tracked.face.landmarks,
+        score=tracked.face.score,
+        quality=tracked.quality,
+        track=tracked.track,
+        chip=None if chip is None else chip_jpeg(chip),
+        collection=collection,
+    )
 
 
 def chip_jpeg(chip: npt.NDArray[np.uint8]) -> bytes:
