@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "index": {"configs"},
     "pipeline": {"configs"},
     "stages": {"configs", "native", "weights", "index", "pipeline"},
-    "cli": {"configs", "native", "weights", "index", "pipeline", "stages"},
+    "evaluation": {"weights"},
+    "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
 STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}

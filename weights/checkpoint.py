@@ -1,8 +1,7 @@
 """Reads the weights in a PyTorch checkpoint without PyTorch, and without running anything that is in it.
 
-A checkpoint is a pickle, which is a program, so nothing here unpickles. The program is read instruction by instruction,
-and only what a state dict is made of has a meaning: dicts, lists, numbers, strings, and tensors over storages. Every
-other class or function that a file names is a thing without a value; called or not, it does nothing.
+A checkpoint is a pickle, which is a program, so nothing here unpickles: `weights/pickled.py` reads it, and of the classes and
+functions that a file names only those have a meaning that stand for tensors over storages.
 
 Two layouts are in use (torch/serialization.py): since PyTorch 1.6 a zip archive with `data.pkl` and a member for each
 storage, stored as they are; before, a row of pickles and then the storages.
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import io
 import math
-import pickletools
 import struct
 import warnings
 import zipfile
@@ -24,16 +22,14 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from vultus.weights import pickled
 from vultus.weights.errors import ImportFailed
+from vultus.weights.pickled import Name, Nothing
 
 Array = npt.NDArray[Any]
 
 MOST_BYTES = 2_000_000_000
 """A larger file is refused before it is read; an iResNet-200 has half of that."""
-_MOST_STEPS = 5_000_000
-"""Instructions of a pickle. A ResNet-100's state dict takes some twenty thousand."""
-_DAMAGE = (ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
-"""What a file can provoke in `zipfile`, `pickletools` and below that does not hold what it says."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _DTYPES = {
     "FloatStorage": "<f4",
@@ -48,13 +44,6 @@ _DTYPES = {
 }
 
 
-class _Name(Struct, frozen=True):
-    """A class or function that the file names; never looked up, never called."""
-
-    module: str
-    name: str
-
-
 class _Storage(Struct, frozen=True):
     key: str
     dtype: str
@@ -66,10 +55,6 @@ class _Tensor(Struct, frozen=True):
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-
-
-class _Nothing(Struct, frozen=True):
-    """What a call of anything that is not known gives."""
 
 
 def read(path: Path) -> dict[str, Array]:
@@ -90,7 +75,7 @@ def read(path: Path) -> dict[str, Array]:
         named = {name: _array(tensor, storages) for name, tensor in tensors.items()}
     except ImportFailed as error:
         raise ImportFailed(f"{path}: {error}") from None
-    except (*_DAMAGE, zipfile.BadZipFile) as error:
+    except (*pickled.DAMAGE, zipfile.BadZipFile) as error:
         raise ImportFailed(f"{path}: not a PyTorch checkpoint, or a damaged one ({error})") from error
     if not named:
         raise ImportFailed(f"{path}: a PyTorch file without weights; save a state dict (`model.state_dict()`)")
@@ -141,94 +126,15 @@ def _in_a_row(data: bytes) -> tuple[Any, Callable[[_Storage], bytes]]:
 
 def _run(file: io.BytesIO) -> Any:
     """What the next pickle of `file` stands for."""
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        at = marks.pop()
-        items = stack[at:]
-        del stack[at:]
-        return items
-
-    argument: Any
-    for steps, (code, argument, _) in enumerate(pickletools.genops(file)):
-        if steps > _MOST_STEPS:
-            raise ImportFailed("its pickle is longer than that of any state dict")
-        match code.name:
-            case "PROTO" | "FRAME":
-                pass
-            case "STOP":
-                return stack.pop()
-            case "MARK":
-                marks.append(len(stack))
-            case "POP":
-                stack.pop()
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                memo[int(argument)] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "BINGET" | "LONG_BINGET" | "GET":
-                stack.append(memo[int(argument)])
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[code.name])
-            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE" | "EMPTY_SET":
-                stack.append(
-                    {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}[code.name]()
-                )
-            case "TUPLE" | "LIST":
-                stack.append((tuple if code.name == "TUPLE" else list)(since_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                n = int(code.name[-1])
-                stack[-n:] = [tuple(stack[-n:])]
-            case "APPEND":
-                item = stack.pop()
-                _into(stack[-1], [item])
-            case "APPENDS" | "ADDITEMS":
-                items = since_mark()
-                _into(stack[-1], items)
-            case "SETITEM":
-                key, value = stack[-2:]
-                del stack[-2:]
-                _into(stack[-1], [key, value])
-            case "SETITEMS":
-                items = since_mark()
-                _into(stack[-1], items)
-            case "GLOBAL":
-                stack.append(_Name(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                module, name = stack[-2:]
-                stack[-2:] = [_Name(str(module), str(name))]
-            case "REDUCE" | "NEWOBJ":
-                function, arguments = stack[-2:]
-                stack[-2:] = [_called(function, arguments)]
-            case "BUILD":  # the state of an object, for instance the versions that a state dict notes of its modules
-                stack.pop()
-            case "BINPERSID":
-                stack.append(_stored(stack.pop()))
-            case _ if argument is not None:  # numbers, strings and bytes
-                stack.append(argument)
-            case _:
-                raise ImportFailed(f"its pickle has the instruction {code.name}, which no state dict needs")
-    raise ImportFailed("its pickle has no end")
-
-
-def _into(target: Any, items: list[Any]) -> None:
-    if isinstance(target, list):
-        target.extend(items)
-    elif isinstance(target, dict):
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            target[key if isinstance(key, str | int) else repr(type(key))] = value
-    elif not isinstance(target, _Nothing):
-        raise ImportFailed(f"its pickle puts items into a {type(target).__name__}")
+    return pickled.run(file, _called, _stored)
 
 
 def _called(function: Any, arguments: Any) -> Any:
     """What a call in the file gives: an empty dict, a tensor, or nothing."""
     match function, arguments:
-        case _Name("collections", "OrderedDict"), _:
+        case Name("collections", "OrderedDict"), _:
             return {}
-        case _Name("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (
+        case Name("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor"), (
             _Storage() as storage,
             offset,
             shape,
@@ -236,17 +142,17 @@ def _called(function: Any, arguments: Any) -> Any:
             *_,
         ):
             return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, stride)))
-        case _Name("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), (_Tensor() as tensor, *_):
+        case Name("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state"), (_Tensor() as tensor, *_):
             return tensor
-    return _Nothing()
+    return Nothing()
 
 
 def _stored(identity: Any) -> _Storage:
     """The storage that a persistent id names: ("storage", type, key, device, count, ...)."""
     match identity:
-        case ("storage", _Name("torch", kind), key, _, int(count), *_) if kind in _DTYPES and 0 <= count <= MOST_BYTES:
+        case ("storage", Name("torch", kind), key, _, int(count), *_) if kind in _DTYPES and 0 <= count <= MOST_BYTES:
             return _Storage(str(key), _DTYPES[kind], count)
-        case ("storage", _Name(_, kind), *_):
+        case ("storage", Name(_, kind), *_):
             raise ImportFailed(f"it has numbers of the type {kind}; convert the weights to float32")
     raise ImportFailed("its pickle refers to something outside the file")
 
