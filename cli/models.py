@@ -71,7 +71,7 @@ def list_models(as_json: bool) -> None:
 )
 @json_option
 def pull(names: tuple[str, ...], from_dir: Path | None, as_json: bool) -> None:
-    """Fetch models by NAME, or the two default ones."""
+    """Fetch models by NAME, with what they need, or the two default ones."""
     fetched = _fetch(names or _DEFAULTS, from_dir=from_dir, visible=not as_json)
     if as_json:
         print_json([{"name": one.name, "path": str(one.path), "fingerprint": one.fingerprint} for one in fetched])
@@ -87,6 +87,8 @@ def _fetch(names: tuple[str, ...], *, from_dir: Path | None = None, visible: boo
         tasks = {name: bar.add_task(name, total=1.0) for name in names}
 
         def report(name: str, step: str, share: float) -> None:
+            if name not in tasks:  # what another needs
+                tasks[name] = bar.add_task(name, total=1.0)
             bar.update(tasks[name], description=f"{name}: {step}", completed=share)
 
         fetched = Registry(data_folder()).pull(names, from_dir=from_dir, progress=report)

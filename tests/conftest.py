@@ -60,6 +60,14 @@ def registry(data_home: Path) -> Registry:
 
 
 @pytest.fixture(scope="session")
+def mtcnn_registry(registry: Registry) -> Registry:
+    """The same with MTCNN, whose O-Net also finds the landmarks for other detectors."""
+    with _locked("models"):
+        registry.pull(["mtcnn"])
+    return registry
+
+
+@pytest.fixture(scope="session")
 def samples(data_home: Path) -> tuple[Path, tuple[Sample, ...]]:
     """The folder of sample photographs, and what is on them."""
     photos = Samples(data_home)

@@ -57,6 +57,11 @@ class _Tensor(Struct, frozen=True):
     stride: tuple[int, ...]
 
 
+def is_checkpoint(begin: bytes) -> bool:
+    """Whether a file that begins so is a zip archive or a pickle."""
+    return begin[:2] == b"PK" or begin[:1] == b"\x80"
+
+
 def read(path: Path) -> dict[str, Array]:
     """The weights of a checkpoint by name, in the file's order: those of the largest dict of tensors that is in it.
 
@@ -66,7 +71,11 @@ def read(path: Path) -> dict[str, Array]:
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise ImportFailed(f"{path}: {size} bytes are more than any checkpoint of a face network")
-    data = path.read_bytes()
+    return parse(path.read_bytes(), path)
+
+
+def parse(data: bytes, path: Path | str) -> dict[str, Array]:
+    """The same of a file's bytes; `path` is how errors call it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # pickletools, about escapes in a damaged string
@@ -193,7 +202,7 @@ def _array(tensor: _Tensor, storage_bytes: Callable[[_Storage], bytes]) -> Array
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides, writeable=False)
 
 
-def _checked(path: Path, name: str, array: Array) -> Array:
+def _checked(path: Path | str, name: str, array: Array) -> Array:
     if array.dtype.kind != "f":
         return array.astype(np.int64)
     with np.errstate(over="ignore"):

@@ -8,10 +8,10 @@ from typing import Literal
 import onnx
 from msgspec import Struct
 
-from vultus.weights import checkpoint, efm3, iresnet, mobilefacenet, onnx_check, ultralight
+from vultus.weights import checkpoint, efm3, iresnet, mobilefacenet, mtcnn, onnx_check, ultralight
 from vultus.weights.errors import ImportFailed
 
-Family = Literal["MobileFaceNet", "iResNet", "Ultra-Light"]
+Family = Literal["MobileFaceNet", "iResNet", "Ultra-Light", "MTCNN"]
 Suffix = Literal[".bin", ".onnx"]
 
 
@@ -39,7 +39,7 @@ def convert(
     if begin == b"EFM3":
         raise ImportFailed(f"{path}: an EFM3 file already")
     try:
-        if begin[:2] == b"PK" or begin[:1] == b"\x80":
+        if checkpoint.is_checkpoint(begin):
             return _from_checkpoint(path, suffix, mean=mean, std=std, colour=colour)
         model = onnx_check.parse(onnx_check.read(path), str(path))
         return Converted(family="MobileFaceNet", data=_mobilefacenet(efm3.from_onnx(model), suffix))
@@ -58,12 +58,15 @@ def _from_checkpoint(path: Path, suffix: Suffix, *, mean: str | None, std: str |
     if ultralight.is_ultralight(weights):
         _needs_onnx(suffix, "Ultra-Light detector")
         return Converted(family="Ultra-Light", data=ultralight.to_onnx(weights))
+    if mtcnn.net_of(weights) is not None:
+        _needs_onnx(suffix, "MTCNN network")
+        return Converted(family="MTCNN", data=mtcnn.to_onnx(weights))
     if efm3.is_mobilefacenet(weights):
         return Converted(family="MobileFaceNet", data=_mobilefacenet(efm3.from_state(weights), suffix))
     layers = ", ".join(list(weights)[:3])
     raise ImportFailed(
-        f"its layers ({layers}, …) are not those of a MobileFaceNet, an iResNet or a slim Ultra-Light detector; "
-        "export the network to ONNX"
+        f"its layers ({layers}, …) are not those of a MobileFaceNet, an iResNet, MTCNN or a slim Ultra-Light "
+        "detector; export the network to ONNX"
     )
 
 

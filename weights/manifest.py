@@ -20,7 +20,11 @@ Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Bytes = Annotated[int, Meta(ge=1, le=2_000_000_000)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Triple = tuple[float, float, float]
-Kind = Literal["detector", "embedder"]
+Kind = Literal["detector", "embedder", "part"]
+"""A part is a network that detectors work with and that does nothing on its own."""
+Family = Literal["yunet", "ultra-light", "mtcnn", "scrfd"]
+"""How a detector's outputs become faces (`stages/detector.py`)."""
+Importer = Literal["onnx-fold", "ultra-light", "mtcnn"]
 
 
 class Package(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,13 +90,17 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     std: Triple
     """The network wants `(pixel - mean) / std` with pixels 0..255, channels in the order of `colour`."""
     dim: Annotated[int, Meta(ge=1, le=4096)] | None = None
-    """Length of the embedding; none for detectors."""
+    """Length of the embedding; none for others."""
     alignment: str | None = None
-    """Name of the landmark template that faces are aligned to (`stages/align.py`); none for detectors."""
+    """Name of the landmark template that faces are aligned to (`stages/align.py`); none for others."""
     threshold: Annotated[float, Meta(ge=-1.0, le=1.0)] | None = None
-    """Cosine at or above which two faces are the same person, as its makers suggest; none for detectors."""
-    importer: Literal["onnx-fold"]
-    """What turns the source file into the runtime file."""
+    """Cosine at or above which two faces are the same person, as its makers suggest; none for others."""
+    family: Family | None = None
+    """Of a detector; none for others."""
+    needs: tuple[Name, ...] = ()
+    """Further models that it does not work without, which are pulled with it."""
+    importer: Importer
+    """What turns the source file into the runtime file (`weights/importers.py`)."""
     source: Digest
     """The file as published; every source has these bytes, since other bytes would be another model."""
     runtime: Digest
@@ -104,6 +112,8 @@ class Entry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         embeds = self.kind == "embedder"
         if any((value is not None) != embeds for value in (self.dim, self.alignment, self.threshold)):
             raise ValueError("`dim`, `alignment` and `threshold` are given for embedders, and only for them")
+        if (self.family is not None) != (self.kind == "detector"):
+            raise ValueError("`family` is given for detectors, and only for them")
 
 
 class Photo(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +143,10 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for source in sources:
             if source.archive is not None and source.archive not in self.archives:
                 raise ValueError(f"archive `{source.archive}` is not in [archives]")
+        for entry in self.models.values():
+            for name in entry.needs:
+                if name not in self.models:
+                    raise ValueError(f"model `{name}`, which another needs, is not in [models]")
 
     def entry(self, name: str) -> Entry:
         """The model of that name; UnknownModel names the nearest one."""

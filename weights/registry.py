@@ -13,7 +13,7 @@ from msgspec import Struct
 from vultus.weights.disk import locked, matches, sha256_of, write_atomically
 from vultus.weights.errors import FetchFailed, ModelMissing, ModelRefused
 from vultus.weights.fetch import Fetcher
-from vultus.weights.manifest import Entry, Kind, Manifest, Triple, shipped
+from vultus.weights.manifest import Entry, Family, Kind, Manifest, Triple, shipped
 
 Progress = Callable[[str, str, float], None]
 """Called with a name, what is happening in words, and which share of that is done, 0..1."""
@@ -39,6 +39,10 @@ class Model(Struct, frozen=True, kw_only=True):
     dim: int | None
     threshold: float | None
     alignment: str | None
+    family: Family | None
+    """Of a detector."""
+    needs: tuple[str, ...]
+    """Models that it does not work without."""
 
 
 class Status(Struct, frozen=True, kw_only=True):
@@ -95,20 +99,22 @@ class Registry:
         return self._model(name)
 
     def need(self, *names: str) -> None:
-        """Raise ModelMissing, which names all of these models that were never pulled; UnknownModel as `resolve`."""
-        absent = [name for name in dict.fromkeys(names) if self.entry(name) and not self._path(name).exists()]
+        """Raise ModelMissing, which names all that were never pulled of these models and what they need; UnknownModel as
+        `resolve`."""
+        absent = [name for name in self._with_needed(names) if not self._path(name).exists()]
         if absent:
             raise _missing(*absent)
 
     def pull(self, names: Sequence[str], from_dir: Path | None = None, progress: Progress | None = None) -> list[Model]:
-        """Make models ready to run: fetch, check, convert, check again, keep. What is there and right stays.
+        """Make models, and what they need, ready to run: fetch, check, convert, check again, keep. What is there and right
+        stays.
 
         With `from_dir` nothing goes over the network; the folder holds the source file, the archive with it in, or the
         runtime file of another machine. Processes that pull at the same time wait for each other. Raises UnknownModel
         before anything is fetched, FetchFailed if no source has the file, ModelRefused if the conversion does not give
         the manifest's bytes.
         """
-        entries = {name: self.entry(name) for name in names}
+        entries = self._with_needed(names)
         with locked(self._folder), Fetcher(self._manifest.archives, from_dir) as fetcher:
             for name, entry in entries.items():
                 if self._check(name).state != "ok":
@@ -138,6 +144,14 @@ class Registry:
             )
             for name, entry in self._manifest.models.items()
         ]
+
+    def _with_needed(self, names: Sequence[str]) -> dict[str, Entry]:
+        """These models, each once, and behind each what it needs."""
+        entries: dict[str, Entry] = {}
+        for name in names:
+            for one in (name, *self.entry(name).needs):
+                entries[one] = self.entry(one)
+        return entries
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
@@ -175,10 +189,12 @@ class Registry:
             files = " or ".join(dict.fromkeys(source.filename for source in entry.sources))
             hint = f"With {files} in a folder DIR: `vultus models pull {name} --from DIR`"
             raise FetchFailed(f"{error}. {hint}" if from_dir is None else str(error)) from error
-        from vultus.weights import onnx_fold  # `onnx` is for this moment only; every stage process imports this module
+        from vultus.weights.importers import (
+            convert,
+        )  # `onnx` is for this moment only, and this module for every process
 
         report("converting", 0.0)
-        data = onnx_fold.fold(source, metadata=_metadata(name, entry), free_size=entry.kind == "detector")
+        data = convert(name, entry, source)
         return _same(data, name, entry, f"onnx {version('onnx')} converts it to other bytes than the manifest's")
 
     def _model(self, name: str) -> Model:
@@ -197,6 +213,8 @@ class Registry:
             dim=entry.dim,
             threshold=entry.threshold,
             alignment=entry.alignment,
+            family=entry.family,
+            needs=entry.needs,
         )
 
 
@@ -211,13 +229,3 @@ def _same(data: bytes, name: str, entry: Entry, otherwise: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != entry.runtime.sha256:
         raise ModelRefused(f"{name}: {otherwise}")
     return data
-
-
-def _metadata(name: str, entry: Entry) -> dict[str, str]:
-    """What the engine reads from the file itself: which normalisation `embed_chips` has to apply."""
-    return {
-        "vultus.name": name,
-        "vultus.colour": entry.colour,
-        "vultus.mean": ",".join(f"{value:g}" for value in entry.mean),
-        "vultus.std": ",".join(f"{value:g}" for value in entry.std),
-    }

@@ -64,6 +64,12 @@ class StateGraph:
         groups = c_out if depthwise else 1
         return self.node("Conv", x, *inputs, strides=[stride] * 2, pads=[k // 2] * 4, group=groups, kernel_shape=[k, k])
 
+    def valid_conv(self, x: str, name: str) -> str:
+        """The convolution `name` of stride 1, without padding and with a bias."""
+        weight, bias = self.weight(f"{name}.weight", 4), self.weight(f"{name}.bias", 1)
+        inputs = (self.constant(f"{name}.weight", weight), self.constant(f"{name}.bias", bias))
+        return self.node("Conv", x, *inputs, kernel_shape=list(weight.shape[2:]))
+
     def norm(self, x: str, name: str) -> str:
         """The batch norm `name`; without weights of its own, as MagFace's last, it scales by 1."""
         mean = self.weight(f"{name}.running_mean", 1)
@@ -78,10 +84,10 @@ class StateGraph:
         inputs = [self.constant(f"{name}.{part}", value) for part, value in values.items()]
         return self.node("BatchNormalization", x, *inputs, epsilon=EPSILON)
 
-    def prelu(self, x: str, name: str) -> str:
-        """The PReLU `name`, a slope for each channel or one for all."""
+    def prelu(self, x: str, name: str, *, flat: bool = False) -> str:
+        """The PReLU `name`, a slope for each channel or one for all; `flat`: of vectors."""
         slope = self.weight(f"{name}.weight", 1)
-        return self.node("PRelu", x, self.constant(f"{name}.weight", slope.reshape(-1, 1, 1)))
+        return self.node("PRelu", x, self.constant(f"{name}.weight", slope if flat else slope.reshape(-1, 1, 1)))
 
     def data(
         self, title: str, height: int | str, width: int | str, outputs: Mapping[str, Sequence[int | str]], **meta: str

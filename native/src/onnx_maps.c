@@ -3,6 +3,16 @@
 
 #include "onnx_model.h"
 
+/* What ceil_mode adds below or to the right: one more window wherever the last one leaves something of the map over, unless
+ * it would begin in the padding. Padding of a pooling is never the largest, so more of it is all that the mode means. */
+static void pad_to_ceil(uint32_t size, uint32_t kernel, uint32_t stride, uint32_t begin, uint32_t *end)
+{
+    const uint32_t all = size + begin + *end, left = all < kernel || !stride ? 0 : (all - kernel) % stride;
+
+    if (left && all - kernel - left + stride < size + begin)
+        *end += stride - left;
+}
+
 int vt_op_max_pool(vt_onnx_node *n)
 {
     int64_t kernel[2] = {0, 0}, ceil_mode = 0;
@@ -14,13 +24,14 @@ int vt_op_max_pool(vt_onnx_node *n)
         return status;
     if (g.dy != 1 || g.dx != 1)
         return vt_unsupported(n, "has a dilation");
+    if (ceil_mode) {
+        const vt_shape s = n->graph->nodes[in].shape;
+
+        pad_to_ceil(s.h, g.kh, g.sy, g.top, &g.bottom);
+        pad_to_ceil(s.w, g.kw, g.sx, g.left, &g.right);
+    }
     status = vt_graph_max_pool(n->graph, in, &g, n->offset, &index, n->error);
-    if (status)
-        return status;
-    const vt_shape s = n->graph->nodes[in].shape;
-    if (ceil_mode && ((s.h + g.top + g.bottom - g.kh) % g.sy || (s.w + g.left + g.right - g.kw) % g.sx))
-        return vt_unsupported(n, "has windows that reach beyond its padding");
-    return vt_name_output(n, index);
+    return status ? status : vt_name_output(n, index);
 }
 
 /* How many times as large the scales or sizes make the map: whole numbers. */

@@ -85,6 +85,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rand: np.random.Gener
             "tiny": {
                 "title": "a test model",
                 "kind": "detector",
+                "family": "yunet",
                 "licence": "MIT",
                 "commercial": True,
                 "origin": "here",
@@ -133,11 +134,13 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rand: np.random.Gener
 
 @pytest.fixture(scope="session")
 def published(data_home: Path) -> dict[str, Path]:
-    """The real models as published, block-quantised, by name; kept between runs."""
+    """The default models as published, block-quantised, by name; kept between runs."""
     folder = data_home / "published"
     files = {}
     with locked(folder), Fetcher(shipped().archives) as fetcher:
         for name, entry in shipped().models.items():
+            if entry.importer != "onnx-fold":
+                continue
             files[name] = folder / f"{name}.onnx"
             if not (files[name].is_file() and matches(files[name], entry.source.sha256, entry.source.bytes)):
                 write_atomically(files[name], fetcher.get(name, entry.sources, entry.source, lambda step, share: None))

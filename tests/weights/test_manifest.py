@@ -45,7 +45,7 @@ def test_unknown_model_suggests_the_nearest(tmp_path):
     for call in (registry.entry, registry.resolve, lambda name: registry.pull([name])):
         with pytest.raises(UnknownModel, match="did you mean sface_2021dec"):
             call("sface_2021")
-    with pytest.raises(UnknownModel, match="there are: sface_2021dec, yunet_2023mar"):
+    with pytest.raises(UnknownModel, match=r"there are: mtcnn, .*, sface_2021dec, .*, yunet_2023mar"):
         registry.entry("zzzz")
     assert not list(tmp_path.iterdir()), "asking for a model that is not there touched the disk"
 
@@ -74,4 +74,15 @@ def test_only_embedders_have_an_embedding_size():
     tree = msgspec.to_builtins(shipped())
     tree["models"]["yunet_2023mar"]["dim"] = 128
     with pytest.raises(msgspec.ValidationError, match="given for embedders, and only for them"):
+        msgspec.convert(tree, type=type(shipped()))
+
+
+def test_detectors_have_a_family_and_what_they_need_is_there():
+    tree = msgspec.to_builtins(shipped())
+    tree["models"]["mtcnn_onet"]["family"] = "mtcnn"
+    with pytest.raises(msgspec.ValidationError, match="`family` is given for detectors, and only for them"):
+        msgspec.convert(tree, type=type(shipped()))
+    tree = msgspec.to_builtins(shipped())
+    del tree["models"]["mtcnn_rnet"]
+    with pytest.raises(msgspec.ValidationError, match="model `mtcnn_rnet`, which another needs, is not in"):
         msgspec.convert(tree, type=type(shipped()))
