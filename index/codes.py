@@ -7,6 +7,7 @@ the last rows into the gaps and cuts the end off, so removing costs little more 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any
 
 import faiss
@@ -19,6 +20,8 @@ LIST_PARAMETERS = 4
 """How many numbers stand before ranges and centroids in the parameters of `Lists`."""
 _SLACK = 0.1
 """Of the range that the sample spans, added on either side: what comes later lies in it, but for one in millions."""
+_SPARE = 16
+"""One in so many rows is left as room for additions."""
 
 
 _BITS = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
@@ -81,10 +84,15 @@ class Store:
         self._index.add(vectors)
         self._count += len(vectors)
 
-    def add_codes(self, codes: np.ndarray) -> None:
-        """Append rows of `codes`."""
-        self._index.add_sa_codes(codes)
-        self._count += len(codes)
+    def room(self, count: int) -> Iterator[np.ndarray]:
+        """Yield the place of the codes of `count` rows, to be filled, as `codes` of another; this one is empty so far.
+
+        FAISS moves everything where an addition finds no room, so some is left, which for a moment takes twice the memory.
+        """
+        self._index.codes.resize((count + count // _SPARE) * self.code_size)
+        self._index.codes.resize(count * self.code_size)
+        self._index.ntotal = self._count = count
+        yield self.codes
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the codes of the given rows, `(n, code_size)` uint8."""
@@ -229,18 +237,21 @@ class Lists:
         parts = [self._view(at) for at in range(self.count)]
         return np.concatenate([rows for rows, _ in parts]), [codes for _, codes in parts]
 
-    def restore(self, sizes: np.ndarray, codes: np.ndarray) -> None:
-        """Take over the `contents` of another, whose rows count from 0 in that order. Raises ValueError."""
-        if (sizes < 0).any() or sizes.sum() != len(codes):
+    def room(self, sizes: np.ndarray, count: int) -> Iterator[np.ndarray]:
+        """Yield list by list the place of codes, to be filled, as in the `contents` of another; this one is empty so far.
+
+        Rows count from 0 in that order. Raises ValueError.
+        """
+        if ((sizes < 0) | (sizes > count)).any() or sizes.sum() != count:
             raise ValueError("its lists have other lengths than its faces fill")
-        rows, start = np.arange(len(codes)), 0
-        for at, size in enumerate(sizes.tolist()):
-            if size:
-                part = slice(start, start + size)
-                self._index.invlists.add_entries(at, size, faiss.swig_ptr(rows[part]), faiss.swig_ptr(codes[part]))
-            start += size
         self._note(np.repeat(np.arange(len(sizes)), sizes))
-        self._index.ntotal = self._rows
+        self._index.ntotal = count
+        ends = np.cumsum(sizes)
+        for at in np.flatnonzero(sizes).tolist():
+            self._index.invlists.resize(at, int(sizes[at]))
+            rows, codes = self._view(at)
+            rows[:] = np.arange(ends[at] - sizes[at], ends[at])
+            yield codes
 
     def _view(self, at: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and codes of a list."""
@@ -356,10 +367,10 @@ class Scan:
         """Append vectors `(n, dim)` float32."""
         self._index.add(vectors)
 
-    def restore(self, blocks: np.ndarray, count: int) -> None:
-        """Take over `count` rows from the `blocks` of another."""
+    def room(self, count: int) -> Iterator[np.ndarray]:
+        """Yield the place of the packed codes of `count` rows, to be filled, as `blocks` of another."""
         self._resize(count)
-        self.blocks[:] = blocks
+        yield self.blocks
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """Return the codes of the given rows, `(n, code_size)` uint8."""

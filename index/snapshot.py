@@ -125,18 +125,14 @@ def load(
             raise Unusable(f"it is {'' if header.sealed else 'not '}encrypted, unlike the gallery")
         file.seek(header.size)
         source = file if seal is None else _Opening(file, seal, header.head)
-        crc, sections = 0, []
-        for dtype, shape in section_shapes(kind, dim, header.count, header.lists):
-            section = np.empty(shape, dtype)
-            crc = _read_into(source, section.reshape(-1).view(np.uint8), crc)
-            sections.append(section)
+        crc, index = 0, VectorIndex(dim, kind)
+        try:
+            for place in index.restoring(header.count, header.lists):
+                crc = _read_into(source, place.reshape(-1).view(np.uint8), crc)
+        except ValueError as reason:
+            raise Unusable(str(reason)) from reason
     if crc != header.body_crc and not header.sealed:
         raise Unusable("its checksum is wrong")
-    index = VectorIndex(dim, kind)
-    try:
-        index.restore(sections)
-    except ValueError as reason:
-        raise Unusable(str(reason)) from reason
     return index, header
 
 

@@ -246,19 +246,33 @@ class VectorIndex:
             parts += [self._scan.parameters, self._scan.blocks]
         return parts
 
-    def restore(self, sections: list[np.ndarray]) -> None:
-        """Take over the `sections` of another index of the same kind and dim; this one is empty so far."""
-        faces, people, *rest = sections
-        self._append(faces, people)
+    def restoring(self, count: int, lists: int = 0) -> Iterator[np.ndarray]:
+        """Take over `count` rows of another index of the same kind and dim; this one is empty so far.
+
+        Yields places to be filled, before the next is asked for, with what the other's `sections` hold one after the
+        other; most are FAISS's own memory, so that nothing is there twice. Raises ValueError for what no index holds.
+        """
+        faces, people, *rest = section_shapes(self.kind, self.dim, count, lists)
+        tables = _empty(faces), _empty(people)
+        yield from tables
+        self._append(*tables)
         if self._lists is not None:
-            self._lists.parameters, sizes, codes = rest
-            self._lists.restore(sizes, codes)
-        elif isinstance(self._store, Store):
-            self._store.parameters, codes = rest[:2]
-            self._store.add_codes(codes)
-        if self._scan is not None:
-            self._scan.parameters, blocks = rest[-2:]
-            self._scan.restore(blocks, len(faces))
+            learned, sizes = _empty(rest[0]), _empty(rest[1])
+            yield learned
+            self._lists.parameters = learned
+            yield sizes
+            yield from self._lists.room(sizes, count)
+        parts = [part for part in (self._store, self._scan) if isinstance(part, Store | Scan)]
+        for part, shape in zip(parts, rest[::2], strict=False):
+            learned = _empty(shape)
+            yield learned
+            part.parameters = learned
+            yield from part.room(count)
+
+
+def _empty(section: tuple[str, tuple[int, ...]]) -> np.ndarray:
+    dtype, shape = section
+    return np.empty(shape, dtype)
 
 
 def _few(allowed: np.ndarray | None) -> bool:

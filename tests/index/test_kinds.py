@@ -1,5 +1,6 @@
 """Every kind of index gives the answers of a full sort, follows every change, and survives its snapshot."""
 
+import io
 import logging
 import sqlite3
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from vultus.index import FaceRecord, Gallery, UnknownKind, Where, kinds
-from vultus.index.vectors import VectorIndex, section_shapes
+from vultus.index.vectors import VectorIndex
 
 DIM = 32
 PEOPLE = 400
@@ -142,16 +143,23 @@ def test_one_person_with_many_near_duplicates_hides_nobody(folder, rand, kind):
         assert len({match.name for match in gallery.search(centre[None], 61)[0]}) == 61
 
 
-def sections(index):
-    """What a snapshot holds of an index, as it comes out of the file."""
-    data = b"".join(part.tobytes() for part in index.sections())
-    out, at = [], 0
-    for dtype, shape in section_shapes(index.kind, index.dim, len(index), index.lists):
-        size = int(np.prod(shape))
-        out.append(np.frombuffer(data, dtype, size, at).reshape(shape).copy())
-        at += out[-1].nbytes
-    assert at == len(data)
-    return out
+def copied(index):
+    """The index as it comes out of a snapshot of another."""
+    data = io.BytesIO(b"".join(part.tobytes() for part in index.sections()))
+    copy = VectorIndex(index.dim, index.kind)
+    for place in copy.restoring(len(index), index.lists):
+        assert data.readinto(place.reshape(-1).view(np.uint8)) == place.nbytes
+    assert not data.read()
+    return copy
+
+
+def emptied(index):
+    """An index without rows which has learned what another has."""
+    learned = (part for part in index.sections() if part.dtype == np.float32)
+    empty = VectorIndex(index.dim, index.kind)
+    for place in empty.restoring(0, index.lists):
+        place[...] = next(learned) if place.dtype == np.float32 else 0
+    return empty
 
 
 def test_rows_move_into_gaps_whatever_they_are_coded_by(rand):
@@ -172,14 +180,9 @@ def test_rows_move_into_gaps_whatever_they_are_coded_by(rand):
             for face in index.faces[gone].tolist():
                 del truth[face]
             index.remove(gone)
-            copy = VectorIndex(dim, kind)
-            copy.restore(sections(index))
+            copy = copied(index)
             assert copy.digest() == index.digest()
-        fresh = VectorIndex(dim, kind)
-        learned = [part[:0] if at in (0, 1, 3, 5) else part for at, part in enumerate(sections(index))]
-        if kinds.KINDS[kind].lists:  # faces, people, parameters, sizes, codes
-            learned[3:] = [np.zeros(index.lists, np.int64), learned[4][:0]]
-        fresh.restore(learned)
+        fresh = emptied(index)
         if truth:
             order = sorted(truth)
             fresh.add(np.array(order), np.array([truth[f][0] for f in order]), np.stack([truth[f][1] for f in order]))
