@@ -56,6 +56,17 @@ class Merge(_Detail, frozen=True, kw_only=True, tag="merge"):
     given_faces: Runs = ()
     given_people: tuple[int, ...] = ()
     """Of these, what was news for `identity`."""
+    struck_faces: Runs = ()
+    """Faces of `other` that `identity` had been said not to be."""
+
+    def renumbered(self, before: int, after: int) -> Merge:
+        """The same act about a person who has another number now, or that names this one."""
+        denied, given = (
+            tuple(after if person == before else person for person in people)
+            for people in (self.denied_people, self.given_people)
+        )
+        changes = {field: after for field in _PEOPLE if getattr(self, field) == before}
+        return msgspec.structs.replace(self, denied_people=denied, given_people=given, **changes)
 
 
 class Split(_Detail, frozen=True, kw_only=True, tag="split"):
@@ -74,6 +85,8 @@ class Move(_Detail, frozen=True, kw_only=True, tag="move"):
     faces: dict[int, Runs]
     """By the owner before."""
     sightings: dict[int, Runs]
+    struck_faces: Runs = ()
+    """Of the faces those that `identity` had been said not to be."""
 
     def people(self) -> set[int]:
         """The people whom the act is about."""
@@ -86,7 +99,9 @@ class Move(_Detail, frozen=True, kw_only=True, tag="move"):
             return {after if person == before else person: those for person, those in runs.items()}
 
         identity = after if self.identity == before else self.identity
-        return Move(identity=identity, faces=owners(self.faces), sightings=owners(self.sightings))
+        return msgspec.structs.replace(
+            self, identity=identity, faces=owners(self.faces), sightings=owners(self.sightings)
+        )
 
 
 class Name(_Detail, frozen=True, kw_only=True, tag="name"):
@@ -153,11 +168,11 @@ def mark_undone(connection: Connection, act: Act) -> float:
 
 
 def renumber(connection: Connection, before: int, after: int) -> None:
-    """Let every act about the person `before` be about `after`, who is the same one with a new number."""
+    """Let every act about the person `before`, or that names it, say `after`, the same one's new number."""
     for act, detail in recorded(connection):
-        if before in detail.people():
-            packed = _packed(detail.renumbered(before, after))
-            connection.execute("UPDATE acts SET detail = ? WHERE id = ?", (packed, act.id))
+        now = detail.renumbered(before, after)
+        if now != detail:
+            connection.execute("UPDATE acts SET detail = ? WHERE id = ?", (_packed(now), act.id))
 
 
 def forget(connection: Connection, person: int) -> None:

@@ -27,6 +27,7 @@ class Absorbed(Struct, frozen=True, kw_only=True):
     sightings: Runs
     given_faces: Runs
     given_people: tuple[int, ...]
+    struck_faces: Runs
 
 
 def merge(connection: Connection, writer: str, into: int | str, other: int | str) -> None:
@@ -51,9 +52,10 @@ def merge(connection: Connection, writer: str, into: int | str, other: int | str
             faces=done.faces,
             sightings=done.sightings,
             denied_faces=packed_runs(denied_faces),
-            denied_people=tuple(sorted(denied_people - {target})),
+            denied_people=tuple(sorted(denied_people)),
             given_faces=done.given_faces,
             given_people=done.given_people,
+            struck_faces=done.struck_faces,
         ),
     )
 
@@ -76,6 +78,7 @@ def absorb(connection: Connection, writer: str, target: int, former: int) -> Abs
         sightings=packed_runs(seen),
         given_faces=packed_runs(new_faces),
         given_people=tuple(sorted(new_people)),
+        struck_faces=packed_runs(known_faces.intersection(faces)),
     )
 
 
@@ -102,9 +105,22 @@ def move(connection: Connection, writer: str, faces: Sequence[int], to: int | st
     owners = {face: owner for face, owner in _owners(connection, faces).items() if owner != target}
     if not owners:
         return
-    connection.execute(f"DELETE FROM denials WHERE identity = ? AND face {_IN}", (target, _listed(owners)))  # noqa: S608
+    struck = _numbers(
+        connection,
+        f"DELETE FROM denials WHERE identity = ? AND face {_IN} RETURNING face",  # noqa: S608 - a constant
+        target,
+        _listed(owners),
+    )
     seen = hand_over(connection, writer, owners, target)
-    acts.record(connection, acts.Move(identity=target or 0, faces=_by_owner(owners), sightings=_by_owner(seen)))
+    acts.record(
+        connection,
+        acts.Move(
+            identity=target or 0,
+            faces=_by_owner(owners),
+            sightings=_by_owner(seen),
+            struck_faces=packed_runs(struck),
+        ),
+    )
 
 
 def hand_over(connection: Connection, writer: str, faces: Collection[int], target: int | None) -> dict[int, int | None]:
@@ -211,7 +227,7 @@ def _by_owner(owners: dict[int, int | None]) -> dict[int, Runs]:
     }
 
 
-def _numbers(connection: Connection, query: str, *values: int) -> list[int]:
+def _numbers(connection: Connection, query: str, *values: int | str | None) -> list[int]:
     return [number for (number,) in connection.execute(query, values)]
 
 

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from vultus.index import acts, owners, people
+from vultus.index import acts, journal, owners, people
 from vultus.index.acts import Detail, Hide, Merge, Move, Name, Rename, Runs, Show, Split, unpacked
 from vultus.index.errors import CannotUndo
 from vultus.index.storage import Connection
@@ -76,13 +76,13 @@ def _unmerge(connection: Connection, writer: str, act: Act, detail: Merge) -> in
     owners.conceal(connection, writer, again, hidden=detail.hidden)
     lost = _bring_back(connection, writer, detail.faces, detail.identity, again)
     _bring_back_sightings(connection, detail.sightings, detail.identity, again)
-    _deny_again(connection, detail, again)
+    _deny_again(connection, writer, detail, again)
     acts.renumber(connection, detail.other, again)
     return lost
 
 
-def _deny_again(connection: Connection, detail: Merge, again: int) -> None:
-    """Part the denials of two people again, and note that they are two."""
+def _deny_again(connection: Connection, writer: str, detail: Merge, again: int) -> None:
+    """Part the denials of two people again, and note that they are two if else they could become one by themselves."""
     faces = json.dumps(unpacked(detail.given_faces))
     connection.execute(
         "DELETE FROM denials WHERE identity = ? AND face IN (SELECT value FROM json_each(?))", (detail.identity, faces)
@@ -91,8 +91,21 @@ def _deny_again(connection: Connection, detail: Merge, again: int) -> None:
         connection.execute(
             "DELETE FROM denials WHERE (identity, other) IN ((?1, ?2), (?2, ?1))", (detail.identity, other)
         )
-    left = [other for other in detail.denied_people if _is_there(connection, other)]
-    owners.deny(connection, again, _there(connection, unpacked(detail.denied_faces)), [*left, detail.identity])
+    left = {other for other in detail.denied_people if _is_there(connection, other)}
+    if detail.name is None or people.find(connection, detail.identity)[1] is None:
+        left.add(detail.identity)
+    owners.deny(connection, again, _there(connection, unpacked(detail.denied_faces)), sorted(left))
+    _deny_struck(connection, detail.identity, detail.struck_faces)
+    journal.append(connection, writer, "denied", again, again, 0)
+
+
+def _deny_struck(connection: Connection, person: int, struck: Runs) -> None:
+    """Say again that the person is not on these faces, where they are there and somebody else's."""
+    rows = connection.execute(
+        "SELECT id FROM faces WHERE id IN (SELECT value FROM json_each(?)) AND identity IS NOT ?",
+        (json.dumps(unpacked(struck)), person),
+    )
+    owners.deny(connection, person, [face for (face,) in rows.fetchall()], ())
 
 
 def _move_back(connection: Connection, writer: str, act: Act, detail: Move, here: set[int]) -> int:
@@ -107,6 +120,9 @@ def _move_back(connection: Connection, writer: str, act: Act, detail: Move, here
         else:
             lost += _bring_back(connection, writer, runs, target, owner or None)
             _bring_back_sightings(connection, detail.sightings.get(owner, ()), target, owner or None)
+    if target is not None and target in here and detail.struck_faces:
+        _deny_struck(connection, target, detail.struck_faces)
+        journal.append(connection, writer, "denied", target, target, 0)
     return lost
 
 

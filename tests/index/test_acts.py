@@ -251,13 +251,42 @@ def test_another_process_sees_each_act_at_once(folder, gallery, people, python):
     assert found(gallery, 3).name == "Cyd"
 
 
+def test_undoing_says_again_what_a_merge_or_a_move_had_answered(gallery, people):
+    ada, bob, _ = people
+    gallery.deny("Ada", face=4)
+    gallery.deny("Ada", face=7)
+    gallery.deny("Bob", face=1)
+    gallery.deny("Cyd", other="Bob")
+
+    def denied():
+        return {(one.face, frozenset((one.name, one.other_name)) - {None}) for one in gallery.denials()}
+
+    before, answer = denied(), [(match.name, match.similarity) for match in gallery.search(AXES[3:4], 5)[0]]
+    gallery.merge(ada, bob)
+    gallery.move_faces([7], "Ada")
+    assert denied() == {(None, frozenset({"Ada", "Cyd"}))}
+    gallery.undo(2)
+    assert denied() == before
+    assert len(before) == 4
+    assert [(match.name, match.similarity) for match in gallery.search(AXES[3:4], 5)[0]] == answer
+
+
 def test_random_acts_and_their_undoing_end_where_they_began(gallery, rand):
     """After each step the index in memory is what the database makes of it; undoing all gives the first state again."""
     names = [f"p{at}" for at in range(8)]
     gallery.enrol_many([names[at % 8] for at in range(40)], rand.standard_normal((40, 8)))
+    for at in range(8):
+        gallery.deny(names[at], face=int(rand.choice([face for face in range(1, 41) if (face - 1) % 8 != at])))
+        gallery.deny(names[at], other=names[(at + 1 + int(rand.integers(7))) % 8])
 
     def faces():
-        return {one.name: [face.id for face in gallery.faces(one.id)] for one in gallery.identities(hidden=None)}
+        """Everybody's faces, and what was said not to be."""
+        denied = {
+            (one.name, one.face) if one.other is None else frozenset((one.name, one.other_name))
+            for one in gallery.denials()
+        }
+        named = {one.name: [face.id for face in gallery.faces(one.id)] for one in gallery.identities(hidden=None)}
+        return named, denied
 
     before, done = faces(), 0
     for _ in range(30):
