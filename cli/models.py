@@ -6,9 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from vultus.cli.adding import add
 from vultus.cli.console import counted, print_json, progress, say, table
 from vultus.cli.export import export
+from vultus.cli.licence import accept_licence_option, accept_with, agree
+from vultus.cli.model_facts import accuracy, megabytes, takes
 from vultus.cli.options import json_option
 from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
@@ -30,6 +34,7 @@ def models() -> None:
     """
 
 
+models.add_command(add)
 models.add_command(export)
 models.add_command(quantize)
 
@@ -37,27 +42,80 @@ models.add_command(quantize)
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """Every model, its licence, and whether it is here."""
+    """Every model: its licence, size and figures, and whether it is here.
+
+    Accuracy and speed are those of this project's own tables (docs/models.md); a model that is not in them has none.
+    """
     rows = Registry(data_folder()).status()
     if as_json:
         print_json(rows)
         return
     table(
         "",
-        ("model", "kind", "here", "licence", ">dim", ">threshold", "what it is"),
+        ("model", "kind", "here", ">size", "commercial use", ">dim", ">threshold", "accuracy", ">ms", "what it is"),
         (
             (
                 row.name,
                 row.kind,
-                row.state,
-                row.licence if row.commercial else f"{row.licence}, not for commercial use",
+                "licence not accepted" if row.state == "ok" and not row.accepted else row.state,
+                megabytes(row.download if row.bytes is None else row.bytes),
+                "yes" if row.commercial else "no",
                 row.dim,
                 row.threshold,
+                accuracy(row.measured),
+                None if row.measured is None else f"{row.measured.milliseconds:.3g}",
                 row.about,
             )
             for row in rows
         ),
     )
+
+
+@models.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """All about one model: sources, licence, sizes, what it takes, how good and how fast it is."""
+    registry = Registry(data_folder())
+    state, entry = registry.state(name), registry.entry(name)
+    if as_json:
+        print_json({**msgspec.to_builtins(state), "entry": entry})
+        return
+    measured = state.measured
+    speed = None if measured is None else f"{measured.milliseconds:.3g} ms, {measured.machine}"
+    rows: list[tuple[str, object]] = [
+        ("model", f"{name}: {state.about}"),
+        ("kind", state.kind),
+        ("here", {"ok": "yes", "missing": f"no; `vultus models pull {name}`", "wrong": "a wrong file"}[state.state]),
+        ("licence", state.licence),
+        ("commercial use", "yes" if state.commercial else "no"),
+        ("made by", state.origin),
+        *((f"source {number}", source) for number, source in enumerate(state.sources, start=1)),
+        ("published file", f"{megabytes(state.download)}, SHA-256 {entry.source.sha256}"),
+        ("takes", takes(entry)),
+        ("accuracy", accuracy(measured)),
+        ("speed", speed or "not measured"),
+    ]
+    if not state.commercial:
+        rows.insert(5, ("accepted", "yes" if state.accepted else f"no; {accept_with(name)}"))
+    if state.kind == "embedder":
+        rows += [("gives", f"{state.dim} numbers"), ("threshold", state.threshold or "none: configure or calibrate it")]
+    if state.bytes is not None:
+        rows.append(("file", f"{registry.path(name)}, {megabytes(state.bytes)}"))
+    table("", ("", ""), rows)
+
+
+@models.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Delete a model's file; one that was added is forgotten too.
+
+    A gallery that it filled keeps its faces, and is searched again once the same model is back under the same name.
+    """
+    registry = Registry(data_folder())
+    own = registry.state(name).own
+    registry.remove(name)
+    say(f"{name}: {'forgotten' if own else 'its file is deleted; `vultus models pull` fetches it again'}")
 
 
 @models.command()
@@ -69,9 +127,16 @@ def list_models(as_json: bool) -> None:
     metavar="DIR",
     help="Take the source files from this folder instead of the network.",
 )
+@accept_licence_option
 @json_option
-def pull(names: tuple[str, ...], from_dir: Path | None, as_json: bool) -> None:
-    """Fetch models by NAME, with what they need, or the two default ones."""
+def pull(names: tuple[str, ...], from_dir: Path | None, accept_licence: bool, as_json: bool) -> None:
+    """Fetch models by NAME, with what they need, or the two default ones.
+
+    A model whose licence forbids commercial use is fetched once you accepted that: asked for, or with --accept-licence.
+    """
+    registry = Registry(data_folder())
+    for name in names:
+        agree(registry, name, accept_licence)
     fetched = _fetch(names or _DEFAULTS, from_dir=from_dir, visible=not as_json)
     if as_json:
         print_json([{"name": one.name, "path": str(one.path), "fingerprint": one.fingerprint} for one in fetched])

@@ -100,7 +100,10 @@ class TrackedFace(Struct, frozen=True, kw_only=True):
     track: Count
     """Number of the track within its item; in a photo, number of the face."""
     quality: float
-    """0..1, from size, sharpness, pose and detector score; see `stages/quality.py`."""
+    """0..1, from size, sharpness, pose, exposure and detector score (`stages/quality.py`); behind `embed`, of a model whose
+    embeddings say it themselves, from their length."""
+    magnitude: float | None = None
+    """That length; none before `embed`, and of other models."""
 
 
 class Frame(Message, frozen=True, kw_only=True, tag="frame"):

@@ -34,7 +34,9 @@ class FoundFace(Struct, frozen=True, kw_only=True, eq=False):
     score: float
     """Detector confidence, 0..1."""
     quality: float
-    """0..1, see `stages/quality.py`."""
+    """0..1, from the embedding's length if the model says it so, else as `stages/quality.py` has it."""
+    magnitude: float | None = None
+    """That length, of a MagFace model."""
     chip: npt.NDArray[np.uint8]
     """`(112, 112, 3)` uint8 BGR."""
     vector: npt.NDArray[np.float32]
@@ -114,6 +116,7 @@ class FaceFinder:
                         landmarks=tracked.face.landmarks,
                         score=tracked.face.score,
                         quality=tracked.quality,
+                        magnitude=tracked.magnitude,
                         chip=chip,
                         vector=vector,
                     )

@@ -1,7 +1,15 @@
 """Models and sample photographs: manifest, registry and importers."""
 
 from vultus.weights.backend import Backend, Embedder, PictureNetwork, open_embedder, open_network
-from vultus.weights.errors import BackendMissing, FetchFailed, ImportFailed, ModelMissing, ModelRefused, UnknownModel
+from vultus.weights.errors import (
+    BackendMissing,
+    FetchFailed,
+    ImportFailed,
+    LicenceNotAccepted,
+    ModelMissing,
+    ModelRefused,
+    UnknownModel,
+)
 from vultus.weights.registry import Check, Model, Progress, Registry, Status
 from vultus.weights.samples import Sample, Samples
 
@@ -12,6 +20,7 @@ __all__ = [
     "Embedder",
     "FetchFailed",
     "ImportFailed",
+    "LicenceNotAccepted",
     "Model",
     "ModelMissing",
     "ModelRefused",

@@ -15,18 +15,25 @@ from typing import IO
 _PATIENCE, _POLL = 3.0, 0.05
 """Seconds after which it is said who holds a folder, and between two looks until then."""
 
+_PIECE = 1 << 20
+
 _log = logging.getLogger("vultus.weights")
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal, read in pieces."""
+def sha256_of(path: Path, size: int) -> tuple[str, bytes]:
+    """SHA-256, in hexadecimal, of the first `size` bytes of a file, read in pieces, and what stands behind them, of which
+    no more than a thousand bytes."""
+    digest, left = hashlib.sha256(), size
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while left and (piece := file.read(min(_PIECE, left))):
+            digest.update(piece)
+            left -= len(piece)
+        return digest.hexdigest(), file.read(1000)
 
 
 def matches(path: Path, sha256: str, size: int) -> bool:
     """Whether the file has that length and hash; FileNotFoundError if there is none."""
-    return path.stat().st_size == size and sha256_of(path) == sha256
+    return path.stat().st_size == size and sha256_of(path, size)[0] == sha256
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -44,6 +51,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:  # a full disk, as a rule: give the room back, and say which file it was
         part.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
+    settle(part, path)
+
+
+def settle(part: Path, path: Path) -> None:
+    """Put the synced file `part` at `path` for good."""
     part.replace(path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -13,6 +13,10 @@ class ModelRefused(ValueError):
     """A file is not the one which the manifest describes; nothing runs from it."""
 
 
+class LicenceNotAccepted(PermissionError):
+    """A model's licence forbids commercial use, and nobody has accepted that here; the text names the command for it."""
+
+
 class FetchFailed(OSError):
     """No source of a file could be used; the text names each one and why it failed."""
 

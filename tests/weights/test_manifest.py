@@ -45,7 +45,7 @@ def test_unknown_model_suggests_the_nearest(tmp_path):
     for call in (registry.entry, registry.resolve, lambda name: registry.pull([name])):
         with pytest.raises(UnknownModel, match="did you mean sface_2021dec"):
             call("sface_2021")
-    with pytest.raises(UnknownModel, match=r"there are: mtcnn, .*, sface_2021dec, .*, yunet_2023mar"):
+    with pytest.raises(UnknownModel, match=r"there are: .*sface_2021dec.*yunet_2023mar"):
         registry.entry("zzzz")
     assert not list(tmp_path.iterdir()), "asking for a model that is not there touched the disk"
 
@@ -58,7 +58,7 @@ def test_unknown_model_suggests_the_nearest(tmp_path):
         (b"bytes = 5", b"bytes = 0", ">= 1"),
         (b"bytes = 5", b"byte = 5", "unknown field `byte`"),
         (b'archive = "a"', b'archive = "b"', r"archive `b` is not in \[archives\]"),
-        (b'member = "x.jpg"', b'url = "https://host/x"', "either `archive` and `member`, or `url`"),
+        (b'member = "x.jpg"', b'url = "https://host/x"', "either `archive` and `member`, or `url`, or `local`"),
         (b'archive = "a", member = "x.jpg"', b'url = "http://host/x"', "is https"),
         (b'sha256 = "0', b'sha256 = "A', "matching regex"),
     ],
