@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -38,11 +39,13 @@ class SqliteConnection(sqlite3.Connection):
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector of those of `faces` that are there, in ascending order."""
-        # CROSS JOIN fixes the order of the loops: one look into the table for each face that is asked for.
+        # CROSS JOIN fixes the order of the loops: one look into the table for each face that is asked for. Rows are
+        # sorted here, because SQLite would carry every vector through its sorter.
         rows = self.execute(
-            "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value ORDER BY v.face",
+            "SELECT v.face, v.vector FROM json_each(?) w CROSS JOIN vectors v ON v.face = w.value",
             (json.dumps(list(faces)),),
         ).fetchall()
+        rows.sort(key=itemgetter(0))
         if self.seal is None or not rows:
             return rows
         there, sealed = zip(*rows, strict=True)

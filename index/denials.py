@@ -31,6 +31,12 @@ class Denials(Struct, frozen=True):
         """Whether anything is denied of the person, who is negative if without a name."""
         return abs(person) in self.faces or abs(person) in self.others
 
+    def concerning(self, people: np.ndarray) -> np.ndarray:
+        """Return of which people, negative if without a name, anything is denied, as bool."""
+        if not self.faces and not self.others:
+            return np.zeros(people.shape, bool)
+        return np.isin(np.abs(people), [*self.faces, *self.others])
+
     def judge(self, probe: np.ndarray, read: Callable[[list[int]], np.ndarray]) -> Callable[[int, float], bool]:
         """Return what says whether a person is no answer to the probe, given the similarity of the person's best face.
 

@@ -18,6 +18,8 @@ _MORE = 16
 """Factor by which more faces are fetched for a probe whose first ones belong to too few people."""
 _BUDGET = 1 << 22
 """Faces fetched at once for all probes together; bounds memory."""
+_PAIRS = 4096
+"""Of a probe and a face whose vectors are beside each other in memory at a time."""
 _FACES_COMPARED = 64
 """Of one person's faces that are too near each other for the index to tell which is best, so many are looked at."""
 
@@ -109,47 +111,48 @@ def _compared(
     read: Read,
 ) -> np.ndarray:
     """Return the similarities to the vectors of the database where they may make the answer, -inf elsewhere."""
-    contenders = [
-        _contenders(near, whose, wanted, index.error)
-        for near, whose in zip(rough.tolist(), people.tolist(), strict=True)
-    ]
-    listed = sorted({int(faces[at, place]) for at, places in enumerate(contenders) for place in places})
+    contenders = _contenders(rough.astype(np.float64), people, wanted, index.error)
     exact = np.full(rough.shape, -np.inf, np.float32)
-    if not listed:
+    of, (listed, back) = np.nonzero(contenders)[0], np.unique(faces[contenders], return_inverse=True)
+    if not len(of):
         return exact
-    vectors, known = read(listed), np.array(listed)
-    for at, places in enumerate(contenders):
-        if places:
-            of_probe = vectors[np.searchsorted(known, faces[at, places])]
-            exact[at, places] = similarities_of(probes[at : at + 1], of_probe[None])[0]
+    vectors, near = read(listed.tolist()), np.empty(len(of), np.float32)
+    for start in range(0, len(of), _PAIRS):
+        part = slice(start, start + _PAIRS)
+        near[part] = similarities_of(probes[of[part]], vectors[back[part], None])[:, 0]
+    exact[contenders] = near
     return exact
 
 
-def _contenders(rough: list[float], people: list[int], wanted: Wanted, error: float) -> list[int]:
-    """Return the places of descending `rough` similarities whose faces may belong to the answer or come next."""
+def _contenders(rough: np.ndarray, people: np.ndarray, wanted: Wanted, error: float) -> np.ndarray:
+    """Mark those of descending `rough` similarities whose faces may belong to the answer or come next, all `(n, m)`."""
     reach = -2.0 if wanted.threshold is None else wanted.threshold - error
-    least = -2.0
-    best: dict[int, float] = {}
-    compared: dict[int, int] = {}
-    places, found = list[int](), 0
-    for place, (similarity, person) in enumerate(zip(rough, people, strict=True)):
-        if similarity < least or (similarity < reach and not places):
-            break
-        concerned = wanted.denials.concern(person)
-        if person in wanted.left_out and not concerned:
-            continue
-        if not wanted.grouped or person == NOBODY or person not in best:
-            if not concerned:  # else it may be refused in the end
-                found += 1
-                if found > wanted.k or similarity < reach:  # whoever pushes this one out is at most two errors behind
-                    least = max(least, similarity - 2 * error)
-            best[person], compared[person] = similarity, 1
-        elif similarity < best[person] - 2 * error or compared[person] == _FACES_COMPARED:
-            continue
-        else:
-            compared[person] += 1
-        places.append(place)
-    return places
+    concerned = wanted.denials.concerning(people)
+    admitted = rough >= -2.0
+    if wanted.left_out:
+        admitted &= concerned | ~np.isin(people, list(wanted.left_out))
+    rank, best = _ranks(rough, people) if wanted.grouped else (np.zeros(people.shape, np.int64), rough)
+    counted = admitted & (rank == 0) & ~concerned  # who is concerned may be refused in the end
+    enough = counted & ((np.cumsum(counted, axis=1) > wanted.k) | (rough < reach))
+    last = np.take_along_axis(rough, enough.argmax(axis=1)[:, None], axis=1)
+    # Whoever pushes the last one out is at most two errors behind.
+    least = np.where(enough.any(axis=1, keepdims=True), last - 2 * error, -2.0)
+    some = (admitted & (rough >= reach)).any(axis=1, keepdims=True)
+    of_person = (rank < _FACES_COMPARED) & (rough >= best - 2 * error)
+    return np.asarray(admitted & of_person & (rough >= least) & some)
+
+
+def _ranks(rough: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many of the same person stand before each place, and the similarity of that person's first."""
+    places = np.arange(people.shape[1])
+    order = np.argsort(people, axis=1, kind="stable")
+    together = np.take_along_axis(people, order, axis=1)
+    begins = (np.diff(together, axis=1, prepend=together[:, :1] - 1) != 0) | (together == NOBODY)
+    begun = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    rank, best = np.empty_like(order), np.empty_like(rough)
+    np.put_along_axis(rank, order, places - begun, axis=1)
+    np.put_along_axis(best, order, np.take_along_axis(rough, np.take_along_axis(order, begun, axis=1), axis=1), axis=1)
+    return rank, best
 
 
 def _best(
