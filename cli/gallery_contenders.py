@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -196,13 +197,13 @@ def faiss(faces: Faces, kind: str, k: int) -> Found | None:
 
 
 def hnswlib(faces: Faces, k: int, threads: int) -> list[Found]:
-    """hnswlib's graph, 32 bits a number."""
+    """hnswlib's graph, 32 bits a number, built by all processors and searched by `threads`."""
     library: Any = importlib.import_module("hnswlib")
     begun = time.perf_counter()
     graph = library.Index(space="ip", dim=faces.rows.shape[1])
     graph.init_index(max_elements=len(faces.rows), **_HNSW)
+    graph.add_items(faces.rows, num_threads=os.cpu_count() or 1)
     graph.set_num_threads(threads)
-    graph.add_items(faces.rows)
     seconds, size = time.perf_counter() - begun, graph.index_file_size() / len(faces.rows)
 
     def first(probes: Floats, ef: int) -> Numbers:
@@ -216,7 +217,7 @@ def hnswlib(faces: Faces, k: int, threads: int) -> list[Found]:
 
 
 def usearch(faces: Faces, k: int, threads: int) -> list[Found]:
-    """USearch's graph, 8 bits a number."""
+    """USearch's graph, 8 bits a number, built and searched likewise."""
     library: Any = importlib.import_module("usearch.index")
     begun = time.perf_counter()
     graph = library.Index(
@@ -226,7 +227,7 @@ def usearch(faces: Faces, k: int, threads: int) -> list[Found]:
         connectivity=_HNSW["M"],
         expansion_add=_HNSW["ef_construction"],
     )
-    graph.add(np.arange(len(faces.rows)), faces.rows, threads=threads)
+    graph.add(np.arange(len(faces.rows)), faces.rows, threads=os.cpu_count() or 1)
     seconds, size = time.perf_counter() - begun, graph.memory_usage / len(faces.rows)
 
     def first(probes: Floats, ef: int) -> Numbers:
