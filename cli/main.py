@@ -32,6 +32,10 @@ _COMMANDS = {
         "People without a name who were seen: list, show, name, merge, ignore.",
     ),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
+    "evaluate": (
+        "vultus.cli.evaluate:evaluate",
+        "Measure how accurate the models are, on published sets and on your own.",
+    ),
     "gallery": ("vultus.cli.gallery:gallery", "What the gallery holds, and whether it is sound."),
     "models": ("vultus.cli.models:models", "List, fetch and verify the neural networks."),
     "doctor": ("vultus.cli.doctor:doctor", "Check this machine, the models and a camera, in words."),

@@ -1,0 +1,75 @@
+"""Options that the evaluations share, and the models and the work file that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from vultus.cli.console import counted, progress, say
+from vultus.cli.evaluate_faces import FaceReader, Progress
+from vultus.configs.loader import data_folder, load
+from vultus.configs.schema import Config
+from vultus.evaluation.work import WorkFile
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+detector_option = click.option("--detector", metavar="NAME", help="Another detector than the configured one.")
+embedder_option = click.option("--embedder", metavar="NAME", help="Another embedder than the configured one.")
+mirrored_option = click.option(
+    "--mirrored", is_flag=True, help="Add to each vector that of the mirrored face, as published figures often do."
+)
+work_option = click.option(
+    "--work",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Keeps what was computed.  [default: `evaluation.work` in the user's data folder]",
+)
+out_option = click.option(
+    "--out",
+    "out_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write a report with curves and the worst errors, as one page that needs nothing else.",
+)
+
+
+def with_models(config_file: Path | None, detector: str | None, embedder: str | None) -> Config:
+    """The configuration with other models in it."""
+    config = load(config_file)
+    models = config.models
+    models = msgspec.structs.replace(models, detector=detector or models.detector, embedder=embedder or models.embedder)
+    return msgspec.structs.replace(config, models=models)
+
+
+@contextmanager
+def reader(config: Config, work: Path | None, *, mirrored: bool = False) -> Iterator[FaceReader]:
+    """The configured models at work, over the work file."""
+    data = data_folder()
+    with WorkFile(work or data / "evaluation.work") as kept, FaceReader(config, data, kept, mirrored=mirrored) as faces:
+        yield faces
+
+
+@contextmanager
+def shown(what: str, *, visible: bool) -> Iterator[Progress]:
+    """A progress bar, as the function that moves it."""
+    with progress(visible=visible) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def tell_refused(refused: dict[str, str]) -> None:
+    """Name the pictures that could not be read."""
+    for path, reason in list(refused.items())[:20]:
+        say(f"{path}: {reason}", style="yellow")
+    if len(refused) > 20:
+        say(f"and {counted(len(refused) - 20, 'other')}", style="yellow")
+
+
+def percent(value: float) -> str:
+    """`98.73%`."""
+    return f"{value:.2%}"

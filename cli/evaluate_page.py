@@ -1,0 +1,70 @@
+"""The report of an evaluation as one HTML page: figures, curves and the pictures that were judged wrong."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from msgspec import Struct
+
+_STYLE = (
+    "body{font:14px sans-serif;margin:2em;max-width:64em}table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;"
+    "text-align:left}figure{display:inline-block;margin:.4em;text-align:center}figcaption{font-size:12px}"
+    ".none{display:inline-block;width:112px;height:112px;line-height:112px;background:#eee;color:#888}"
+)
+
+
+class Wrong(Struct, frozen=True, kw_only=True, eq=False):
+    """Two pictures that were taken for one person, or for two, and should not have been."""
+
+    first: npt.NDArray[np.uint8] | None
+    """`(112, 112, 3)` uint8 BGR; none where no face was found."""
+    second: npt.NDArray[np.uint8] | None
+    caption: str
+
+
+def page(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    charts: Sequence[tuple[str, str]],
+    pictures: Sequence[tuple[str, Sequence[Wrong]]] = (),
+    note: str = "",
+) -> str:
+    """The page: `facts` as a table, `charts` as headings and SVG, `pictures` as headings and pairs."""
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
+    parts = [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>',
+        f"<h1>{escape(title)}</h1><table>{rows}</table><p>{escape(note)}</p>",
+    ]
+    parts += [f"<h2>{escape(heading)}</h2>{svg}" for heading, svg in charts]
+    for heading, pairs in pictures:
+        figures = "".join(
+            f"<figure>{_picture(one.first)} {_picture(one.second)}<figcaption>{escape(one.caption)}</figcaption></figure>"
+            for one in pairs
+        )
+        parts.append(f"<h2>{escape(heading)}</h2>{figures or '<p>None.</p>'}")
+    return "".join([*parts, "</html>\n"])
+
+
+def _picture(chip: npt.NDArray[np.uint8] | None) -> str:
+    if chip is None:
+        return '<span class="none">no face</span>'
+    _, jpeg = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return f'<img alt="" width="112" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">'
+
+
+def write(path: Path, text: str) -> None:
+    """Put the page at `path` whole or not at all. OSError says which file it was."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror, str(path)) from error
