@@ -1,11 +1,11 @@
 """The command line as a user calls it: a process of its own, its output, its exit code."""
 
-import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from cli_process import COMMAND, Answer, Run
+from cli_process import Answer, Run, call
 
 
 @pytest.fixture(scope="session")
@@ -13,10 +13,8 @@ def vultus(registry: object) -> Run:
     """Runs `vultus ARGUMENTS`; with `code=` it checks how that ended."""
 
     def run(*arguments: object, code: int | None = 0, timeout: float = 60) -> Answer:
-        done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
-        )
-        answer = Answer(done.returncode, done.stdout, done.stderr)
+        with TemporaryDirectory() as folder:
+            answer = call([str(argument) for argument in arguments], Path(folder), timeout)
         assert "Traceback" not in answer.err, answer.err
         assert code is None or answer.code == code, f"exit {answer.code}, wanted {code}\n{answer.out}\n{answer.err}"
         return answer
