@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,6 +27,16 @@ from vultus.index.codes import set_threads
 
 _COMMIT = 1000
 _DELETED = 50
+_PROCESS = """
+import pathlib, re, sys
+import numpy as np
+from vultus.index import Gallery
+with Gallery.open(sys.argv[1]) as gallery:
+    gallery.search(np.ones((1, int(sys.argv[2]))), 1)
+    print(re.search(r"VmHWM:\\s*(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+    gallery.close(snapshot=False)
+"""
+"""What another process does, so that its memory is that of the gallery alone."""
 
 
 class Care(Struct, frozen=True, kw_only=True):
@@ -38,6 +50,8 @@ class Care(Struct, frozen=True, kw_only=True):
     """Milliseconds of those searches."""
     open_s: float
     """From the snapshot to the first answer."""
+    process_mb: float
+    """Megabytes that a process which opens it and searches has taken at most, Python and libraries included."""
     delete_p50: float
     """Milliseconds until a face is deleted."""
     delete_p99: float
@@ -103,7 +117,8 @@ def gallery(
     whose first person is that of comparing all vectors, `right` the share where it is the person meant. Bytes are of
     memory, as each says of itself. FAISS alone finds faces; the gallery finds k people, with names.
 
-    Files lie in a temporary folder (TMPDIR chooses the disk), 2.7 KB a face of 512 numbers and the snapshot.
+    Files lie in a temporary folder (TMPDIR chooses the disk), 2.7 KB a face of 512 numbers and the snapshot; where the
+    vectors are more than 1 GB, so do they.
     """
     rand = np.random.default_rng(seed)
     chosen, missing = _peers(peers)
@@ -191,6 +206,9 @@ def _build(
 def _care(made: Faces, folder: Path, rate: float) -> Care:
     """Open, add and delete in the gallery as it stands."""
     probe = made.probes[:1]
+    taken = subprocess.run(
+        [sys.executable, "-c", _PROCESS, str(folder), str(probe.shape[1])], check=True, capture_output=True, text=True
+    ).stdout
     begun = time.perf_counter()
     with Gallery.open(folder) as opened:
         opened.search(probe, 1)
@@ -220,6 +238,7 @@ def _care(made: Faces, folder: Path, rate: float) -> Care:
         added_while_searched_per_s=meanwhile,
         searches_meanwhile_p50=statistics.median(searching),
         open_s=opening,
+        process_mb=int(taken) / 1024,
         delete_p50=statistics.median(deleting),
         delete_p99=float(np.quantile(deleting, 0.99)),
         search_after_delete_p50=statistics.median(after),
@@ -257,6 +276,8 @@ def _tell(conditions: dict[str, object], missing: dict[str, str], results: Seque
     )
     line(f"adding by {_COMMIT}: {care.added_per_s:,.0f} faces/s, while searched {care.added_while_searched_per_s:,.0f}")
     line(f"searches meanwhile: {care.searches_meanwhile_p50:.2f} ms p50")
-    line(f"opening to the first answer: {care.open_s:.2f} s")
+    line(
+        f"opening to the first answer: {care.open_s:.2f} s; a process that has it open: {care.process_mb:,.0f} MB at most"
+    )
     line(f"deleting a face: {care.delete_p50:.2f} ms p50, {care.delete_p99:.2f} ms p99")
     line(f"search after a deletion: {care.search_after_delete_p50:.2f} ms p50")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ PACKAGES = {"faiss": "faiss-cpu", "hnswlib": "hnswlib", "usearch": "usearch"}
 """What must be installed for each peer."""
 _COMMIT = 1000
 _BLOCK = 20_000
+_IN_MEMORY = 1 << 30
 _HNSW = {"M": 16, "ef_construction": 200}
 _EFS = (64, 256)
 """How many candidates the graphs keep while they search: a quick and a careful setting."""
@@ -119,11 +121,19 @@ def _faces(
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
     people = np.arange(count) // each
-    rows = np.empty((count, dim), np.float32)
-    for start in range(0, count, _BLOCK):  # a million of 512 numbers are 2 GB, and are not to be there twice
+    rows = _table(count, dim)
+    for start in range(0, count, _BLOCK):
         rows[start : start + _BLOCK] = seen(people[start : start + _BLOCK])
     wanted = rand.integers(0, people[-1] + 1, probes)
     return Faces(rows=rows, people=people, probes=seen(wanted), wanted=wanted)
+
+
+def _table(count: int, dim: int) -> Floats:
+    """Room for vectors; where it is more than a gigabyte, in a file without a name, and not in memory."""
+    if 4 * count * dim <= _IN_MEMORY:
+        return np.empty((count, dim), np.float32)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float32, "w+", shape=(count, dim))
 
 
 def exact(faces: Faces) -> Numbers:

@@ -56,3 +56,14 @@ def test_widened_people_are_as_various_as_the_known(rand: np.random.Generator) -
     assert (contenders.exact(faces) == faces.wanted).mean() > 0.7  # of 50 probes; chance would be a thousandth
     with pytest.raises(ValueError, match="at least three people"):
         contenders.widened(known[:8].astype(np.float32), np.arange(8) // 4, 100, 4, 50, rand)
+
+
+def test_many_vectors_lie_in_a_file(rand: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = rand.bit_generator.state
+    held = contenders.spread(500, 16, 5, 20, 0.5, rand)
+    monkeypatch.setattr(contenders, "_IN_MEMORY", 0)
+    rand.bit_generator.state = state
+    filed = contenders.spread(500, 16, 5, 20, 0.5, rand)
+    assert isinstance(filed.rows, np.memmap)
+    assert not isinstance(held.rows, np.memmap)
+    assert np.array_equal(filed.rows, held.rows)
