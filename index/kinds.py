@@ -10,6 +10,7 @@ pq-exact       m / 2                                   the same, best again from
 rabitq-…       as pq-…, with d / 8 + 8 for m / 2       one-bit RaBitQ (fast scan) over all
 ivf-sq8        d + 16                                  reading the lists whose centroids are nearest to the probe
 ivf-fp16       2 d + 16                                the same
+ivf-pq-sq8     d + m / 2 + 16                          a 4-bit product quantiser over these lists, best again in 8 bits
 
 So many lists are read that the nearest person is found in them as often as the user wants (`Kind.lists`).
 m is 64 up to 512 numbers and d / 8 above (or the next lower divisor of d). Each face takes 16 bytes more. Whatever the
@@ -58,7 +59,7 @@ class Kind(Struct, frozen=True):
     store: Store
     """What the best of the scan are compared by, "none": the database."""
     lists: bool = False
-    """Whether the store is in lists, of which a search reads only the nearest."""
+    """Whether what is read is in lists, of which a search reads only the nearest."""
 
     @property
     def exhaustive(self) -> bool:
@@ -78,6 +79,7 @@ KINDS: dict[str, Kind] = {
     "rabitq-exact": Kind("rabitq", "none"),
     "ivf-fp16": Kind("none", "fp16", lists=True),
     "ivf-sq8": Kind("none", "sq8", lists=True),
+    "ivf-pq-sq8": Kind("pq", "sq8", lists=True),
 }
 _AUTOMATIC = (FLAT, "pq-sq8", "pq-exact")
 """What `auto` chooses from: the first that is quick enough and fits, the last if none does."""

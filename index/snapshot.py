@@ -16,7 +16,7 @@ the database. All numbers are little-endian.
 | 64-67    | u32        | dim, numbers in a vector                                             |
 | 68-71    | u32        | CRC-32 of everything from the first face to the end of the file      |
 | 72-75    | u32        | m, bytes of the model's fingerprint; 0 if the gallery names no model |
-| 76-87    | 12 bytes   | kind of index, ASCII, then zeros; `ivf-sq8/11`: with 2^11 lists      |
+| 76-87    | 12 bytes   | kind of index, ASCII, then zeros; `ivf-sq8/b` (or `/11`): with 2^11 lists |
 | 88-      | m bytes    | fingerprint, UTF-8, then zeros up to a multiple of 64                |
 | then     | n × i64    | faces                                                                |
 | then     | n × i64    | their people, 0 for nobody, negated those without a name             |
@@ -28,8 +28,12 @@ then, of a kind with lists, in place of that: its parameters, f32 (the error, th
 lists are read, ranges as of the store, the centroids), the length of each list, i64, and the codes list by list; faces
 and people are in that order, too.
 
-then, of a kind with a scan: its parameters, f32 (the error; with pq also the centroids, 16 for each part of a vector;
-with rabitq the dim numbers of the centre), and ceil(n / 32) blocks of 32 codes as FAISS packs them.
+of the kind `ivf-pq-sq8` the store comes first, as of a kind without lists; then those parameters with the centroids of the
+product quantiser in place of the ranges, the length of each list, the rows of faces list by list, i64, and the blocks of
+the lists, each list's ceil(length / 32), and zeros up to ceil(n / 32) + lists blocks; faces and people are in row order.
+
+then, of a kind with a scan and no lists: its parameters, f32 (the error; with pq also the centroids, 16 for each part of a
+vector; with rabitq the dim numbers of the centre), and ceil(n / 32) blocks of 32 codes as FAISS packs them.
 
 Of an encrypted gallery the part from the first face on is cut into pieces of 1 MiB, each sealed (`vultus.index.seal`) as
 "snapshot", the header from byte 16 on, and its number from 0; the CRC of that part is 0 then.
@@ -69,6 +73,8 @@ _HEAD_CRC_FROM = 16
 _ALIGN = 64
 _MAX_MODEL = 4096
 _PIECE = 1 << 20
+_POWERS = "0123456789abcdefg"
+"""Of two, how many lists there are; a digit each, as the kind's field is short."""
 
 
 class Unusable(Exception):
@@ -212,7 +218,7 @@ def write(
         index.dim,
         body_crc,
         len(name),
-        (index.kind + (f"/{index.lists.bit_length() - 1}" if index.lists else "")).encode("ascii"),
+        (index.kind + (f"/{_POWERS[index.lists.bit_length() - 1]}" if index.lists else "")).encode("ascii"),
     )[_HEAD_CRC_FROM:]
     tail = (tail + name).ljust(_head_size(len(name)) - _HEAD_CRC_FROM, b"\0")
     temporary = path.with_name(path.name + ".tmp")
@@ -275,9 +281,10 @@ def _read_header(file: BinaryIO) -> Header:
     if zlib.crc32(head[_HEAD_CRC_FROM:]) != crc:
         raise Unusable("the checksum of its header is wrong")
     kind, _, lists = kind_name.rstrip(b"\0").decode("ascii", "replace").partition("/")
-    if kind not in kinds.KINDS or kinds.KINDS[kind].lists != (lists.isdecimal() and int(lists) <= 16):
+    power = int(lists) if lists.isdecimal() else _POWERS.find(lists) if lists else -1
+    if kind not in kinds.KINDS or kinds.KINDS[kind].lists != (0 <= power < len(_POWERS)):
         raise Unusable(f"it holds an index of kind {kind!r}, which this program does not know")
-    body = _total(section_shapes(kind, dim, faces, 1 << int(lists) if lists else 0))
+    body = _total(section_shapes(kind, dim, faces, 1 << power if lists else 0))
     pieces = -(-body // _PIECE) if version == SEALED else 0
     there, said = os.fstat(file.fileno()).st_size, size + body + pieces * OVERHEAD
     if there != said:
@@ -288,7 +295,7 @@ def _read_header(file: BinaryIO) -> Header:
         model=model,
         dim=dim,
         kind=kind,
-        lists=1 << int(lists) if lists else 0,
+        lists=1 << power if lists else 0,
         count=faces,
         point=Point(seq, mark),
         written=written,

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from vultus.index import kinds
-from vultus.index.codes import LIST_PARAMETERS, Lists, Scan, Store, parameter_counts
+from vultus.index.codes import Scan, Store, parameter_counts
+from vultus.index.lists import LIST_PARAMETERS, Lists, ScanLists, StoreLists
 
 NOBODY = 0
 """Stands for "no identity" in the array of people; identities count from 1. People without a name are negated."""
@@ -21,6 +22,8 @@ _FEW_ADMITTED = 0.05
 """Where a mask admits a smaller share of all rows than this, the store is read for them instead of the scan for all."""
 _FEW_ROWS = 2048
 """Without a store: so many admitted rows are all candidates, and not found by a scan."""
+_LOOKED_AT = 36
+"""Of the best rows so many are looked at, when the nearest person is asked for (`vultus.index.search.rank`)."""
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
@@ -35,11 +38,14 @@ class VectorIndex:
         self.dim = dim
         self.kind = kind
         parts = kinds.KINDS[kind]
-        self._lists = Lists(dim, parts.store) if parts.lists else None
-        self._store: Store | Lists | None = self._lists
-        if parts.store != "none" and not parts.lists:
-            self._store = Store(dim, parts.store)
-        self._scan = None if parts.scan == "none" else Scan(dim, parts.scan)
+        self._scan: Scan | ScanLists | None = None
+        if parts.scan != "none":
+            self._scan = ScanLists(dim) if parts.lists else Scan(dim, parts.scan)
+        self._store: Store | StoreLists | None = None
+        if parts.store != "none":
+            listed = parts.lists and self._scan is None
+            self._store = StoreLists(dim, parts.store) if listed else Store(dim, parts.store)
+        self._lists = next((part for part in (self._scan, self._store) if isinstance(part, Lists)), None)
         self._faces = np.empty(0, np.int64)
         self._people = np.empty(0, np.int64)
         self._count = 0
@@ -121,6 +127,16 @@ class VectorIndex:
             rows = order[slice(*np.searchsorted(ordered, [person, person + 1]))]
             wanted.append(np.array([near]) if person == NOBODY else rows[rows != row])
         self._lists.settle(recall, probes, wanted)
+        if self._scan is None:
+            return
+        missed = list(range(len(wanted)))
+
+        def search() -> int:
+            rows = self.search(probes[missed], min(len(self), _LOOKED_AT), None)[1]
+            missed[:] = [at for at, found in zip(missed, rows, strict=True) if not np.isin(found, wanted[at]).any()]
+            return len(missed)
+
+        self._lists.widen(search, len(wanted))
 
     def _append(self, faces: np.ndarray, people: np.ndarray) -> None:
         start, end = len(self), len(self) + len(faces)
@@ -174,8 +190,12 @@ class VectorIndex:
             similarities[rows < 0] = -np.inf
             return similarities, rows
         wanted = max(kinds.CANDIDATES, _MORE_CANDIDATES * count)
-        if isinstance(self._store, Store) and self._scan is not None and allowed is None:
-            similarities, rows = self._scan.refined(self._store, probes, count, min(len(self), wanted))
+        if isinstance(self._store, Store) and (allowed is None or isinstance(self._scan, ScanLists)):
+            most = min(len(self), wanted)
+            if isinstance(self._scan, ScanLists):
+                similarities, rows = self._scan.refined(self._store, probes, count, most, allowed)
+            elif self._scan is not None:
+                similarities, rows = self._scan.refined(self._store, probes, count, most)
             similarities[rows < 0] = -np.inf
             return similarities, rows
         similarities = np.full((len(probes), count), -np.inf, np.float32)
@@ -190,8 +210,8 @@ class VectorIndex:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield for each probe the rows that the scan finds, and their similarities by the store if there is one."""
         scan, store = self._scan, self._store
-        if scan is None:
-            raise RuntimeError(f"an index of kind {self.kind} has no scan")
+        if not isinstance(scan, Scan):
+            raise RuntimeError(f"an index of kind {self.kind} has no scan of all rows")
         if allowed is not None:
             admitted = np.flatnonzero(allowed)
             if store is None and len(admitted) <= _FEW_ROWS:
@@ -230,21 +250,28 @@ class VectorIndex:
         for start in range(0, len(order), _BLOCK):
             part = order[start : start + _BLOCK]
             codes = [] if self._store is None else [self._store.take(part)]
-            codes += [] if self._scan is None else [self._scan.codes(part)]
+            codes += [] if self._scan is None else [self._scan.take(part)]
             crc = digest_block(crc, self.faces[part], self.people[part], np.concatenate(codes, axis=1))
         return crc
 
     def sections(self) -> list[np.ndarray]:
         """Return the arrays that a snapshot holds, in the order of `section_shapes`; one may come in several pieces."""
-        if self._lists is not None:  # rows list by list
-            order, pieces = self._lists.contents()
-            return [self.faces[order], self.people[order], self._lists.parameters, self._lists.sizes, *pieces]
-        parts: list[np.ndarray] = [self.faces, self.people]
+        tables, learned = [self.faces, self.people], list[np.ndarray]()
         if isinstance(self._store, Store):
-            parts += [self._store.parameters, self._store.codes]
-        if self._scan is not None:
-            parts += [self._scan.parameters, self._scan.blocks]
-        return parts
+            learned += [self._store.parameters, self._store.codes]
+        if isinstance(self._scan, Scan):
+            learned += [self._scan.parameters, self._scan.blocks]
+        if self._lists is not None:
+            order, pieces = self._lists.contents()
+            learned += [self._lists.parameters, self._lists.sizes]
+            if self._scan is None:  # faces and people are in the order of the lists
+                tables = [table[order] for table in tables]
+            else:
+                filler = sum(_blocks(len(self), self.lists)) - sum(map(len, pieces))
+                pieces.append(np.zeros((filler, 32 * self._lists.code_size), np.uint8))
+                learned.append(order)
+            learned += pieces
+        return tables + learned
 
     def restoring(self, count: int, lists: int = 0) -> Iterator[np.ndarray]:
         """Take over `count` rows of another index of the same kind and dim; this one is empty so far.
@@ -256,18 +283,26 @@ class VectorIndex:
         tables = _empty(faces), _empty(people)
         yield from tables
         self._append(*tables)
+        for part in (self._store, self._scan):
+            if isinstance(part, Store | Scan):
+                learned = _empty(rest.pop(0))
+                yield learned
+                part.parameters = learned
+                yield from part.room(count)
+                rest.pop(0)
         if self._lists is not None:
-            learned, sizes = _empty(rest[0]), _empty(rest[1])
+            learned, sizes = _empty(rest.pop(0)), _empty(rest.pop(0))
             yield learned
             self._lists.parameters = learned
             yield sizes
-            yield from self._lists.room(sizes, count)
-        parts = [part for part in (self._store, self._scan) if isinstance(part, Store | Scan)]
-        for part, shape in zip(parts, rest[::2], strict=False):
-            learned = _empty(shape)
-            yield learned
-            part.parameters = learned
-            yield from part.room(count)
+            order = np.arange(count)
+            if self._scan is not None:
+                yield order
+            yield from self._lists.room(sizes, order)
+            if self._scan is not None:
+                yield np.empty(
+                    (sum(_blocks(count, lists)) - int((-(-sizes // 32)).sum()), 32 * self._lists.code_size), np.uint8
+                )
 
 
 def _empty(section: tuple[str, tuple[int, ...]]) -> np.ndarray:
@@ -289,14 +324,23 @@ def section_shapes(kind: str, dim: int, count: int, lists: int = 0) -> list[tupl
     """Return type and shape of each array that the snapshot of `count` faces, in so many lists, holds."""
     shapes: list[tuple[str, tuple[int, ...]]] = [("<i8", (count,)), ("<i8", (count,))]
     parts, (store, scan) = kinds.KINDS[kind], parameter_counts(kind, dim)
-    if parts.lists:
-        shapes += [("<f4", (LIST_PARAMETERS + store - 1 + lists * dim,)), ("<i8", (lists,))]
-        return [*shapes, ("u1", (count, kinds.store_bytes(kind, dim)))]
+    codes, blocks = ("u1", (count, kinds.store_bytes(kind, dim))), 32 * kinds.scan_bytes(kind, dim)
+    listed: list[tuple[str, tuple[int, ...]]] = [("<i8", (lists,))]
+    if parts.lists and parts.scan == "none":
+        return [*shapes, ("<f4", (LIST_PARAMETERS + store - 1 + lists * dim,)), *listed, codes]
     if parts.store != "none":
-        shapes += [("<f4", (store,)), ("u1", (count, kinds.store_bytes(kind, dim)))]
-    if parts.scan != "none":
-        shapes += [("<f4", (scan,)), ("u1", (-(-count // 32), 32 * kinds.scan_bytes(kind, dim)))]
+        shapes += [("<f4", (store,)), codes]
+    if parts.lists:
+        shapes += [("<f4", (LIST_PARAMETERS + scan - 1 + lists * dim,)), *listed, ("<i8", (count,))]
+        shapes += [("u1", (sum(_blocks(count, lists)), blocks))]
+    elif parts.scan != "none":
+        shapes += [("<f4", (scan,)), ("u1", (-(-count // 32), blocks))]
     return shapes
+
+
+def _blocks(count: int, lists: int) -> tuple[int, int]:
+    """How many blocks of 32 so many rows fill at least, and how many more if the last one of each list is hardly filled."""
+    return -(-count // 32), lists
 
 
 def digest_block(crc: int, faces: np.ndarray, people: np.ndarray, codes: np.ndarray) -> int:
