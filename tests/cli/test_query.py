@@ -1,5 +1,6 @@
 """`vultus query` and `vultus people`: the names and shapes that scripts rely on, and the right people."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -78,6 +79,38 @@ def test_text_and_an_annotated_picture(vultus: Run, samples: tuple[Path, Any], g
     with Image.open(tmp_path / "seen.png") as seen, Image.open(samples[0] / "person_b_2.jpg") as before:
         assert seen.size == before.size
         assert seen.tobytes() != before.convert("RGB").tobytes()
+
+
+def test_several_photos_are_one_table_and_an_object_each(
+    vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    for name, place in (("person_a_2.jpg", folder), ("t1.jpg", folder / "inner")):
+        (place / name).write_bytes((samples[0] / name).read_bytes())
+    (folder / "broken.jpg").write_text("no picture")
+    (folder / "film.mp4").write_text("no photo")
+    alone = samples[0] / "person_b_2.jpg"
+    given = (alone, folder, alone, "-k", 2, "--gallery", gallery)
+    answer = vultus("query", *given, "--json", code=1)
+    objects = [json.loads(one) for one in answer.out.splitlines()]
+    assert [Path(one["image"]).name for one in objects] == [
+        "person_b_2.jpg",
+        "broken.jpg",
+        "person_a_2.jpg",
+        "t1.jpg",
+    ]
+    assert [len(one.get("faces", ())) for one in objects] == [1, 0, 1, 6]
+    assert "broken.jpg" in answer.err
+    assert objects[1]["error"] in answer.err
+    one_by_one = [vultus("query", one["image"], *given[3:], "--json").json for one in (objects[0], objects[3])]
+    assert [one["faces"] for one in one_by_one] == [objects[0]["faces"], objects[3]["faces"]]
+    lines = vultus("query", *given, code=1).out.splitlines()
+    assert len(lines) == 1 + 1 + 1 + 1 + 6
+    assert "Emmanuel Macron" in next(line for line in lines if "person_a_2.jpg" in line)
+    assert "not read" in lines[2]
+    for wrong, reason in (((folder, "--out", tmp_path / "x.png"), "a single photo"), ((tmp_path / "g",), "g")):
+        assert reason in vultus("query", *wrong, "--gallery", gallery, code=2).err
 
 
 def test_enrol_show_rename_delete(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
