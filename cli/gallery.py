@@ -15,6 +15,7 @@ import msgspec
 from vultus.cli.console import counted, line, print_json, say, table, utc
 from vultus.cli.migrate import migrate
 from vultus.cli.options import Decorated, config_option, configured, gallery_option, json_option
+from vultus.cli.pruning import prune
 from vultus.configs.address import DatabaseUrl, Place
 from vultus.configs.loader import read_key
 from vultus.index import Gallery, kinds
@@ -314,3 +315,4 @@ def _keyed(opened: Gallery, what: str, begun: float, as_json: bool) -> None:
 
 
 gallery.add_command(migrate)
+gallery.add_command(prune)

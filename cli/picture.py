@@ -71,6 +71,15 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
     picture.save(path)
 
 
+def veiled(jpeg: bytes) -> bytes:
+    """A chip as the gallery keeps it, with coarse squares in place of the face."""
+    face = _opened(jpeg) or Image.new("RGB", (_TILE, _TILE), _BLANK)
+    coarse = face.resize((_SQUARES, _SQUARES), Image.Resampling.BOX).resize(face.size, Image.Resampling.NEAREST)
+    file = io.BytesIO()
+    coarse.save(file, "JPEG")
+    return file.getvalue()
+
+
 def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
     """Replace a head by a few squares of its mean colours: unlike a blur they cannot be undone."""
     x, y, w, h = box
@@ -85,6 +94,7 @@ def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
 _TILE, _EDGE, _COLUMNS = 112, 8, 8
 _MOST_SIDE = 1024
 _MOST_TILES = 400
+_BLANK = (224, 224, 224)
 
 
 class Tile(Struct, frozen=True, kw_only=True):
@@ -106,7 +116,7 @@ def save_sheet(tiles: Sequence[Tile], path: Path) -> int:
         x, y = number % columns * wide + _EDGE, number // columns * high + _EDGE
         face = _opened(tile.jpeg)
         if face is None:
-            pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), fill=(224, 224, 224))
+            pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), fill=_BLANK)
         else:
             page.paste(face, (x, y))
         for row, text in enumerate(tile.lines[:2]):

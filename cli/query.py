@@ -15,6 +15,7 @@ from vultus.cli.console import print_json, progress, say, shown, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import person_meant
 from vultus.cli.picture import Mark, picture_file, save_marked
+from vultus.cli.veil import Veil
 from vultus.configs.address import Place
 from vultus.index import Gallery, Match, Where
 from vultus.index.configured import open_gallery
@@ -26,6 +27,8 @@ from vultus.stages.sources import Unusable, find
 _TOGETHER = 32
 """Pictures whose faces are searched for in one batch."""
 
+_NEAR = 5
+"""People among whom the one is looked for whose face a picture is not to show."""
 DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
@@ -58,7 +61,7 @@ DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
     type=click.Path(path_type=Path, dir_okay=False),
     callback=picture_file,
     metavar="FILE",
-    help="Write the picture, of a single IMAGE, with boxes and names; hidden people are made unrecognisable.",
+    help="Write the picture, of a single IMAGE, with boxes and names; hidden people, and those whom `privacy` names, are made unrecognisable.",
 )
 @json_option
 @click.pass_context
@@ -117,7 +120,7 @@ def query(
             if answer.error is not None:
                 say(f"refused: {answer.image}: {answer.error}", style="yellow")
             if out_file is not None and answer.picture is not None:
-                _draw(gallery, answer, threshold, out_file)
+                _draw(gallery, answer, threshold, Veil(config.privacy), out_file)
             if as_json:
                 print_json(_answer_json(answer, finder.model.name))
             answer.picture = None
@@ -187,22 +190,26 @@ def _look(finder: FaceFinder, answer: Answer, *, keep: bool) -> None:
         answer.picture = picture if keep else None
 
 
-def _draw(gallery: Gallery, answer: Answer, threshold: float, file: Path) -> None:
+def _draw(gallery: Gallery, answer: Answer, threshold: float, veil: Veil, file: Path) -> None:
     if answer.picture is None:
         return
-    veiled = _hidden(gallery, answer.faces, threshold) if answer.faces else []
+    veiled = _veiled(gallery, answer.faces, threshold, veil) if answer.faces else []
     marks = [
-        Mark(box=face.box, text="", known=False, veiled=True) if veil else _mark(face, matches, threshold)
-        for face, matches, veil in zip(answer.faces, answer.matches, veiled, strict=True)
+        Mark(box=face.box, text="", known=False, veiled=True) if covered else _mark(face, matches, threshold)
+        for face, matches, covered in zip(answer.faces, answer.matches, veiled, strict=True)
     ]
     save_marked(answer.picture, marks, file)
     say(f"wrote {file}")
 
 
-def _hidden(gallery: Gallery, faces: Sequence[FoundFace], threshold: float) -> list[bool]:
-    """Which faces are of somebody hidden, rather than of anybody who is not."""
-    found = gallery.search([face.vector for face in faces], 1, threshold, Where(hidden=None))
-    return [bool(matches) and matches[0].hidden for matches in found]
+def _veiled(gallery: Gallery, faces: Sequence[FoundFace], threshold: float, veil: Veil) -> list[bool]:
+    """Which faces are not to be shown, whoever was searched for."""
+    veiled = []
+    for matches in gallery.search([face.vector for face in faces], _NEAR, threshold, Where(hidden=None)):
+        meant = _meant(matches, threshold)
+        name, hidden = (None, False) if meant is None else (meant.name, meant.hidden or matches[0].hidden)
+        veiled.append(veil.over(name, hidden=hidden))
+    return veiled
 
 
 def _meant(matches: Sequence[Match], threshold: float) -> Match | None:

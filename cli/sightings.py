@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 
 import click
+from msgspec import structs
 
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
+from vultus.cli.shots_page import Entry, page, who
+from vultus.cli.veil import Veil
 from vultus.configs.address import Place
 from vultus.index import Gallery, Sighting
 from vultus.index.configured import open_gallery
+from vultus.index.store import private
 
 _PAGE = 1000
-_DAY = 86_400.0
+
+
+def _page_or_picture(ctx: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+    if file is not None and file.suffix.lower() == ".html":
+        if not file.absolute().parent.is_dir():
+            raise click.BadParameter(f"there is no folder {file.absolute().parent}")
+        return file
+    return picture_file(ctx, parameter, file)
 
 
 @click.command()
 @gallery_option
 @config_option
+@click.option("--number", type=click.IntRange(min=1), metavar="N", help="Only the sighting of this number.")
 @click.option("--since", type=click.IntRange(min=0), default=0, show_default=True, help="Only later numbers than this.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
 @click.option("--source", help="Only of the camera or file of that name.")
@@ -30,23 +44,25 @@ _DAY = 86_400.0
     "--every", type=click.FloatRange(0.05, 3600), default=0.5, show_default=True, help="Seconds between looks."
 )
 @click.option(
-    "--delete-older",
-    "days",
-    type=click.FloatRange(min=0),
-    metavar="DAYS",
-    help="Delete sightings that are older instead.",
+    "--out",
+    "out_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=_page_or_picture,
+    metavar="FILE",
+    help="Write them with their clearest pictures: a page (.html), or a sheet of faces (.jpg, .png).",
 )
 @json_option
 def sightings(
     gallery_dir: Place | None,
     config_file: Path | None,
+    number: int | None,
     since: int,
     limit: int | None,
     source: str | None,
     person: str | None,
     follow: bool,
     every: float,
-    days: float | None,
+    out_file: Path | None,
     as_json: bool,
 ) -> None:
     """Who was seen, in the order in which it was decided.
@@ -56,30 +72,68 @@ def sightings(
     again under a new number, in place of the former; run, source and track tell which one it is.
 
     With --json each is one line: number, run, source, track, time (UTC), position (seconds into a file, else null),
-    identity, name, similarity, quality, box [x, y, w, h]. `match.keep_days` of the configuration deletes old ones by itself.
+    identity, name, similarity, quality, box [x, y, w, h].
+
+    \b
+      vultus sightings --person "Ada Lovelace" --out ada.html     a page with the clearest pictures of each visit
+      vultus sightings --number 17 --out 17.jpg                   the pictures of one
+
+    Of each sighting `match.shots` pictures (3) are kept for `retention.shots_days` (30). `privacy` of the configuration names
+    whose faces are made unrecognisable in what --out writes. `vultus gallery prune` deletes what is old.
     """
+    if out_file is not None and follow:
+        raise click.UsageError("--out writes what there is now; --follow never ends")
+    if number is not None:
+        since, limit = number - 1, 1
     config, _ = configured(config_file, gallery_dir)
+    entries: list[Entry] = []
     with open_gallery(config) as gallery:
-        if days is not None:
-            deleted = gallery.forget_sightings(time.time() - days * _DAY)
-            print_json({"deleted": deleted}) if as_json else line(f"{deleted} sightings deleted")
-            return
         identity = None if person is None else _number(gallery, person)
-        left = limit
+        veil, left = Veil(config.privacy), limit
         while True:
             found = gallery.sightings(
                 since, _PAGE if left is None else min(left, _PAGE), source=source, identity=identity
             )
+            if number is not None and [one.id for one in found] != [number]:
+                raise click.ClickException(
+                    f"there is no sighting {number}, or no longer: a correction gives it a new number"
+                )
             for one in found:
                 _print(one, as_json=as_json)
                 since = one.id
+                if out_file is not None:
+                    entries.append(_entry(gallery, one, veil))
             left = None if left is None else left - len(found)
             if left == 0 or (len(found) < _PAGE and not follow):
                 break
             if not found:
                 Event().wait(every)
-    if not as_json:
+    if out_file is not None:
+        _write(entries, out_file)
+    elif not as_json and number is None:
         say(f"go on with --since {since}")
+
+
+def _entry(gallery: Gallery, one: Sighting, veil: Veil) -> Entry:
+    shots = gallery.shots(one.id)
+    if veil.over(one.name, hidden=one.hidden):
+        shots = [structs.replace(shot, jpeg=veiled(shot.jpeg)) for shot in shots]
+    return Entry(one, shots)
+
+
+def _write(entries: Sequence[Entry], path: Path) -> None:
+    if path.suffix.lower() == ".html":
+        with open(path, "w", encoding="utf-8", opener=private) as file:
+            file.write(page(entries))
+        left_out = 0
+    else:
+        tiles = [
+            Tile(jpeg=shot.jpeg, lines=(who(entry.sighting), f"sighting {entry.sighting.id}"))
+            for entry in entries
+            for shot in entry.shots
+        ]
+        left_out = save_sheet(tiles, path)
+    say(f"wrote {path}{f', without {left_out} more' if left_out else ''}")
 
 
 def _number(gallery: Gallery, person: str) -> int:
@@ -111,6 +165,5 @@ def _print(one: Sighting, *, as_json: bool) -> None:
         return
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.time))
     at = "" if one.position is None else f" at {clock(one.position)}"
-    who = one.name or ("unknown" if one.identity is None else f"unknown {one.identity}")
     near = "" if one.similarity is None else f"{one.similarity:5.2f}"
-    line(f"{one.id:>8}  {when}  {near:>5}  {who:<24} {one.source}{at}", None if one.name else "dim")
+    line(f"{one.id:>8}  {when}  {near:>5}  {who(one):<24} {one.source}{at}", None if one.name else "dim")

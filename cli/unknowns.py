@@ -9,7 +9,8 @@ import click
 from vultus.cli.console import counted, print_json, progress, say, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, face_json, quality_of, valid_name
-from vultus.cli.picture import Tile, picture_file, save_sheet
+from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
+from vultus.cli.veil import Veil
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.index import Gallery, Unknown
@@ -63,8 +64,9 @@ def list_unknowns(
     with open_gallery(config) as gallery:
         people = gallery.unknowns.people(least=least, limit=limit, hidden=hidden)
         if out_file is not None:
+            veil = Veil(config.privacy)
             tiles = [
-                Tile(jpeg=_chip(gallery, one.best_face), lines=(str(one.id), counted(one.faces, "face")))
+                Tile(jpeg=_chip(gallery, one.best_face, veil), lines=(str(one.id), counted(one.faces, "face")))
                 for one in people
             ]
             _save(tiles, out_file)
@@ -95,8 +97,12 @@ def show(
     with open_gallery(config) as gallery:
         one, faces = gallery.unknowns.get(number), gallery.faces(number)
         if out_file is not None:
+            veil = Veil(config.privacy)
             _save(
-                [Tile(jpeg=_chip(gallery, face.id), lines=(str(face.id), Path(face.source).name)) for face in faces],
+                [
+                    Tile(jpeg=_chip(gallery, face.id, veil), lines=(str(face.id), Path(face.source).name))
+                    for face in faces
+                ],
                 out_file,
             )
     if as_json:
@@ -196,8 +202,9 @@ def gather(again: bool, gallery_dir: Place | None, config_file: Path | None, as_
     )
 
 
-def _chip(gallery: Gallery, face: int | None) -> bytes | None:
-    return None if face is None else gallery.face(face).chip
+def _chip(gallery: Gallery, face: int | None, veil: Veil) -> bytes | None:
+    chip = None if face is None else gallery.face(face).chip
+    return veiled(chip) if chip is not None and veil.over(None) else chip
 
 
 def _save(tiles: list[Tile], path: Path) -> None:

@@ -13,6 +13,7 @@ from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.following import Following, WatchList
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.pruning import Pruning
 from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder, load
@@ -94,7 +95,8 @@ def watch(
     done = failed = 0
     live = sum(item.live for item in items)
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))
-    with pipeline, stopped_by_signals(pipeline) as signals, Following(watched, pipeline, again, files=folders):
+    following = Following(watched, pipeline, again, files=folders)
+    with pipeline, stopped_by_signals(pipeline) as signals, following, Pruning(config):
         for result in pipeline.run(items, seconds=seconds, endless=folders):
             if isinstance(result, Sighting):
                 _print(result, as_json=as_json)

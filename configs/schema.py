@@ -17,6 +17,7 @@ from vultus.configs.errors import ConfigError
 Positive = Annotated[int, Meta(ge=1)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+Days = Annotated[float, Meta(gt=0.0, le=36_500.0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1000.0)]
 StageName = Literal["decode", "detect", "track", "align", "embed", "match", "store"]
 
@@ -106,8 +107,8 @@ class Match(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between the nearest person and the next; closer than that it is neither."""
     rejoin: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 10.0
     """Seconds for which somebody may be away from a camera and still be there once."""
-    keep_days: Annotated[float, Meta(gt=0.0, le=36_500.0)] | None = None
-    """Sightings that are older are deleted while cameras are watched; none = kept for ever."""
+    shots: Annotated[int, Meta(ge=0, le=16)] = 3
+    """Of each sighting, the clearest so many pictures are kept, for `retention.shots_days`."""
     report_unknown: bool = True
     """Whether people who match nobody are sightings as well (name null)."""
     unknown_people: bool = True
@@ -133,10 +134,34 @@ class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     enabled: bool | None = None
     """None: off on the command line."""
-    keep_days: Annotated[float, Meta(gt=0.0, le=36_500.0)] | None = 365.0
+    keep_days: Days | None = 365.0
     """Older entries are forgotten; none = never."""
     strict: bool = False
     """Whether a search waits until its entry is on the disk."""
+
+
+class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Days after which things are deleted, once an hour while cameras are watched, and by `vultus gallery prune`.
+
+    None = never.
+    """
+
+    shots_days: Days | None = 30.0
+    """Pictures of sightings."""
+    sightings_days: Days | None = None
+    strangers_days: Days | None = None
+    """Faces of unknown people that were kept while watching; those of archives stay."""
+    journal_days: Days | None = 365.0
+    """Rows of the journal of changes, by which other processes follow the gallery."""
+
+
+class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose faces are shown as coarse squares in every picture that vultus writes; those of hidden people always are."""
+
+    veil: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+    """Names of people."""
+    veil_strangers: bool = False
+    """Whoever has no name."""
 
 
 class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,6 +277,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     match: Match = Match()
     store: Store = Store()
     audit: Audit = Audit()
+    retention: Retention = Retention()
+    privacy: Privacy = Privacy()
     sources: tuple[Source, ...] = ()
     pipeline: Pipeline = Pipeline()
 

@@ -27,6 +27,7 @@ from vultus.index.errors import (
 from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
 from vultus.index.migration import MigrationState, PendingFace
+from vultus.index.retention import Pruned
 from vultus.index.types import (
     Act,
     Confusable,
@@ -39,6 +40,7 @@ from vultus.index.types import (
     Match,
     NearFace,
     Report,
+    Shot,
     Sighting,
     Stats,
     StoredFace,
@@ -80,7 +82,9 @@ __all__ = [
     "PendingFace",
     "Placed",
     "Policy",
+    "Pruned",
     "Report",
+    "Shot",
     "Sighting",
     "Stats",
     "StorageError",

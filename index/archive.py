@@ -1,16 +1,13 @@
-"""SQL about the files of an archive and about sightings. Functions that change something run inside the caller's
-transaction."""
+"""SQL about the files of an archive. Functions that change something run inside the caller's transaction."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from vultus.index import journal
-from vultus.index.errors import UnknownIdentity
-from vultus.index.people import box_columns, drop_empty, real, to_box
+from vultus.index.people import drop_empty
 from vultus.index.storage import Connection
-from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile, Sighting
+from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile
 
 _LAST = 2**63 - 1
 
@@ -83,65 +80,3 @@ def known(connection: Connection, below: str) -> dict[str, KnownFile]:
 def prefix_range(prefix: str) -> tuple[str, str]:
     """Return the half-open range of strings that begin with `prefix`: an index can serve it, and nothing is escaped."""
     return prefix, prefix + "\U0010ffff"
-
-
-def add_sighting(connection: Connection, sighting: Sighting) -> int:
-    """Store a sighting under a new number in place of an earlier one of the same run, source and track."""
-    if (
-        sighting.identity is not None
-        and not connection.execute("SELECT id FROM identities WHERE id = ?", (sighting.identity,)).fetchone()
-    ):
-        raise UnknownIdentity(f"person {sighting.identity} of this sighting is not in the gallery, or no longer")
-    values = (
-        sighting.run,
-        sighting.source,
-        sighting.track,
-        real(sighting.time),
-        real(sighting.position),
-        sighting.identity,
-        real(sighting.similarity),
-        *box_columns(sighting.box),
-        real(sighting.quality),
-    )
-    connection.execute("DELETE FROM sightings WHERE run = ? AND source = ? AND track = ?", values[:3])
-    row: tuple[int] = connection.execute(
-        "INSERT INTO sightings (run, source, track, time, position, identity, similarity, "
-        "box_x, box_y, box_w, box_h, quality) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-        values,
-    ).fetchone()
-    return row[0]
-
-
-def forget_sightings(connection: Connection, before: float) -> int:
-    """Delete sightings whose time is earlier; return how many there were."""
-    return connection.execute("DELETE FROM sightings WHERE time < ?", (before,)).rowcount
-
-
-def sightings(
-    connection: Connection, since: int, limit: int, source: str | None, identity: int | None
-) -> list[Sighting]:
-    """Return the sightings after the cursor `since`, oldest first."""
-    rows = connection.execute(
-        "SELECT s.id, s.run, s.source, s.track, s.time, s.position, s.identity, i.name, s.similarity, "
-        "s.box_x, s.box_y, s.box_w, s.box_h, s.quality FROM sightings s LEFT JOIN identities i ON i.id = s.identity "
-        "WHERE s.id > ?1 AND (?2 IS NULL OR s.source = ?2) AND (?3 IS NULL OR s.identity = ?3) ORDER BY s.id LIMIT ?4",
-        (since, source, identity, limit),
-    )
-    return [_to_sighting(row) for row in rows]
-
-
-def _to_sighting(row: tuple[Any, ...]) -> Sighting:
-    number, run, source, track, at, position, identity, name, similarity, x, y, w, h, quality = row
-    return Sighting(
-        id=number,
-        run=run,
-        source=source,
-        track=track,
-        time=at,
-        position=position,
-        identity=identity,
-        name=name,
-        similarity=similarity,
-        box=to_box(x, y, w, h),
-        quality=quality,
-    )

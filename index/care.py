@@ -11,12 +11,18 @@ from pathlib import Path
 
 from vultus.index import schema, snapshot
 from vultus.index.errors import GalleryCorrupt, GalleryNotFound, StorageError
-from vultus.index.seal import CHIP, VECTOR, Seal, check_key, closed, opened
+from vultus.index.seal import CHIP, SHOT, VECTOR, Seal, check_key, closed, opened
 from vultus.index.storage import Connection
 from vultus.index.store import DATABASE, Store, private, sync_folder
 
 _ROWS = 1000
-_SEALED = (("vectors", "vector", VECTOR), ("next_vectors", "vector", VECTOR), ("chips", "jpeg", CHIP))
+_SEALED = (
+    ("vectors", "face", "vector", VECTOR),
+    ("next_vectors", "face", "vector", VECTOR),
+    ("chips", "face", "jpeg", CHIP),
+    ("shots", "id", "jpeg", SHOT),
+)
+"""Tables, what their rows are numbered by, and what of them is under the key."""
 _PAGES = 4096
 """Copied at a time (32 MB); between two such steps a writer of the same process gets its turn."""
 
@@ -90,8 +96,8 @@ def set_key(store: Store, key: bytes | None) -> None:
         seal = None if key is None else former or Seal.new()
         sealed = None if seal is None or key is None else seal.under(key, uid)
         if (former is None) != (seal is None):
-            for table, column, what in _SEALED:
-                _reseal(connection, table, column, what, former, seal)
+            for table, number, column, what in _SEALED:
+                _reseal(connection, (table, number, column), what, former, seal)
             for name in (snapshot.NAME, snapshot.NAME + ".tmp"):
                 (store.folder / name).unlink(missing_ok=True)
         connection.execute("UPDATE gallery SET sealed = ?", (sealed,))
@@ -99,23 +105,27 @@ def set_key(store: Store, key: bytes | None) -> None:
 
 
 def _reseal(
-    connection: Connection, table: str, column: str, what: bytes, former: Seal | None, seal: Seal | None
+    connection: Connection, where: tuple[str, str, str], what: bytes, former: Seal | None, seal: Seal | None
 ) -> None:
+    table, number, column = where
     last = 0
     while rows := connection.execute(
-        f"SELECT face, {column} FROM {table} WHERE face > ? ORDER BY face LIMIT ?",  # noqa: S608 - of this file
+        f"SELECT {number}, {column} FROM {table} WHERE {number} > ? ORDER BY {number} LIMIT ?",  # noqa: S608 - of this file
         (last, _ROWS),
     ).fetchall():
-        faces, values = zip(*rows, strict=True)
-        plain = opened(former, what, faces, values)
-        for face, value in zip(faces, plain, strict=True):
+        numbers, values = zip(*rows, strict=True)
+        plain = opened(former, what, numbers, values)
+        for damaged, value in zip(numbers, plain, strict=True):
             if not value:
-                raise GalleryCorrupt(f"the {column} of face {face} is damaged, nothing was changed; remove the face")
+                whose = f"face {damaged} is damaged, nothing was changed; remove the face"
+                if number == "id":
+                    whose = f"row {damaged} of {table} is damaged, nothing was changed; restore a backup"
+                raise GalleryCorrupt(f"the {column} of {whose}")
         connection.executemany(
-            f"UPDATE {table} SET {column} = ? WHERE face = ?",  # noqa: S608
-            zip(closed(seal, what, faces, plain), faces, strict=True),
+            f"UPDATE {table} SET {column} = ? WHERE {number} = ?",  # noqa: S608
+            zip(closed(seal, what, numbers, plain), numbers, strict=True),
         )
-        last = faces[-1]
+        last = numbers[-1]
 
 
 def _check(source: Path) -> None:

@@ -20,6 +20,7 @@ from vultus.index import acts, people
 from vultus.index.errors import GalleryCorrupt, StorageError
 from vultus.index.loading import bound_to
 from vultus.index.seal import opened_chip
+from vultus.index.sightings import shots
 from vultus.index.storage import Connection, Storage
 from vultus.index.store import private, sync_folder
 
@@ -32,6 +33,7 @@ faces.jsonl      one line a face: photo, video or camera, time, place in the pic
 vectors.npy      the faces' vectors (templates), float32, a row for each line of faces.jsonl; numpy.load reads it
 lacking.jsonl    faces that have no vector (and no row there) since the gallery moved to another model, and why
 chips/N.jpg      the picture of face N, 112 x 112 pixels
+shots/N/M.jpg    the clearest pictures of sighting N
 sightings.jsonl  when a camera or video was said to show this person
 files.jsonl      archived files that brought these faces, or were to be labelled with this name
 denials.jsonl    "this is not that person", as somebody said of this person or these faces
@@ -105,6 +107,7 @@ def _write(connection: Connection, number: int, name: str | None, file: BinaryIO
         ).fetchone()
         _vectors(archive, connection, number, faces - lacking, dim or 0)
         _chips(archive, connection, number)
+        _shots(archive, connection, number)
         counts = {what: _lines(archive, what, _rows(connection, query, number)) for what, query in _ABOUT.items()}
         _lines(archive, "acts", _acts(connection, number))
     return Exported(identity=number, name=name, faces=faces, sightings=counts["sightings"])
@@ -155,6 +158,12 @@ def _chips(archive: zipfile.ZipFile, connection: Connection, number: int) -> Non
         "SELECT c.face, c.jpeg FROM faces f JOIN chips c ON c.face = f.id WHERE f.identity = ? ORDER BY f.id", (number,)
     ):
         archive.writestr(f"chips/{face}.jpg", opened_chip(connection.seal, face, jpeg) or b"", zipfile.ZIP_STORED)
+
+
+def _shots(archive: zipfile.ZipFile, connection: Connection, number: int) -> None:
+    for (sighting,) in connection.execute("SELECT id FROM sightings WHERE identity = ? ORDER BY id", (number,)):
+        for shot in shots(connection, sighting):
+            archive.writestr(f"shots/{sighting}/{shot.id}.jpg", shot.jpeg, zipfile.ZIP_STORED)
 
 
 def _acts(connection: Connection, number: int) -> Iterator[dict[str, object]]:

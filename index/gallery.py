@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from vultus.configs import DatabaseUrl, Place
 from vultus.configs.schema import Audit as Rules
-from vultus.index import archive, care, denials, export, figures, intake, kinds, people
+from vultus.configs.schema import Retention
+from vultus.index import archive, care, denials, export, figures, intake, kinds, people, retention, sightings
 from vultus.index.audit import Audit
 from vultus.index.backend import open_backend
 from vultus.index.binding import bind_dim, bind_model
@@ -35,6 +37,7 @@ from vultus.index.types import (
     Match,
     NearFace,
     Report,
+    Shot,
     Sighting,
     Stats,
     StoredFace,
@@ -337,29 +340,40 @@ class Gallery(Ownership):
 
     # Sightings
 
-    def add_sighting(self, sighting: Sighting) -> int:
-        """Store a sighting in place of an earlier one of the same run, source and track; return its number.
+    def add_sighting(self, sighting: Sighting, shots: Sequence[Shot] = ()) -> int:
+        """Store a sighting in place of an earlier one of the same run, source and track, and its pictures; return its number.
 
         It is a new one, so who reads by cursor sees the new decision. Raises UnknownIdentity if the person is gone.
         """
-        return self.add_sightings([sighting])[0]
+        with self._store.write() as connection:
+            return sightings.add(connection, sighting, shots)
 
-    def add_sightings(self, sightings: Sequence[Sighting]) -> list[int]:
+    def add_sightings(self, several: Sequence[Sighting]) -> list[int]:
         """Store several sightings in one commit; return their numbers."""
         with self._store.write() as connection:
-            return [archive.add_sighting(connection, sighting) for sighting in sightings]
+            return [sightings.add(connection, sighting) for sighting in several]
 
-    def forget_sightings(self, before: float) -> int:
-        """Delete sightings of before that time, seconds since the epoch; return how many. Numbers are not used again."""
+    def keep_shots(self, shots: Mapping[int, Sequence[Shot]]) -> None:
+        """Put these pictures in place of those that the sightings have; nothing of sightings that are gone."""
         with self._store.write() as connection:
-            return archive.forget_sightings(connection, before)
+            sightings.keep_shots(connection, shots)
+
+    def shots(self, sighting: int) -> list[Shot]:
+        """Return the pictures that are kept of a sighting, the clearest first."""
+        with self._store.read() as connection:
+            return sightings.shots(connection, sighting)
+
+    def prune(self, rules: Retention, now: float | None = None) -> retention.Pruned:
+        """Delete what is older than `rules` allow, at `now` (none: this moment); numbers are not used again."""
+        with self._store.write(scrub=True) as connection:
+            return retention.prune(connection, self._store.writer, rules, time.time() if now is None else now)
 
     def sightings(
         self, since: int = 0, limit: int = 1000, *, source: str | None = None, identity: int | None = None
     ) -> list[Sighting]:
         """Return up to `limit` sightings above the number `since`, oldest first; later ones get no lower number."""
         with self._store.read() as connection:
-            return archive.sightings(connection, since, limit, source, identity)
+            return sightings.listed(connection, since, limit, source, identity)
 
     # Care
 

@@ -99,6 +99,18 @@ def faces_since(connection: Connection, seq: int) -> tuple[int, int]:
     return changed, gone
 
 
+def prune(connection: Connection, before: float) -> int:
+    """Delete the rows of before that time, seconds since the epoch, but for the newest; return how many.
+
+    An index that stands at one of them is read anew from the vectors, as after a backup was restored.
+    """
+    return connection.execute(
+        "DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) "
+        "AND seq < (SELECT coalesce(min(seq) FILTER (WHERE at >= ?), max(seq)) FROM changes)",
+        (before,),
+    ).rowcount
+
+
 def runs(numbers: Iterable[int], gap: int = 1) -> Iterator[tuple[int, int, int]]:
     """Yield (first, last, how many) of each run of ascending numbers whose neighbours are at most `gap` apart."""
     first = last = None

@@ -72,7 +72,10 @@ class LiveIndex:
         if index is not None and index.dim == bound_to(connection)[2]:
             changes = journal.since(connection, self._point)
             if changes is None:
-                _log.warning("the gallery %s was put back to another state; reloading it", self._store.folder)
+                _log.warning(
+                    "the gallery %s is read anew: it was put back to another state, or its journal was pruned",
+                    self._store.folder,
+                )
         if index is None or changes is None:
             self.filters.forget()
             self._take_in(connection)

@@ -201,6 +201,9 @@ class PostgresStore(Storage):
                 f"{self.url} has gallery format {found}, this program reads up to {schema.FORMAT}: "
                 "a newer vultus wrote it; upgrade vultus to open it"
             )
+        if found is not None and found in schema.STEPS:
+            self._upgrade(raw)
+            found = self._format(raw)
         if found != schema.FORMAT:
             raise GalleryCorrupt(f"{self.url} says it has gallery format {found}, which never existed; restore a dump")
         self._path = f'"{self.schema}", "{self._extension(raw)}"'
@@ -239,6 +242,15 @@ class PostgresStore(Storage):
                 "INSERT INTO changes (mark, kind, first, last, faces, at, writer) VALUES (%s, 'created', 0, 0, 0, %s, %s)",
                 (mark, now, self.writer),
             )
+
+    def _upgrade(self, raw: Raw) -> None:
+        """Turn an older format into this one, in one transaction, unless another process was faster."""
+        with raw.transaction():
+            raw.execute("SELECT pg_advisory_xact_lock(%s, 0)", (_LOCK,))
+            raw.execute(f'SET LOCAL search_path = "{self.schema}"'.encode())
+            for version in range(self._format(raw) or schema.FORMAT, schema.FORMAT):
+                raw.execute(schema.STEPS[version].encode())
+            raw.execute("UPDATE gallery SET format = %s", (schema.FORMAT,))
 
     def _extension(self, raw: Raw) -> str:
         """Return the schema of pgvector. Raises UnknownFormat if it is not there or too old."""

@@ -1,4 +1,4 @@
-"""The tables of format 2, and the checks that a database is one of ours.
+"""The tables of format 3, and the checks that a database is one of ours.
 
 `docs/gallery.md` describes the tables to users of the file. A change to them raises `FORMAT` and comes with a step that
 turns the older format into the newer one, and with a stored file of the older one under `tests/index/data/`.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from vultus.index.errors import GalleryCorrupt, UnknownFormat
 
 APPLICATION_ID = 0x56554C54  # "VULT"
-FORMAT = 2
+FORMAT = 3
 
 # 8 KiB pages: with SQLite's usual 4 KiB a row with a 512-number vector leaves half of every page empty.
 PAGE_SIZE = 8192
@@ -181,7 +181,22 @@ CREATE INDEX audit_by_time ON audit (at);
 """
 """What format 2 has and format 1 had not."""
 
-TABLES = _FIRST + _SECOND
+_THIRD = """
+CREATE TABLE shots (
+    id       INTEGER PRIMARY KEY AUTOINCREMENT,
+    sighting INTEGER NOT NULL REFERENCES sightings (id) ON DELETE CASCADE,
+    time     REAL NOT NULL,
+    position REAL,
+    quality  REAL,
+    jpeg     BLOB NOT NULL
+) STRICT;
+CREATE INDEX shots_by_sighting ON shots (sighting);
+CREATE INDEX shots_by_time ON shots (time);
+CREATE INDEX sightings_by_time ON sightings (time);
+"""
+"""What came with format 3."""
+
+TABLES = _FIRST + _SECOND + _THIRD
 
 _FIRST_WIDENED = """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
@@ -218,7 +233,7 @@ DROP TABLE changes;
 ALTER TABLE wider_changes RENAME TO changes
 """
 
-_STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND))}
+_STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND)), 2: _THIRD}
 """What makes of each older format the next."""
 
 

@@ -3,7 +3,8 @@
 The user's key opens a key of the gallery's own, kept in `gallery.sealed`; with that everything else is sealed, so that
 another user's key means writing 60 bytes anew. A sealed value is a nonce of 12 random bytes, the ciphertext, and 16 bytes
 that tell a wrong key, a flipped bit, or a value that was put in the place of another: what it is and the number of its
-face are authenticated with it. With random nonces one key is good for 2^32 values (NIST SP 800-38D, 8.3).
+face (of a picture of a sighting its own) are authenticated with it. With random nonces one key is good for 2^32 values
+(NIST SP 800-38D, 8.3).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ OVERHEAD = 28
 """Bytes by which a sealed value is longer."""
 VECTOR = b"vector"
 CHIP = b"chip"
+SHOT = b"shot"
 _NONCE = 12
 
 
@@ -49,7 +51,7 @@ class Seal:
         return nonce + bytes(_cipher(key).encrypt(nonce, self._key, b"gallery" + uid))
 
     def close(self, what: bytes, numbers: Iterable[int], values: Iterable[bytes | memoryview]) -> Iterable[bytes]:
-        """Yield values sealed, each as what it is of the face with its number."""
+        """Yield values sealed, each as what it is and of which number."""
         cipher = self._cipher
         for value, number in zip(values, numbers, strict=False):  # the numbers may be endless
             nonce = os.urandom(_NONCE)

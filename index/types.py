@@ -252,6 +252,20 @@ class Sighting(Struct, frozen=True, kw_only=True):
     """Given by the gallery; rises with every write, so that the last one read is a cursor."""
     name: str | None = None
     """Filled on reading: what the person is called now; none for an unknown person too."""
+    hidden: bool = False
+    """Filled on reading: whether the person is hidden now."""
+
+
+class Shot(Struct, frozen=True, kw_only=True):
+    """One of the clearest pictures of a sighting."""
+
+    jpeg: bytes
+    """The aligned face as a JPEG file, at most 1 MiB."""
+    time: float
+    position: float | None = None
+    quality: float | None = None
+    id: int = 0
+    """Given by the gallery."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origi
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery, threshold, unknown_threshold
+from vultus.stages.shots import Shots
 from vultus.stages.store import face_record
 from vultus.stages.template import Template
 
@@ -34,12 +34,12 @@ _KNOWN = Where(labelled=True, hidden=None)
 _PATIENCE = 1.5
 """Seconds after its first look in which a track may still be recognised before it counts as unknown."""
 _MOST_TRACKS = 1024
-"""Tracks remembered of one item; a live one goes on for weeks."""
+"""Tracks remembered of one item."""
 _CANDIDATES = 5
 _HOLD = 0.05
 """A name gives way to another only if that is nearer by this cosine."""
-_TIDY = 3600.0
-"""Seconds between deletions of what is older than `keep_days`."""
+_GONE = 60.0
+"""Seconds beyond `rejoin` after which who was before a camera is forgotten."""
 _ASK_AGAIN = 1.0
 """Seconds between questions whether a stranger who is still before a camera has been enrolled meanwhile."""
 
@@ -56,11 +56,11 @@ class _Person:
     """What is known of one track."""
 
     __slots__ = (
-        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "stranger", "template",
-        "told", "track", "vector",
+        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "shots", "sighting",
+        "stranger", "template", "told", "track", "vector",
     )  # fmt: skip
 
-    def __init__(self, track: int, when: float) -> None:
+    def __init__(self, track: int, when: float, shots: int) -> None:
         self.track = track
         """The first one, by which sightings call the person."""
         self.first = self.last = when
@@ -81,6 +81,9 @@ class _Person:
         """The unknown person whom a stranger was found to be."""
         self.told = False
         self.announced: int | None = None
+        self.shots = Shots(shots)
+        self.sighting: int | None = None
+        """Number in the gallery."""
 
     def best(self, threshold: float, margin: float) -> int | None:
         """Who it is: the nearest, at or above the threshold and by the margin nearer than anybody else.
@@ -148,15 +151,13 @@ class Match:
         self._gallery, model = open_gallery(self._config, self._data)
         self._threshold = threshold(self._config, model, self._gallery)
         self._unknown = unknown_threshold(self._config, model)
-        self._tidy_at = -np.inf
         self._run = secrets.token_hex(8)
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
     def process(self, batch: Sequence[Message]) -> Iterator[Message]:
         """Counters: `recognised`, `unknown` (of which `below_threshold`, `ambiguous`, `nobody_known`), `changed`, `hidden`,
-        `rejoined` (tracks), `not_stored` and `forgotten` (sightings).
+        `rejoined` (tracks), `not_stored` (sightings).
         """
-        self._tidy()
         for message in batch:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
@@ -174,18 +175,6 @@ class Match:
             self._gallery.close()
             self._gallery = None
 
-    def _tidy(self) -> None:
-        """Delete old sightings, if it is time again."""
-        days = self._config.match.keep_days
-        if days is None or time.monotonic() < self._tidy_at:
-            return
-        assert self._gallery is not None
-        self._tidy_at = time.monotonic() + _TIDY
-        try:
-            self._context.count("forgotten", self._gallery.forget_sightings(time.time() - days * 86_400.0))
-        except (StorageError, GalleryBusy) as error:
-            _log.warning("old sightings are deleted later: %s", error)
-
     def _embedded(self, message: Embedded) -> Iterator[Message]:
         item = self._items.of(message.origin)
         if item is None:
@@ -200,6 +189,9 @@ class Match:
             if track in looked or not person.told:
                 waited = not message.origin.still and not self._patient(person, now)
                 yield from self._decide(item, track, person, waited=waited)
+        self._keep_shots(item)
+        if message.origin.live:
+            self._forget(item, now)
         while len(item.people) > _MOST_TRACKS:
             track, person = item.people.popitem(last=False)
             if not person.told:
@@ -214,7 +206,7 @@ class Match:
         item.received += len(message.faces)
         looked = []
         for face, vector in zip(message.faces, message.vectors, strict=True):
-            person = item.people.setdefault(face.track, _Person(face.track, now))
+            person = item.people.setdefault(face.track, _Person(face.track, now, self._config.match.shots))
             person.looks += 1
             person.last = now
             person.template.add(face.quality, vector)
@@ -225,9 +217,30 @@ class Match:
             self._consider(person, message.origin, face, matches)
         for face, vector, chip in zip(message.faces, message.vectors, message.chips, strict=True):
             person = item.people[face.track]
+            person.shots.add(message.origin, face.quality, chip)
             if person.clearest is None or face.quality > person.clearest.face.quality:
                 person.clearest = _Look(message.origin, face, None)
                 person.vector, person.chip = np.array(vector), np.array(chip)
+
+    def _keep_shots(self, item: _Item) -> None:
+        """Give the gallery what is clearer than it has of somebody who was told."""
+        fresh = [person for person in item.people.values() if person.shots.fresh and person.sighting is not None]
+        if not fresh:
+            return
+        assert self._gallery is not None
+        try:
+            self._gallery.keep_shots({person.sighting: person.shots.best for person in fresh if person.sighting})
+        except (StorageError, GalleryBusy) as error:
+            _log.warning("pictures of a sighting could not be stored yet: %s", error)
+            return
+        for person in fresh:
+            person.shots.fresh = False
+
+    def _forget(self, item: _Item, now: float) -> None:
+        """Who was before a camera long ago: nothing is to be joined with them any more."""
+        before = now - max(self._config.match.rejoin, self._config.track.lost_after) - _GONE
+        for track in [track for track, person in item.people.items() if person.told and person.last < before]:
+            del item.people[track]
 
     def _look_again(self, item: _Item, message: Embedded, now: float) -> set[int]:
         """Compare strangers who are still there anew; returns their tracks."""
@@ -308,6 +321,7 @@ class Match:
             if who is None and float(former.template.vector @ person.template.vector) < self._threshold:
                 continue
             former.template.join(person.template)
+            former.shots.join(person.shots)
             former.last, former.looks = max(former.last, person.last), former.looks + person.looks
             item.people[track] = former
             self._context.count("rejoined", 1)
@@ -344,7 +358,7 @@ class Match:
         """The sighting, once the gallery has it."""
         assert self._gallery is not None
         origin, face = look.origin, look.face
-        self._gallery.add_sighting(
+        person.sighting = self._gallery.add_sighting(
             Stored(
                 run=self._run,
                 source=origin.source,
@@ -355,8 +369,10 @@ class Match:
                 similarity=look.similarity,
                 box=face.face.box,
                 quality=face.quality,
-            )
+            ),
+            person.shots.best,
         )
+        person.shots.fresh = False
         return Sighting(
             item=origin.item,
             source=origin.source,

@@ -1,16 +1,25 @@
 """`vultus sightings`: a cursor that misses nothing, filters, following, deletion; and what `watch` says at its end."""
 
+import base64
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from cli_process import COMMAND, Run
+from click.testing import CliRunner
 
+from vultus.cli.pruning import Pruning
 from vultus.cli.reasons import Reasons
-from vultus.index import Gallery, Sighting
+from vultus.cli.sightings import sightings
+from vultus.configs.schema import Config, Retention
+from vultus.index import Gallery, Shot, Sighting
 from vultus.pipeline.metrics import Counters, WorkerMetrics
+from vultus.stages.store import chip_jpeg
 
 
 def put(folder: Path, *sightings: tuple[int, str, float], name: str | None = None) -> list[int]:
@@ -52,12 +61,70 @@ def test_follow_prints_what_comes(tmp_path: Path) -> None:
         process.terminate()
 
 
-def test_what_is_old_is_deleted_and_numbers_are_not_used_again(vultus: Run, tmp_path: Path) -> None:
+def test_what_is_old_is_deleted(vultus: Run, tmp_path: Path) -> None:
     old = put(tmp_path / "g", (1, "hall", time.time() - 10 * 86400), (2, "hall", time.time()))
     given = ("--gallery", tmp_path / "g", "--json")
-    assert vultus("sightings", *given, "--delete-older", 7).json == {"deleted": 1}
+    gone = vultus("gallery", "prune", *given, "--sightings", 7).json
+    assert gone == {"shots": 0, "sightings": 1, "strangers": 0, "changes": 0}
     assert [one["number"] for one in vultus("sightings", *given).lines] == [old[1]]
-    assert put(tmp_path / "g", (3, "hall", time.time()))[0] > old[1]
+
+
+def photographed(folder: Path) -> dict[str, int]:
+    """A sighting with a picture of each of three people: one with a name, one who is hidden, and a stranger."""
+    picture = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (112, 112, 3), np.uint8), (5, 5), 0)
+    numbers: dict[str, int] = {}
+    with Gallery.open(folder) as gallery:
+        for track, name in enumerate(("Anna", "Hidden", "")):
+            person = gallery.enrol(name, [np.eye(3)[track]]) if name else None
+            seen = Sighting(run="r", source="hall <b>", track=track, time=1e9, identity=person)
+            shots = [Shot(jpeg=chip_jpeg(picture), time=1e9, quality=0.5)]
+            numbers[name] = gallery.add_sighting(seen, shots)
+        gallery.hide("Hidden")
+    return numbers
+
+
+def detail(jpeg: bytes) -> float:
+    """How much a picture varies from one pixel to the next."""
+    return float(np.abs(np.diff(cv2.imdecode(np.frombuffer(jpeg, np.uint8), 0).astype(float))).mean())
+
+
+def test_a_page_of_pictures_on_which_some_are_veiled(tmp_path: Path) -> None:
+    numbers = photographed(tmp_path / "g")
+
+    def written(name: str, privacy: str, *options: object) -> Path:
+        (tmp_path / "c.yaml").write_text(f"privacy: {privacy}\n")
+        given = ["--gallery", tmp_path / "g", "--config", tmp_path / "c.yaml", "--out", tmp_path / name, *options]
+        done = CliRunner().invoke(sightings, list(map(str, given)), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return tmp_path / name
+
+    def veiled(privacy: str) -> list[bool]:
+        text = written("page.html", privacy).read_text()
+        assert "hall &lt;b&gt;" in text
+        assert text.index(f"s{numbers['']}") < text.index(f"s{numbers['Anna']}"), "newest first"
+        pictures = re.findall(r"base64,([^\"]+)", text)
+        return [detail(base64.b64decode(one)) < 3 for one in reversed(pictures)]
+
+    assert veiled("{}") == [False, True, False]
+    assert veiled("{veil: [Anna]}") == [True, True, False]
+    assert veiled("{veil_strangers: true}") == [False, True, True]
+    assert (tmp_path / "page.html").stat().st_mode & 0o077 == 0
+    sheet = written("one.jpg", "{}", "--number", numbers["Anna"])
+    assert cv2.imread(str(sheet)).shape == (162, 128, 3)
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    put(tmp_path / "g", (1, "hall", 1e9))
+
+    def refused(*options: object) -> str:
+        done = CliRunner().invoke(sightings, ["--gallery", str(tmp_path / "g"), *map(str, options)])
+        assert done.exit_code
+        return str(done.exception) if done.exception and not isinstance(done.exception, SystemExit) else done.output
+
+    assert "does not end like a picture" in refused("--out", tmp_path / "x.txt")
+    assert "there is no folder" in refused("--out", tmp_path / "none" / "x.html")
+    assert "--follow never ends" in refused("--out", tmp_path / "x.html", "--follow")
+    assert "there is no sighting 9" in refused("--number", 9)
 
 
 def test_why_people_were_not_recognised() -> None:
@@ -93,10 +160,11 @@ def test_watch_says_it_at_its_end(vultus: Run, samples: tuple[Path, object], tmp
 
 @pytest.mark.parametrize("days", [5.0, None])
 def test_old_sightings_go_while_watching(
-    vultus: Run, samples: tuple[Path, object], tmp_path: Path, days: float | None
+    tmp_path: Path, days: float | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path / "g", (1, "hall", time.time() - 10 * 86400))
-    (tmp_path / "c.yaml").write_text(f"match: {{keep_days: {'null' if days is None else days}}}\n")
-    vultus("watch", samples[0] / "person_a_1.jpg", "--gallery", tmp_path / "g", "--config", tmp_path / "c.yaml")
-    left = vultus("sightings", "--gallery", tmp_path / "g", "--json").lines
-    assert [one["source"] == "hall" for one in left] == ([False] if days else [True, False])
+    with Pruning(Config(gallery=str(tmp_path / "g"), retention=Retention(sightings_days=days))):
+        pass
+    assert ("deleted because it was old: 1 sighting\n" in capsys.readouterr().err) == (days is not None)
+    with Gallery.open(tmp_path / "g") as gallery:
+        assert len(gallery.sightings()) == (0 if days else 1)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from looks import DIM, Watch, embedded, toward
@@ -104,3 +105,42 @@ def test_a_stranger_who_is_back_is_the_same_stranger(watch: Watch) -> None:
 def test_two_at_once_with_one_name_are_two(watch: Watch) -> None:
     assert watch.see(0.0, (1, 0.5, toward(0, 0.9)), alive=(1,)) == [(1, "Anna")]
     assert watch.see(0.5, (1, 0.6, toward(0, 0.9)), (2, 0.5, toward(0, 0.8)), alive=(1, 2)) == [(2, "Anna")]
+
+
+def test_the_clearest_pictures_are_kept_with_the_sighting(watch: Watch, gallery: Gallery) -> None:
+    def kept() -> list[float | None]:
+        return [shot.quality for shot in gallery.shots(gallery.sightings()[-1].id)]
+
+    assert watch.see(0.0, (1, 0.5, toward(0, 0.9)), alive=(1,)) == [(1, "Anna")]
+    assert kept() == [0.5]
+    for at, grade in enumerate((0.6, 0.7, 0.8, 0.3), start=1):
+        assert watch.see(at / 2, (1, grade, toward(0, 0.9)), alive=(1,)) == []
+    assert kept() == [0.8, 0.7, 0.6], "later ones too, the best three"
+    assert watch.see(4.0, (2, 0.9, toward(0, 0.9)), alive=(2,)) == [], "who is back"
+    assert kept() == [0.9, 0.8, 0.7]
+    jpeg = gallery.shots(gallery.sightings()[-1].id)[0].jpeg
+    assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape == (112, 112, 3)
+    gallery.remove_identity("Anna")
+    assert watch.see(4.5, (2, 0.95, toward(0, 0.9)), alive=(2,)) == []
+    assert gallery.sightings() == [], "nothing of somebody who was deleted comes back"
+
+
+def test_a_correction_keeps_them(watch: Watch, gallery: Gallery) -> None:
+    watch.see(0.0, (1, 0.5, toward(3)), alive=(1,))
+    assert watch.see(2.0, alive=(1,)) == [(1, None)]
+    assert watch.see(2.5, (1, 0.9, toward(0, 0.99)), alive=(1,)) == [(1, "Anna")]
+    assert [shot.quality for shot in gallery.shots(gallery.sightings()[-1].id)] == [0.9, 0.5]
+
+
+def test_without_pictures(make: Any, gallery: Gallery) -> None:
+    bare = Watch(make("match", match=MatchConfig(threshold=0.5, shots=0)))
+    gallery.enrol("Anna", [toward(0)], [FaceRecord()])
+    assert bare.see(0.0, (1, 0.5, toward(0, 0.9))) == [(1, "Anna")]
+    assert gallery.shots(gallery.sightings()[-1].id) == []
+
+
+def test_who_was_there_long_ago_is_forgotten(watch: Watch) -> None:
+    for visit in range(50):
+        watch.see(100.0 * visit, (visit + 1, 0.5, toward(0, 0.9)), alive=(visit + 1,))
+    ((_, item),) = watch.stage._items._kept.values()
+    assert len(item.people) <= 2
