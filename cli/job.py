@@ -37,7 +37,7 @@ def tell(state: SourceState | WorkerState) -> None:
             f"process {state.group}[{state.worker}] {what}{': ' + state.reason if state.reason else ''}", style="yellow"
         )
     elif state.state == "connected":
-        say(f"{state.source}: connected", style="green")
+        say(f"{state.source}: connected{f', {state.decoder}' if state.decoder else ''}", style="green")
     elif state.state == "lost":
         pause = f"; next try in {state.retry_in:.0f} s" if state.retry_in is not None else ""
         say(f"{state.source}: lost ({state.reason}){pause}", style="yellow")

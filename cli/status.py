@@ -83,7 +83,18 @@ def _as_json(health: Health) -> dict[str, Any]:
 
 
 def _show(health: Health) -> None:
-    columns = ("camera", "state", ">in/s", ">analysed/s", ">dropped", ">latency", "last face", ">lost", "last error")
+    columns = (
+        "camera",
+        "state",
+        ">in/s",
+        ">analysed/s",
+        ">dropped",
+        ">latency",
+        "last face",
+        ">lost",
+        "decoder",
+        "last error",
+    )
     line(f"job {health.pid}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(health.started))}")
     if health.cameras:
         table("", columns, [_row(camera) for camera in health.cameras])
@@ -111,5 +122,6 @@ def _row(camera: CameraHealth) -> tuple[object, ...]:
         "" if camera.latency is None else f"{camera.latency * 1000:.0f} ms",
         "" if camera.last_face is None else time.strftime("%H:%M:%S", time.localtime(camera.last_face)),
         camera.restarts,
+        camera.decoder,
         camera.last_error,
     )

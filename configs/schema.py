@@ -57,6 +57,10 @@ class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds between two frames that are analysed while nothing moves."""
     idle_after: Seconds = 10.0
     """After so many seconds without movement only key frames are decoded."""
+    hardware: Literal["none", "auto", "amf", "cuda", "d3d11va", "drm", "qsv", "vaapi", "vdpau", "vulkan"] = "none"
+    """Which device decodes video; `auto` takes the first that works. Without one the processor does."""
+    hardware_device: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    """Which one of its kind: `/dev/dri/renderD128`, or a number for cuda; none = the first."""
     cameras_per_process: Annotated[int, Meta(ge=1, le=64)] = 1
     """With 1 a decoder that crashes takes one camera down for a second; more share the memory of a process."""
 

@@ -49,6 +49,8 @@ class CameraHealth(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     """Connections that were lost."""
     last_error: str = ""
+    decoder: str = ""
+    """Codec, and who decodes it; in words."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ class _Camera:
         self.since = time.time()
         self.restarts = 0
         self.last_error = ""
+        self.decoder = ""
 
 
 class Monitor:
@@ -100,6 +103,8 @@ class Monitor:
             return
         if camera.state != state.state:
             camera.state, camera.since = state.state, time.time()
+        if state.state == "connected":
+            camera.decoder = state.decoder
         if state.state == "lost":
             camera.restarts += 1
             camera.last_error = state.reason
@@ -132,6 +137,7 @@ class Monitor:
                     last_face=counts.last_face or None,
                     restarts=camera.restarts,
                     last_error=camera.last_error,
+                    decoder=camera.decoder,
                 )
             )
         return Health(pid=os.getpid(), started=self._started, cameras=tuple(cameras), processes=metrics)

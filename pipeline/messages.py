@@ -209,6 +209,8 @@ class SourceState(Message, frozen=True, kw_only=True, tag="source_state"):
     state: Literal["connected", "lost", "ended"]
     reason: str = ""
     retry_in: float | None = None
+    decoder: str = ""
+    """Of a connected one, who decodes it, in words."""
 
 
 class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):

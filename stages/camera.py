@@ -219,7 +219,8 @@ class _Camera:
         if not self._told:
             self._told = True
             self._pause = self._config.retry_first
-            self._tell("connected", f"{image.width}×{image.height}")
+            assert self._grabber is not None
+            self._tell("connected", f"{image.width}×{image.height}", decoder=self._grabber.decoder)
         self._context.count("frames", 1)
         frame = Frame(origin=self._origin(when), image=image)
         self._seq += 1
@@ -244,8 +245,20 @@ class _Camera:
             self._context.count(name, value - counted.get(name, 0))
             counted[name] = value
 
-    def _tell(self, state: Literal["connected", "lost", "ended"], reason: str, retry_in: float | None = None) -> None:
+    def _tell(
+        self,
+        state: Literal["connected", "lost", "ended"],
+        reason: str,
+        retry_in: float | None = None,
+        *,
+        decoder: str = "",
+    ) -> None:
         told = SourceState(
-            item=self._item.item, source=self._item.source, state=state, reason=reason, retry_in=retry_in
+            item=self._item.item,
+            source=self._item.source,
+            state=state,
+            reason=reason,
+            retry_in=retry_in,
+            decoder=decoder,
         )
         self._context.report(told)

@@ -13,9 +13,11 @@ from vultus.pipeline.frames import Image
 
 Shot: TypeAlias = Callable[[], Image]
 """A decoded frame that becomes a picture, upright, when called; most frames are never called for."""
-Reader: TypeAlias = Callable[[Callable[[], None], Callable[[], None]], Iterator[tuple[float, Shot]]]
+Reader: TypeAlias = Callable[
+    [Callable[[], None], Callable[[], None], Callable[[str], None]], Iterator[tuple[float, Shot]]
+]
 """Opens a source and yields its frames, each with the time it arrived, in seconds since the epoch; is given what to call
-for each sign of life, and for each damaged frame."""
+for each sign of life, for each damaged frame, and with who decodes."""
 _BACKLOG = 16
 """Frames of a camera that just woke up, which are handed on though there are newer ones."""
 _LATE = 0.15
@@ -70,6 +72,8 @@ class Grabber(threading.Thread):
         self.waiting: deque[tuple[float, Shot]] = deque(maxlen=_BACKLOG)
         """When they arrived, in seconds since the epoch, and the frames: those of a backlog, then the newest."""
         self._newest_waits = False
+        self.decoder = ""
+        """Who decodes, in words; empty until it is open."""
         self.error: Exception | None = None
         """Why it ended; set before the thread ends."""
         self.abandoned = False
@@ -84,7 +88,7 @@ class Grabber(threading.Thread):
         """Read until the source breaks or nobody wants it any more."""
         error: Exception = SourceLost("the other side ended the stream")
         try:
-            for when, shot in self._reader(self._alive, self._count_broken):
+            for when, shot in self._reader(self._alive, self._count_broken, self._decodes):
                 if not self._keep(when, shot):
                     break
         except Exception as reason:  # noqa: BLE001 - whoever owns the camera gets it and decides
@@ -124,6 +128,10 @@ class Grabber(threading.Thread):
             self._was_broken = False
             if self.abandoned:
                 raise SourceLost("abandoned")
+
+    def _decodes(self, decoder: str) -> None:
+        with self._ready:
+            self.decoder = decoder
 
     def _count_broken(self) -> None:
         with self._ready:

@@ -16,6 +16,8 @@ import av.error
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.codec import Codec
+from av.codec.hwaccel import HWAccel, hwdevices_available
 from av.video.reformatter import ColorRange
 from msgspec import Struct, structs
 
@@ -24,6 +26,7 @@ from vultus.configs.schema import Decode
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.pixels import Layout, views
+from vultus.stages import hardware
 from vultus.stages.grabber import Shot, SourceEnded, SourceLost
 from vultus.stages.waking import Attention, Decoded, choose
 
@@ -34,6 +37,8 @@ _MOST_BREAKS = 100
 """So many damaged places in a row, without a packet between them, end a file."""
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
 """How much of a stream is looked at before it counts as open: 0.3 s with an RTSP camera, 1.2 s with FFmpeg's defaults."""
+_ASKED = "h264"
+"""What a device has to decode to be taken; of another codec FFmpeg decides when the stream is there."""
 _MATRICES: dict[int, Literal["bt601", "bt709", "bt2020"]] = {
     1: "bt709",
     4: "bt601",
@@ -59,15 +64,25 @@ class Moment(Struct, frozen=True, kw_only=True):
     """Upright."""
 
 
-def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Moment]:
-    """Every `video_step`-th frame of a file, the first one included; `broken` is called for each damaged packet.
+def read(
+    path: str, limits: Decode, broken: Callable[[], None], decodes: Callable[[str], None] | None = None
+) -> Iterator[Moment]:
+    """Every `video_step`-th frame of a file, the first one included.
+
+    `broken` is called for each damaged packet, `decodes` once with who decodes, in words.
 
     Raises RefusedInput in words if the file holds no video, or gives not a single frame.
     """
     _check_file(path)
+    device = _device(limits)
     try:
         # `file` only: a playlist that calls itself .mp4 must not make us open network addresses.
-        container = av.open(path, metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+        container = av.open(
+            path,
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+            hwaccel=_accelerator(device.kind, limits),
+        )
     except av.error.FFmpegError as error:
         raise RefusedInput(f"no video that can be read: {_said(error)}") from None
     with container:
@@ -75,6 +90,8 @@ def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Mome
             raise RefusedInput("holds no video")
         stream = container.streams.video[0]
         _bound(stream, limits)
+        if decodes is not None:
+            decodes(_decoder(device, stream.codec_context))
         number = -1
         start = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else 0.0
         for number, frame in enumerate(_file_frames(container, stream, broken)):
@@ -86,7 +103,11 @@ def read(path: str, limits: Decode, broken: Callable[[], None]) -> Iterator[Mome
 
 
 def play(
-    path: str, limits: Decode, alive: Callable[[], None], broken: Callable[[], None]
+    path: str,
+    limits: Decode,
+    alive: Callable[[], None],
+    broken: Callable[[], None],
+    decodes: Callable[[str], None],
 ) -> Iterator[tuple[float, Shot]]:
     """Every frame of a video file, each when its time has come since the first.
 
@@ -94,7 +115,7 @@ def play(
     """
     begun = time.monotonic()
     try:
-        for moment in read(path, structs.replace(limits, video_step=1), broken):
+        for moment in read(path, structs.replace(limits, video_step=1), broken, decodes):
             while (early := begun + moment.position - time.monotonic()) > 0:
                 alive()
                 time.sleep(min(early, 0.5))
@@ -106,22 +127,32 @@ def play(
 
 
 def listen(
-    address: str, config: Decode, attention: Attention | None, alive: Callable[[], None], broken: Callable[[], None]
+    address: str,
+    config: Decode,
+    attention: Attention | None,
+    alive: Callable[[], None],
+    broken: Callable[[], None],
+    decodes: Callable[[str], None],
 ) -> Iterator[tuple[float, Shot]]:
     """Frames of a network stream as they come, with the time of their arrival, until it breaks.
 
     `attention` chooses which (none: all). `alive` is called for each packet that arrives, `broken` for each damaged
-    packet or frame. Raises SourceLost, also when the stream merely ends; no text of it holds a password. May hang for
-    longer than the time-outs say.
+    packet or frame, `decodes` once with who decodes, in words. Raises SourceLost, also when the stream merely ends; no text
+    of it holds a password. May hang for longer than the time-outs say.
     """
     options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
         options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
+    device = _device(config)
     begun = time.monotonic()
     try:
         # FFmpeg's errors quote the address, so none of them may become the cause of ours.
         container = av.open(
-            address, options=options, timeout=(config.open_timeout, config.stall_timeout), metadata_errors="replace"
+            address,
+            options=options,
+            timeout=(config.open_timeout, config.stall_timeout),
+            metadata_errors="replace",
+            hwaccel=_accelerator(device.kind, config),
         )
     except (av.error.FFmpegError, ValueError) as error:
         # Cut off while it still waits, FFmpeg says anything, for instance that the data are invalid.
@@ -132,11 +163,34 @@ def listen(
             raise SourceLost("answers, but sends no video")
         stream = container.streams.video[0]
         _bound(stream, config)
+        decodes(_decoder(device, stream.codec_context))
         try:
             yield from _live_frames(_alive(container.demux(stream), alive), stream, config, attention, broken)
         except av.error.FFmpegError as error:
             raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
+
+
+def _device(limits: Decode) -> hardware.Choice:
+    def trouble_of(kind: str) -> str | None:
+        try:
+            HWAccel(kind, limits.hardware_device).create(Codec(_ASKED, "r"))
+        except NotImplementedError:
+            return f"not for {_ASKED}"
+        except (av.error.FFmpegError, ValueError) as error:  # ValueError: of a device that is no number
+            return _said(error)
+        return None
+
+    return hardware.choose(limits, hwdevices_available(), trouble_of)
+
+
+def _accelerator(kind: str | None, limits: Decode) -> HWAccel | None:
+    """What `av.open` takes. Streams that the device cannot decode are decoded by the processor."""
+    return None if kind is None else HWAccel(kind, limits.hardware_device)
+
+
+def _decoder(device: hardware.Choice, context: Any) -> str:
+    return device.decoder(context.name, accelerated=context.is_hwaccel)
 
 
 def _alive(packets: Iterable[Any], alive: Callable[[], None]) -> Iterator[Any]:

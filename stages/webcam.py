@@ -14,7 +14,9 @@ from vultus.pipeline.frames import Image
 from vultus.stages.grabber import Shot, SourceLost
 
 
-def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) -> Iterator[tuple[float, Shot]]:
+def listen(
+    address: str, alive: Callable[[], None], broken: Callable[[], None], decodes: Callable[[str], None]
+) -> Iterator[tuple[float, Shot]]:
     """Frames of `webcam:N`, which is `/dev/videoN`, as they come; the arguments are those of `video.listen`.
 
     Raises SourceLost.
@@ -28,6 +30,7 @@ def listen(address: str, alive: Callable[[], None], broken: Callable[[], None]) 
     try:
         if not capture.isOpened():
             raise SourceLost(f"{device} does not open; perhaps another program uses it")
+        decodes("Video4Linux")
         while capture.grab():
             alive()
             there, pixels = capture.retrieve()
