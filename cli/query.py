@@ -61,7 +61,8 @@ DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
     type=click.Path(path_type=Path, dir_okay=False),
     callback=picture_file,
     metavar="FILE",
-    help="Write the picture, of a single IMAGE, with boxes and names; hidden people, and those whom `privacy` names, are made unrecognisable.",
+    help="Write the picture, of a single IMAGE, with boxes and names; hidden people, and those whom `privacy` names, are "
+    "made unrecognisable.",
 )
 @json_option
 @click.pass_context
