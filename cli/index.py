@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from vultus.cli.console import counted, line, print_json, progress, say
 from vultus.cli.job import stopped_by_signals, tell
-from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.persons import valid_name
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
@@ -46,6 +46,7 @@ _UNLABELLED = "several faces of similar size, or a folder whose name is no perso
 @click.option("--retry-refused", is_flag=True, help="Try files again that an earlier run refused.")
 @gallery_option
 @config_option
+@detector_option
 @json_option
 @click.pass_context
 def index(
@@ -56,6 +57,7 @@ def index(
     retry_refused: bool,
     gallery_dir: Place | None,
     config_file: Path | None,
+    detector: str | None,
     as_json: bool,
 ) -> None:
     """Put the faces of every photo and video below each PATH into the gallery.
@@ -72,7 +74,7 @@ def index(
     unlabelled: photos whose faces --label-from-folder left without a name, since it is unclear which is meant.
     unknown_people: how many the gallery has now.
     """
-    config, folder = configured(config_file, gallery_dir)
+    config, folder = configured(config_file, gallery_dir, detector)
     if collection is not None:
         config = replace(config, store=replace(config.store, collection=collection))
     sources = tuple(Source(address=path) for path in paths) or config.sources

@@ -52,14 +52,27 @@ def config_option(command: Decorated) -> Decorated:
     )(command)
 
 
+def detector_option(command: Decorated) -> Decorated:
+    """`--detector NAME`."""
+    return click.option(
+        "--detector",
+        metavar="NAME",
+        help="Find faces with this model; `vultus models list` has their names.  [default: models.detector, yunet_2023mar]",
+    )(command)
+
+
 def json_option(command: Decorated) -> Decorated:
     """`--json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs instead of text.")(command)
 
 
-def configured(config_file: Path | None, gallery_dir: Place | None) -> tuple[Config, Place]:
-    """The configuration with `--gallery` laid over it, and where the gallery is."""
+def configured(
+    config_file: Path | None, gallery_dir: Place | None, detector: str | None = None
+) -> tuple[Config, Place]:
+    """The configuration with `--gallery` and `--detector` laid over it, and where the gallery is."""
     config = load(config_file)
+    if detector is not None:
+        config = msgspec.structs.replace(config, models=msgspec.structs.replace(config.models, detector=detector))
     if gallery_dir is not None:
         given = gallery_dir.reveal() if isinstance(gallery_dir, DatabaseUrl) else str(gallery_dir.absolute())
         config = msgspec.structs.replace(config, gallery=given)

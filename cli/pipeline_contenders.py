@@ -21,6 +21,7 @@ from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.metrics import WorkerMetrics
 from vultus.pipeline.supervisor import Pipeline
+from vultus.stages import yunet
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.sources import kind_of
 from vultus.weights import Registry
@@ -140,13 +141,13 @@ def plain_loop(film: Film, path: Path, people: Cast, config: Config, threshold: 
     """OpenCV alone, every frame, at the same size for the detector: VideoCapture, FaceDetectorYN, FaceRecognizerSF."""
     registry, models = Registry(data_folder()), Models()
     recogniser = cv2.FaceRecognizerSF.create(str(registry.resolve(models.embedder).path), "")
-    known = _features(recogniser, people, registry, config)
+    known = _features(recogniser, people, registry)
     capture = cv2.VideoCapture(str(path))
     width, height = film.size
     scale = min(1.0, config.detect.max_side / max(film.size))
     small = round(width * scale), round(height * scale)
     detector = cv2.FaceDetectorYN.create(
-        str(registry.resolve(models.detector).path), "", small, config.detect.score, config.detect.nms_iou
+        str(registry.resolve(models.detector).path), "", small, yunet.SCORE, yunet.NMS_IOU
     )
     said: list[Said] = []
     number = embeddings = 0
@@ -171,16 +172,14 @@ def plain_loop(film: Film, path: Path, people: Cast, config: Config, threshold: 
     return _row("plain OpenCV loop", film, seconds, said, number, embeddings)
 
 
-def _features(
-    recogniser: cv2.FaceRecognizerSF, people: Cast, registry: Registry, config: Config
-) -> npt.NDArray[np.float32]:
+def _features(recogniser: cv2.FaceRecognizerSF, people: Cast, registry: Registry) -> npt.NDArray[np.float32]:
     """The enrolled photographs as the plain loop sees them, rows of length 1."""
     rows = []
     for path in people.photos:
         image = cv2.imread(str(path))
         assert image is not None, path
         detector = cv2.FaceDetectorYN.create(
-            str(registry.resolve(Models().detector).path), "", image.shape[1::-1], config.detect.score
+            str(registry.resolve(Models().detector).path), "", image.shape[1::-1], yunet.SCORE
         )
         _, faces = detector.detect(image)
         if faces is None:

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from vultus.cli.console import print_json, progress, say, shown, table
-from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.persons import person_meant
 from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.cli.veil import Veil
@@ -55,6 +55,7 @@ DATE = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 )
 @gallery_option
 @config_option
+@detector_option
 @click.option(
     "--out",
     "out_file",
@@ -79,6 +80,7 @@ def query(
     speakers: int,
     gallery_dir: Place | None,
     config_file: Path | None,
+    detector: str | None,
     out_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -95,7 +97,7 @@ def query(
     With --json each photo is an object on a line of its own, as soon as it is looked at: image, model, and faces with their
     matches, or error. Exit code: 0, 1 if some photos could not be read, 2 if none could.
     """
-    config, _ = configured(config_file, gallery_dir)
+    config, _ = configured(config_file, gallery_dir, detector)
     alone = len(images) == 1 and not images[0].is_dir()
     if out_file is not None and not alone:
         raise click.UsageError("--out writes one picture; name a single photo with it")

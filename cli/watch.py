@@ -12,7 +12,7 @@ import msgspec
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.following import Following, WatchList
 from vultus.cli.job import stopped_by_signals, tell
-from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.pruning import Pruning
 from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
@@ -28,6 +28,7 @@ from vultus.weights import Registry
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @gallery_option
 @config_option
+@detector_option
 @click.option("--once", is_flag=True, help="Do not wait for further files in folders; end when all are read.")
 @click.option("--paced", is_flag=True, help="Play video files at their own speed, as cameras would send them.")
 @click.option("--for", "seconds", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Stop after so long.")
@@ -46,6 +47,7 @@ def watch(
     sources: tuple[str, ...],
     gallery_dir: Place | None,
     config_file: Path | None,
+    detector: str | None,
     once: bool,
     paced: bool,
     seconds: float | None,
@@ -74,7 +76,7 @@ def watch(
     recognised: below_threshold, ambiguous (two people alike near) or nobody_known (the gallery is empty). At the end it is
     said how many were recognised, and why others were not; --summary gives that to programs.
     """
-    config, _ = configured(config_file, gallery_dir)
+    config, _ = configured(config_file, gallery_dir, detector)
     config = _with_options(config, sources, threshold, known_only=known_only, paced=paced)
     if not config.sources:
         raise click.UsageError("name at least one SOURCE, or a configuration that lists some")

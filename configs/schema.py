@@ -75,11 +75,27 @@ class Detect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_side: Annotated[int, Meta(ge=64, le=8192)] = 640
     """Frames whose longer side exceeds this are shrunk to it for detection; they are never enlarged."""
     photo_max_side: Annotated[int, Meta(ge=64, le=8192)] = 1280
-    score: Unit = 0.7
-    nms_iou: Unit = 0.3
+    input_size: Annotated[str, Meta(pattern=r"^[1-9][0-9]{1,3}x[1-9][0-9]{1,3}$")] | None = None
+    """WIDTHxHEIGHT that everything is shown to the detector in, in place of both: shrunk to fit and filled up with black."""
+    score: Unit | None = None
+    """None: what the detector's makers suggest."""
+    nms_iou: Unit | None = None
+    """None: likewise."""
     min_face: Positive = 20
     """Faces whose shorter box side is below this, in source pixels, are counted and left out."""
     threads: Annotated[int, Meta(ge=0, le=256)] = 1
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """`input_size` as width and height."""
+        if self.input_size is None:
+            return None
+        width, _, height = self.input_size.partition("x")
+        return int(width), int(height)
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not all(64 <= side <= 8192 for side in self.size):
+            raise ConfigError(f"input_size {self.input_size} has a side outside 64..8192")
 
 
 class Track(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

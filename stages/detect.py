@@ -6,15 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 
 from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Detections, Face, Frame, Message
 from vultus.pipeline.stage import Context
-from vultus.stages.yunet import YuNet
-from vultus.weights import Registry
+from vultus.stages.detector import open_detector
+from vultus.stages.view import View
 
 _BORDER = 0.5
 """Width of the border put round a photo in which no face was found, as a share of the photo's size."""
@@ -28,22 +27,14 @@ class Detect:
     name: ClassVar[str] = "detect"
 
     def __init__(self, config: Config, data: Path) -> None:
+        self._whole = config
         self._config = config.detect
-        self._model = config.models.detector
-        self._backend = config.models.backend
         self._data = data
 
     def open(self, context: Context) -> None:
         """Load the detector."""
         self._context = context
-        model = Registry(self._data).resolve(self._model, "detector")
-        self._yunet = YuNet(
-            model.path,
-            threads=self._config.threads,
-            score=self._config.score,
-            nms_iou=self._config.nms_iou,
-            backend=self._backend,
-        )
+        self._detector = open_detector(self._whole, self._data)
 
     def process(self, batch: Sequence[Message]) -> Iterable[Message]:
         """Counters: `analysed`, `no_face` (frames), `faces`, `too_small`, `no_landmarks` (faces), `second_look` (frames)."""
@@ -55,7 +46,7 @@ class Detect:
 
     def close(self) -> None:
         """Give the network back."""
-        self.__dict__.pop("_yunet", None)
+        self.__dict__.pop("_detector", None)
 
     def _detect(self, message: Frame) -> Detections:
         faces = self._faces(message.image, still=message.origin.still)
@@ -66,12 +57,12 @@ class Detect:
         return Detections(origin=message.origin, image=message.image, faces=tuple(faces))
 
     def _faces(self, image: Image, *, still: bool) -> list[Face]:
-        limit = self._config.photo_max_side if still else self._config.max_side
-        found = look(self._yunet, image, limit)
+        limit, size = self._config.photo_max_side if still else self._config.max_side, self._config.size
+        found = self._detector.find(View(image, limit, size=size))
         if not found and still:
             # A face that fills the picture is larger than any the network was trained on; with a border it is not.
             self._context.count("second_look", 1)
-            found = look_with_border(self._yunet, image, limit)
+            found = self._detector.find(View(image, limit, size=size, border=_BORDER))
         return [face for face in found if self._usable(face)]
 
     def _usable(self, face: Face) -> bool:
@@ -83,37 +74,3 @@ class Detect:
             self._context.count("no_landmarks", 1)
             return False
         return True
-
-
-def look(yunet: YuNet, image: Image, max_side: int) -> list[Face]:
-    """Faces of `image` in its own pixels, found at a size of at most `max_side`."""
-    height, width = image.height, image.width
-    scale = min(1.0, max_side / max(height, width))
-    small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = image.scaled(*small_size)
-    x_scale, y_scale = width / small_size[0], height / small_size[1]
-    return [_moved(face, x_scale, y_scale, 0.0, 0.0) for face in yunet.detect(small)]
-
-
-def look_with_border(yunet: YuNet, image: Image, max_side: int) -> list[Face]:
-    """The same, with a grey border round the picture, for faces that fill it."""
-    height, width = image.height, image.width
-    # Shrunk first, so that the border does not cost memory in the size of the photo.
-    scale = min(1.0, max_side / max(height, width) / (1 + 2 * _BORDER))
-    small_size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = image.scaled(*small_size)
-    across, down = round(small_size[0] * _BORDER), round(small_size[1] * _BORDER)
-    framed = cv2.copyMakeBorder(small, down, down, across, across, cv2.BORDER_CONSTANT, value=(128, 128, 128))
-    x_scale, y_scale = width / small_size[0], height / small_size[1]
-    faces = yunet.detect(np.asarray(framed, np.uint8))
-    return [_moved(face, x_scale, y_scale, -across * x_scale, -down * y_scale) for face in faces]
-
-
-def _moved(face: Face, x_scale: float, y_scale: float, x_shift: float, y_shift: float) -> Face:
-    x, y, w, h = face.box
-    a, b, c, d, e = ((px * x_scale + x_shift, py * y_scale + y_shift) for px, py in face.landmarks)
-    return Face(
-        box=(x * x_scale + x_shift, y * y_scale + y_shift, w * x_scale, h * y_scale),
-        landmarks=(a, b, c, d, e),
-        score=face.score,
-    )

@@ -17,16 +17,27 @@ import numpy.typing as npt
 
 from vultus.native import decode_yunet, suppress
 from vultus.pipeline.messages import Face
+from vultus.stages.view import View
 from vultus.weights import Backend, open_network
 
+SCORE, NMS_IOU = 0.7, 0.3
+"""What its makers suggest."""
 _HEADS = frozenset(f"{head}_{stride}" for head in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32))
 
 
 class YuNet:
-    """A loaded detector; `detect` may be called from any number of threads."""
+    """A loaded detector; its methods may be called from any number of threads."""
 
-    def __init__(self, path: Path, *, threads: int, score: float, nms_iou: float, backend: Backend = "auto") -> None:
-        """Load the model at `path`; calls of `detect` compute on at most `threads` processors (0: all), each on one.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        score: float | None = None,
+        nms_iou: float | None = None,
+        backend: Backend = "auto",
+    ) -> None:
+        """Load the model at `path`; calls compute on at most `threads` processors (0: all), each on one.
 
         Raises ValueError if the file is no YuNet, or is a graph that `backend` does not compute.
         """
@@ -34,8 +45,12 @@ class YuNet:
         missing = _HEADS - set(self._network.outputs(self._network.input_size or (32, 32)))
         if missing:
             raise ValueError(f"{path}: not a YuNet detector, it has no output {min(missing)}")
-        self._score = score
-        self._nms_iou = nms_iou
+        self._score = SCORE if score is None else score
+        self._nms_iou = NMS_IOU if nms_iou is None else nms_iou
+
+    def find(self, view: View) -> list[Face]:
+        """Faces of what is shown, in pixels of `view.image`, highest score first."""
+        return [view.face(face.box, face.landmarks, face.score) for face in self.detect(view.pixels)]
 
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Face]:
         """Faces in `image`, `(h, w, 3)` uint8 BGR, highest score first, in its pixels; at the size it has."""

@@ -53,7 +53,7 @@ def portraits(samples: tuple[Path, Any]) -> dict[str, np.ndarray]:
 def yunet(registry: Registry) -> YuNet:
     config = Config()
     model = registry.resolve(config.models.detector)
-    return YuNet(model.path, threads=1, score=config.detect.score, nms_iou=config.detect.nms_iou)
+    return YuNet(model.path, threads=1)
 
 
 @pytest.fixture

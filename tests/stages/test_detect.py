@@ -14,7 +14,8 @@ from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Chips, Detections, Face, Tracked, TrackedFace
 from vultus.stages import align
 from vultus.stages.align import Align
-from vultus.stages.detect import Detect, look
+from vultus.stages.detect import Detect
+from vultus.stages.detector import look
 from vultus.stages.quality import grade, pose, quality, sharpness
 from vultus.stages.yunet import YuNet
 from vultus.weights import Registry
@@ -133,7 +134,7 @@ def test_pictures_of_any_shape(detect: Any, frame: Any, rand: np.random.Generato
 
 def test_a_file_that_is_no_yunet(registry: Registry) -> None:
     with pytest.raises(ValueError, match="not a YuNet detector"):
-        YuNet(registry.resolve(Config().models.embedder).path, threads=1, score=0.7, nms_iou=0.3)
+        YuNet(registry.resolve(Config().models.embedder).path, threads=1)
 
 
 # Alignment

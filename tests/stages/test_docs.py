@@ -16,7 +16,7 @@ DOC = Path(__file__).parents[2] / "docs" / "stages.md"
 
 
 def test_examples(
-    registry: Registry,
+    mtcnn_registry: Registry,
     samples: tuple[Path, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -29,7 +29,7 @@ def test_examples(
     with FaceFinder() as finder, Gallery.open("people", model=finder.model.fingerprint) as gallery:
         gallery.enrol("Jacinda", [finder.find("photo.jpg")[0].vector])
 
-    one, two = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
+    one, two, three = re.findall(r"```python\n(.*?)```", DOC.read_text(), re.DOTALL)
     exec(compile(one, str(DOC), "exec"), {})
     first = capsys.readouterr().out
     assert "(128,)" in first
@@ -42,3 +42,6 @@ def test_examples(
     assert "name='Jacinda'" in lines[0]
     assert lines[1].startswith("ItemDone(")
     assert "status='done'" in lines[1]
+
+    exec(compile(three, str(DOC), "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 1

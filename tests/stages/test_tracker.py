@@ -15,7 +15,7 @@ from vultus.stages import track as module
 from vultus.stages import tracker as tracker_module
 from vultus.stages import video
 from vultus.stages.align import TEMPLATE
-from vultus.stages.detect import look
+from vultus.stages.detector import look
 from vultus.stages.quality import Grade
 from vultus.stages.track import Track as TrackStage
 from vultus.stages.tracker import Tracker

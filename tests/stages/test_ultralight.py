@@ -11,7 +11,12 @@ import onnxruntime
 import pytest
 
 from vultus.native import Network, decode_ultralight
+from vultus.pipeline.frames import Image
+from vultus.stages.onet import ONet
 from vultus.stages.ultralight import UltraLight
+from vultus.stages.view import View
+from vultus.stages.yunet import YuNet
+from vultus.weights import Registry
 from vultus.weights.convert import convert
 from vultus.weights.errors import ImportFailed
 from vultus.weights.onnx_heads import cut
@@ -29,6 +34,11 @@ def published(name: str) -> Path:
 @pytest.fixture(params=SIZES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def onet(mtcnn_registry: Registry) -> Path:
+    return mtcnn_registry.resolve("mtcnn_onet", "part").path
 
 
 @pytest.fixture
@@ -70,9 +80,9 @@ def test_decoded_as_the_published_graph_does(name: str, heads: Path, portraits: 
     np.testing.assert_allclose(faces["box"][:, :2] + faces["box"][:, 2:], want[:, 2:], atol=2e-3)
 
 
-def test_faces_of_a_photo(heads: Path, portraits: dict[str, np.ndarray]) -> None:
+def test_faces_of_a_photo(heads: Path, onet: Path, portraits: dict[str, np.ndarray]) -> None:
     """Each size finds the person in the middle, where the box moves with the size."""
-    detector = UltraLight(heads, threads=1)
+    detector = UltraLight(heads, onet, threads=1)
     whole = portraits["person_a_1"]
     found = []
     for side in (320, 480, 640):
@@ -89,21 +99,45 @@ def test_faces_of_a_photo(heads: Path, portraits: dict[str, np.ndarray]) -> None
     assert none.shape == (0,)
 
 
-def test_slim_640_comes_from_its_checkpoint(shared: Path, tmp_path: Path, portraits: dict[str, np.ndarray]) -> None:
+def test_slim_640_comes_from_its_checkpoint(
+    shared: Path, tmp_path: Path, onet: Path, portraits: dict[str, np.ndarray]
+) -> None:
     path = tmp_path / "slim-640.onnx"
     path.write_bytes(convert(shared / "models" / "version-slim-640.pth", ".onnx").data)
     whole = portraits["person_a_1"]
-    boxes, scores = UltraLight(path, threads=1).detect(np.asarray(cv2.resize(whole, (480, 640)), np.uint8))
+    boxes, scores = UltraLight(path, onet, threads=1).detect(np.asarray(cv2.resize(whole, (480, 640)), np.uint8))
     assert len(boxes) == 1
     assert scores[0] > 0.9
 
 
-def test_other_files_are_told(tmp_path: Path) -> None:
+def test_landmarks_are_onets_and_lie_where_yunet_sees_them(
+    heads: Path, onet: Path, yunet: YuNet, portraits: dict[str, np.ndarray]
+) -> None:
+    """In source pixels, whatever size the picture was shown at; a box in which O-Net sees no face has none."""
+    detector = UltraLight(heads, onet, threads=1)
+    image = Image(portraits["t1"])
+    right = yunet.find(View(image, 640))
+    for side, size in ((640, None), (64, (640, 480))):
+        found = detector.find(View(image, side, size=size))
+        assert [face.score for face in found] == sorted((face.score for face in found), reverse=True)
+        for face in right:
+            eyes = np.linalg.norm(np.subtract(*np.array(face.landmarks)[:2]))
+            apart = min(np.abs(np.subtract(face.landmarks, other.landmarks)).mean() for other in found)
+            assert apart < 0.2 * eyes
+    unsure = UltraLight(heads, onet, threads=1, score=0.02).find(View(image, 320))
+    with_landmarks = [len(set(face.landmarks)) == 5 for face in unsure]
+    assert with_landmarks[0]
+    assert with_landmarks.count(False) >= 3
+
+
+def test_other_files_are_told(tmp_path: Path, onet: Path) -> None:
     with pytest.raises(ImportFailed, match="not an ONNX file"):
         cut(b"\xff" * 40)
     path = published("slim-320")
     with pytest.raises(ValueError, match="cut at its heads"):
-        UltraLight(path, threads=1)
+        UltraLight(path, onet, threads=1)
+    with pytest.raises(ValueError, match="not MTCNN's O-Net"):
+        ONet(path, threads=1)
     model = onnx.load(path)
     del model.graph.output[1]
     with pytest.raises(ImportFailed, match="scores and boxes"):
