@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from rich.progress import Progress
 
 from vultus.cli.console import counted, line, print_json, progress, say
-from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.job import stopped_by_signals, tell, tell_hosts
 from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.persons import valid_name
 from vultus.configs.address import Place
@@ -124,6 +124,7 @@ class IndexJob:
 
     def run(self, config: Config, *, visible: bool = True) -> bool:
         """Do it, with a progress bar if `visible`; returns whether it was stopped before the end."""
+        tell_hosts(config.pipeline.index)
         ended = Event()
         with progress(visible=visible) as bar:
             task = bar.add_task("files", total=None)

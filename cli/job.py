@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from vultus.cli.console import say
+from vultus.configs.schema import Group
 from vultus.pipeline.messages import SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
 
@@ -29,9 +30,23 @@ def stopped_by_signals(pipeline: Pipeline) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def tell_hosts(groups: Iterable[Group]) -> None:
+    """Which groups of a job wait for other machines."""
+    for group in groups:
+        if group.hosts:
+            say(
+                f"The group {group.name} is the work of {', '.join(group.hosts)}, expected at {group.listen}: "
+                "`vultus worker --config FILE` there."
+            )
+
+
 def tell(state: SourceState | WorkerState) -> None:
     """A camera that came or went, or a process that died, as a line for the person at the terminal."""
-    if isinstance(state, WorkerState):
+    if isinstance(state, WorkerState) and state.state in ("joined", "left"):
+        why = f": {state.reason}" if state.reason else ""
+        style = "green" if state.state == "joined" else "yellow"
+        say(f"{state.host} {state.state} the group {state.group}{why}", style=style)
+    elif isinstance(state, WorkerState):
         what = "died and is started again" if state.state == "died" else "runs again"
         say(
             f"process {state.group}[{state.worker}] {what}{': ' + state.reason if state.reason else ''}", style="yellow"

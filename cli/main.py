@@ -24,6 +24,8 @@ _COMMANDS = {
     "status": ("vultus.cli.status:status", "How the running cameras and processes are."),
     "reload": ("vultus.cli.status:reload", "Let `vultus watch` read its list of sources again."),
     "watch": ("vultus.cli.watch:watch", "Name the people in cameras, videos and folders as they appear."),
+    "worker": ("vultus.cli.worker:worker", "Work for the `watch` or `index` of another machine."),
+    "keys": ("vultus.cli.keys:keys", "Make and show this machine's keys for that."),
     "sightings": ("vultus.cli.sightings:sightings", "List who was seen; follow it; delete what is old."),
     "query": ("vultus.cli.query:query", "Find the people of a photo in the gallery."),
     "people": ("vultus.cli.people:people", "List, show, enrol, rename, merge, split, hide, export and delete people."),

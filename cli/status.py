@@ -12,7 +12,9 @@ import msgspec
 from vultus.cli.console import line, print_json, say, table
 from vultus.cli.following import tell_change
 from vultus.cli.options import json_option
+from vultus.pipeline.gate import REFUSALS
 from vultus.pipeline.health import CameraHealth, Health, ask, jobs
+from vultus.pipeline.metrics import WorkerMetrics
 
 NOT_WELL, NOTHING_RUNS = 1, 3
 
@@ -24,7 +26,9 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """How the running jobs of this user are: every camera and every process.
 
     Of a camera: its state, frames a second that arrive and that are analysed, frames dropped, seconds from arrival to
-    the end of detection, when it last showed a face, how often its connection was lost, and why the last time.
+    the end of detection, when it last showed a face, how often its connection was lost, and why the last time. Of a group
+    that other machines work for: its workers there, and how much was refused at the door (with --json in
+    processes[].counters.counts as network_denied, _malformed, _oversized, _replayed, _stray, _other_model).
 
     \b
     Exit code: 0 all cameras send and all processes run
@@ -110,6 +114,28 @@ def _show(health: Health) -> None:
         for process in health.processes
     ]
     table("", ("process", "state", ">pid", ">restarts", ">busy", ">memory"), rows)
+    for process in health.processes:
+        if process.hosts:
+            _show_remotes(process)
+
+
+def _show_remotes(process: WorkerMetrics) -> None:
+    """The workers of other hosts, and what was refused at the door."""
+    rows = [
+        (remote.host, remote.pid, remote.state, _clock(remote.since), remote.finished, remote.busy_with)
+        for remote in process.counters.remotes
+    ]
+    if rows:
+        table(f"workers of {process.group}", ("host", ">pid", "state", "since", ">done", ">busy with"), rows)
+    else:
+        line(f"{process.group} waits for a worker of {', '.join(process.hosts)}", "yellow")
+    kinds = {name.removeprefix("network_"): n for name, n in process.counters.counts.items() if name in REFUSALS}
+    if kinds:
+        line(f"{process.group} refused: " + ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items())), "yellow")
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(when))
 
 
 def _row(camera: CameraHealth) -> tuple[object, ...]:
@@ -120,7 +146,7 @@ def _row(camera: CameraHealth) -> tuple[object, ...]:
         f"{camera.fps_analysed:.1f}",
         camera.dropped,
         "" if camera.latency is None else f"{camera.latency * 1000:.0f} ms",
-        "" if camera.last_face is None else time.strftime("%H:%M:%S", time.localtime(camera.last_face)),
+        "" if camera.last_face is None else _clock(camera.last_face),
         camera.restarts,
         camera.decoder,
         camera.last_error,

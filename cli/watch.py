@@ -11,7 +11,7 @@ import msgspec
 
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.following import Following, WatchList
-from vultus.cli.job import stopped_by_signals, tell
+from vultus.cli.job import stopped_by_signals, tell, tell_hosts
 from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.pruning import Pruning
 from vultus.cli.reasons import Reasons
@@ -94,6 +94,7 @@ def watch(
             say(f"{stale}; `vultus calibrate` sets it anew", style="yellow")
     if not people:
         say("The gallery knows nobody yet: everybody will be unknown. `vultus people enrol NAME PHOTO` adds a person.")
+    tell_hosts(config.pipeline.watch)
     done = failed = 0
     live = sum(item.live for item in items)
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))

@@ -23,7 +23,7 @@ from vultus.configs.address import DatabaseUrl, Place, redact
 from vultus.configs.errors import ConfigError
 from vultus.configs.schema import Config
 
-Shipped = Literal["default", "one-camera", "several-cameras", "archive"]
+Shipped = Literal["default", "one-camera", "several-cameras", "archive", "two-machines"]
 
 _MAX_BYTES = 1_000_000
 _KEY_BYTES = 32
@@ -78,6 +78,12 @@ def gallery_place(config: Config) -> Place:
     if DatabaseUrl.matches(config.gallery):
         return DatabaseUrl(config.gallery)
     return Path(config.gallery).expanduser().absolute()
+
+
+def network_key_file(config: Config) -> Path:
+    """Where this machine's keys for the network lie."""
+    given = config.network.key_file
+    return data_folder() / "network.key" if given is None else Path(given).expanduser().absolute()
 
 
 def gallery_key(config: Config) -> bytes | None:

@@ -20,6 +20,12 @@ Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
 Days = Annotated[float, Meta(gt=0.0, le=36_500.0)]
 Rate = Annotated[float, Meta(gt=0.0, le=1000.0)]
 StageName = Literal["decode", "detect", "track", "align", "embed", "match", "store"]
+STATELESS = ("detect", "embed")
+"""Stages that keep nothing between messages and answer each with one, so that any machine may do any of them."""
+HostName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,62}$")]
+PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]
+"""32 bytes in Z85, as `vultus keys show` prints them."""
+LISTEN_PATTERN = r"^tcp://(\[[0-9a-fA-F:.]+\]|[0-9]{1,3}(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}$"
 
 
 class Models(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,6 +203,29 @@ class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     queue: Annotated[int, Meta(ge=1, le=4096)] = 16
     """Messages a process may hold for the next group; live frames beyond it push out the oldest of their camera,
     files wait."""
+    hosts: tuple[HostName, ...] = ()
+    """Names in `network.hosts`: these machines do the work, each with `workers` processes that `vultus worker` starts; none =
+    this machine does."""
+    listen: Annotated[str, Meta(pattern=LISTEN_PATTERN, max_length=300)] | None = None
+    """`tcp://ADDRESS:PORT` of the main machine, where the hosts find it."""
+
+    def __post_init__(self) -> None:
+        if not self.hosts:
+            if self.listen is not None:
+                raise ConfigError(f"group {self.name!r} listens, but names no `hosts` that may connect")
+            return
+        if self.listen is None:
+            raise ConfigError(f"group {self.name!r} has `hosts`, so it needs `listen`, e.g. tcp://192.0.2.1:7301")
+        kept = [stage for stage in self.stages if stage not in STATELESS]
+        if kept:
+            raise ConfigError(
+                f"group {self.name!r} has `hosts`, but {kept[0]} stays on the main machine; "
+                f"{' and '.join(STATELESS)} may run elsewhere, each in a group of its own"
+            )
+        if len(self.stages) != 1 or self.workers == "per-source":
+            raise ConfigError(f"group {self.name!r} has `hosts`, so it has one stage, and `workers` is a number")
+        if len(set(self.hosts)) < len(self.hosts):
+            raise ConfigError(f"group {self.name!r} names a host twice")
 
 
 class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -238,6 +267,38 @@ def _check_groups(job: str, groups: tuple[Group, ...], last: StageName) -> None:
     names = [group.name for group in groups]
     if len(set(names)) < len(names):
         raise ConfigError(f"two groups of {job} have the same name, in {', '.join(names)}")
+    places = [group.listen for group in groups if group.listen is not None]
+    if len(set(places)) < len(places):
+        raise ConfigError(f"two groups of {job} listen at {places[0]}; give each a port of its own")
+
+
+class Host(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine that may do work for the main one."""
+
+    name: HostName
+    key: PublicKey
+    """What `vultus keys show` prints there."""
+
+
+class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Machines that share the work of one job. Everything between them is encrypted (CURVE)."""
+
+    main_key: PublicKey | None = None
+    """What `vultus keys show` prints on the machine that runs `watch` and `index`."""
+    hosts: tuple[Host, ...] = ()
+    key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """This machine's own keys, as `vultus keys new` made them; none = `network.key` in the data folder."""
+    retry_first: Seconds = 0.5
+    retry_max: Seconds = 10.0
+    """Pauses of a worker whose main machine is away double from the first to the longest, for ever."""
+
+    def __post_init__(self) -> None:
+        for what, values in (("name", [h.name for h in self.hosts]), ("key", [h.key for h in self.hosts])):
+            twice = sorted({value for value in values if values.count(value) > 1})
+            if twice:
+                raise ConfigError(f"two of `network.hosts` have the {what} {twice[0]}")
+        if self.retry_max < self.retry_first:
+            raise ConfigError("retry_max is below retry_first")
 
 
 Polygon = Annotated[tuple[tuple[Unit, Unit], ...], Meta(min_length=3, max_length=64)]
@@ -300,10 +361,29 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     privacy: Privacy = Privacy()
     sources: tuple[Source, ...] = ()
+    network: Network = Network()
     pipeline: Pipeline = Pipeline()
 
     def __post_init__(self) -> None:
+        for group in (*self.pipeline.watch, *self.pipeline.index):
+            self._check_hosts(group)
         labels = [source.label for source in self.sources]
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
             raise ConfigError(f"two sources are called {twice[0]!r}; give each a `name` of its own")
+
+    def _check_hosts(self, group: Group) -> None:
+        """Nobody listens to a network without knowing whom to let in."""
+        if not group.hosts:
+            return
+        unknown = [name for name in group.hosts if all(host.name != name for host in self.network.hosts)]
+        if unknown:
+            raise ConfigError(
+                f"group {group.name!r} names the host {unknown[0]}, which has no key: list it in `network.hosts` "
+                "with what `vultus keys show` prints there"
+            )
+        if self.network.main_key is None:
+            raise ConfigError(
+                f"group {group.name!r} listens at {group.listen}, and nothing listens to a network without keys: give "
+                "`network.main_key`, which `vultus keys new` makes on this machine"
+            )

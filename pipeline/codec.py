@@ -53,6 +53,12 @@ class PlanesRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     layout: Layout
 
 
+class KeptRef(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """In the answer of another host: the picture or chips of the very message that it answers, which stayed here."""
+
+    kept: Literal["image", "chips"]
+
+
 class _Envelope(Struct, frozen=True):
     v: int
     message: msgspec.Raw
@@ -86,19 +92,25 @@ class Codec:
         self._used: set[int] = set()
         self._lease: Lease | None = None
         self._opener: Opener | None = None
+        self._asked: Message | None = None
         self._encoder = msgspec.msgpack.Encoder(enc_hook=self._take_out)
         self._envelopes = msgspec.msgpack.Decoder(_Envelope)
         self._decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage, dec_hook=self._put_in)
 
-    def encode(self, message: Message, lease: Lease | None = None) -> list[Part]:
-        """The parts of a message; its picture goes as `lease` if there is one, with its bytes otherwise."""
-        self._parts, self._lease = [b""], lease
+    def encode(self, message: Message, lease: Lease | None = None, asked: Message | None = None) -> list[Part]:
+        """The parts of a message; its picture goes as `lease` if there is one, with its bytes otherwise.
+
+        Pictures and chips that are those of `asked`, which the receiver has, do not go at all.
+        """
+        self._parts, self._lease, self._asked = [b""], lease, asked
         self._parts[0] = self._encoder.encode({"v": WIRE_VERSION, "message": message})
         parts, self._parts = self._parts, []
         return parts
 
-    def decode(self, parts: Sequence[Part], opener: Opener | None = None) -> AnyMessage:
+    def decode(self, parts: Sequence[Part], opener: Opener | None = None, asked: Message | None = None) -> AnyMessage:
         """The message, its arrays read-only views of the parts, a leased picture as `opener` gives it.
+
+        `asked` is the message that this one answers, if it came from another host.
 
         Raises CodecError for anything that is no message of this version; without `opener` also for a lease.
         """
@@ -106,11 +118,11 @@ class Codec:
             raise CodecError(f"a message has 1 to {MAX_PARTS} parts, {len(parts)} came")
         if sum(map(len, parts[1:])) > MAX_ARRAY_BYTES:
             raise CodecError(f"the arrays of a message take at most {MAX_ARRAY_BYTES} bytes")
-        self._parts, self._used, self._opener = list(parts), set(), opener
+        self._parts, self._used, self._opener, self._asked = list(parts), set(), opener, asked
         try:
             message = _checked(self._envelopes, self._decoder, parts[0])
         finally:
-            self._parts, self._opener = [], None
+            self._parts, self._opener, self._asked = [], None, None
         if len(self._used) != len(parts) - 1:
             raise CodecError(f"{len(parts) - 1 - len(self._used)} parts belong to no array of the message")
         check_arrays(message)
@@ -118,6 +130,10 @@ class Codec:
 
     def _take_out(self, value: Any) -> Any:
         """For the encoder: what stands in the body for a picture or array."""
+        if self._asked is not None:
+            for name in ("image", "chips"):
+                if value is getattr(self._asked, name, None):
+                    return {"kept": name}
         if isinstance(value, Image):
             return LeaseRef(lease=self._lease) if self._lease is not None else self._take_out_picture(value)
         if isinstance(value, np.ndarray) and value.dtype.str in ("|u1", "<f4"):
@@ -133,6 +149,11 @@ class Codec:
 
     def _put_in(self, kind: type, value: Any) -> Any:
         """For the decoder: the picture or array that stands behind its entry in the body; ValueError if none."""
+        if isinstance(value, dict) and "kept" in value:
+            kept = getattr(self._asked, msgspec.convert(value, KeptRef).kept, None)
+            if not isinstance(kept, kind):
+                raise ValueError("nothing of that kind was kept")
+            return kept
         if kind is Image and isinstance(value, dict) and "lease" in value:
             if self._opener is None:
                 raise ValueError("leases are not read here")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vultus.pipeline.messages import Count, SourceState
+from vultus.pipeline.messages import Count, SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, Doing
 
 
@@ -52,9 +52,9 @@ class Beat(Struct, frozen=True, kw_only=True, tag_field="type", tag="beat"):
 
 
 class Report(Struct, frozen=True, kw_only=True, tag_field="type", tag="report"):
-    """Worker → supervisor: a camera came or went; it overtakes all queues."""
+    """Worker → supervisor: a camera, or a worker of another host, came or went; it overtakes all queues."""
 
-    state: SourceState
+    state: SourceState | WorkerState
 
 
 class Lost(Struct, frozen=True, kw_only=True, tag_field="type", tag="lost"):

@@ -23,3 +23,7 @@ class StaleFrame(PipelineError, LookupError):
 
 class WorkerFailed(PipelineError, RuntimeError):
     """A stage process could not be started, or does not stay up."""
+
+
+class KeysRefused(PipelineError, ValueError):
+    """A file of network keys cannot be used; the text never holds a secret one."""

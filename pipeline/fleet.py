@@ -37,6 +37,7 @@ from vultus.pipeline.control import (
 from vultus.pipeline.errors import CodecError, WorkerFailed
 from vultus.pipeline.messages import SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, WorkerMetrics
+from vultus.pipeline.network import WORKS_AHEAD
 from vultus.pipeline.process import WorkerProcess
 from vultus.pipeline.transport import Loop, Router
 from vultus.pipeline.worker import WorkerSpec
@@ -207,6 +208,7 @@ class Fleet:
             pid=process.pid if process is not None else None,
             restarts=place.incarnation,
             counters=place.before.plus(place.now),
+            hosts=group.hosts,
         )
 
     def _start(self, place: Place) -> None:
@@ -216,7 +218,9 @@ class Fleet:
         place.failed, place.kill_reason = None, ""
         place.last_beat = time.monotonic()
         try:
-            place.process = WorkerProcess(self._loop, self._spec(place), lambda process: self._ended(place, process))
+            spec = self._spec(place)
+            title = f"{spec.group.name}[{spec.worker}]"
+            place.process = WorkerProcess(self._loop, title, spec, lambda process: self._ended(place, process))
         except WorkerFailed as error:
             if not place.incarnation:
                 raise
@@ -231,7 +235,10 @@ class Fleet:
         senders = 1 if place.group == 0 else sum(1 for _ in self.group(place.group - 1))
         # A live message is best kept where a newer one can still push it out; for files the pipe is kept full.
         first = max(_FIRST_CREDIT, plan.config.decode.cameras_per_process)
-        credit = first if place.group == 0 else ceil(group.max_batch / senders) + (not plan.live)
+        at_once = group.max_batch
+        if group.hosts and isinstance(group.workers, int):
+            at_once *= len(group.hosts) * group.workers * (1 if plan.live else WORKS_AHEAD)
+        credit = first if place.group == 0 else ceil(at_once / senders) + (not plan.live)
         return WorkerSpec(
             name=place.name,
             group=group,

@@ -65,7 +65,7 @@ class Health(Struct, frozen=True, kw_only=True):
     def well(self) -> bool:
         """Whether every camera sends and every process runs."""
         cameras = all(camera.state in ("connected", "ended") for camera in self.cameras)
-        return cameras and all(process.state in ("running", "ended") for process in self.processes)
+        return cameras and all(process.well for process in self.processes)
 
 
 class _Camera:

@@ -214,12 +214,14 @@ class SourceState(Message, frozen=True, kw_only=True, tag="source_state"):
 
 
 class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):
-    """Supervisor → whoever runs the job: a stage process died and is started again."""
+    """Supervisor → whoever runs the job: a stage process died and is started again; a worker of another host came or went."""
 
     group: str
     worker: Count
-    state: Literal["died", "restarted"]
+    state: Literal["died", "restarted", "joined", "left"]
     reason: str = ""
+    host: str = ""
+    """Of a worker that `joined` or `left`."""
 
 
 AnyMessage = (

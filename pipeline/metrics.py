@@ -43,6 +43,20 @@ class SourceCounters(Struct, kw_only=True):
         )
 
 
+class RemoteWorker(Struct, frozen=True, kw_only=True):
+    """A worker on another host, as the main machine sees it."""
+
+    host: str
+    pid: int
+    state: Literal["opening", "working"]
+    since: float
+    """When it came; seconds since the epoch."""
+    finished: int
+    """Messages that it answered."""
+    busy_with: int
+    """Messages that it has now."""
+
+
 class Counters(Struct, frozen=True, kw_only=True):
     """What one process did since it started. Times are seconds."""
 
@@ -75,6 +89,8 @@ class Counters(Struct, frozen=True, kw_only=True):
 
     sources: dict[int, SourceCounters] = {}
     """By the item of a camera."""
+    remotes: tuple[RemoteWorker, ...] = ()
+    """Workers on other hosts that are there now."""
 
     def plus(self, later: Counters) -> Counters:
         """Totals over a process and the one that took its place."""
@@ -94,12 +110,13 @@ class Counters(Struct, frozen=True, kw_only=True):
             dropped=_sum(self.dropped, later.dropped),
             counts=_sum(self.counts, later.counts),
             sources=_sum_sources(self.sources, later.sources),
+            remotes=later.remotes,
             ages=tuple(a + b for a, b in zip(self.ages, later.ages, strict=True)),
         )
 
     def at_rest(self) -> Counters:
         """The totals without what was only true at that moment, for a process that is gone."""
-        return structs.replace(self, resident=0, waiting=0, queued=0, lent=0)
+        return structs.replace(self, resident=0, waiting=0, queued=0, lent=0, remotes=())
 
 
 class WorkerMetrics(Struct, frozen=True, kw_only=True):
@@ -113,6 +130,16 @@ class WorkerMetrics(Struct, frozen=True, kw_only=True):
     pid: int | None
     restarts: int
     counters: Counters
+    hosts: tuple[str, ...] = ()
+    """Machines that do the work of this place, which itself only passes it on."""
+
+    @property
+    def well(self) -> bool:
+        """Whether it runs, and if others do its work, somebody is there to do it."""
+        if self.state == "ended":
+            return True
+        there = any(remote.state == "working" for remote in self.counters.remotes)
+        return self.state == "running" and (there or not self.hosts)
 
     @property
     def busy_share(self) -> float:
@@ -182,7 +209,7 @@ class Meter:
         """What the working thread does, and for how long it has given no sign of life, in seconds."""
         return self._doing, time.monotonic() - self._alive
 
-    def snapshot(self, *, waiting: int, queued: int, lent: int) -> Counters:
+    def snapshot(self, *, waiting: int, queued: int, lent: int, remotes: tuple[RemoteWorker, ...] = ()) -> Counters:
         """The counts now."""
         now = time.monotonic()
         spent = dict(self._spent)
@@ -204,6 +231,7 @@ class Meter:
             counts=dict(self._counts),
             sources={item: structs.replace(counts) for item, counts in list(self._sources.items())},
             ages=tuple(self._ages),
+            remotes=remotes,
         )
 
 

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
+from msgspec import Struct
 
 from vultus.configs.address import redact_text
 from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.transport import Loop
-from vultus.pipeline.worker import WorkerSpec
 
 _KEPT_LINES = 40
 _MAX_LINE = 2000
@@ -24,21 +24,34 @@ _MAX_REST = 65_536
 _log = logging.getLogger("vultus.worker")
 
 
+def _nobody(_line: str) -> None:
+    """Where the log is enough."""
+
+
 class WorkerProcess:
     """A child process in a session of its own, so that Ctrl-C at the terminal reaches only its supervisor.
 
     What it writes to standard error goes to the logger `vultus.worker`, and its last lines are kept.
     """
 
-    def __init__(self, loop: Loop, spec: WorkerSpec, ended: Callable[[WorkerProcess], None]) -> None:
-        """`ended` is called once, in the loop, when the process is gone."""
-        self._loop, self._ended = loop, ended
-        self.name = spec.name
-        self._title = f"{spec.group.name}[{spec.worker}]"
+    def __init__(
+        self,
+        loop: Loop,
+        title: str,
+        spec: Struct,
+        ended: Callable[[WorkerProcess], None],
+        *,
+        module: str = "vultus.pipeline.worker",
+        heard: Callable[[str], None] = _nobody,
+    ) -> None:
+        """Runs `module` with `spec` as its task; `title` is what a process list shows. `ended` is called once, in the loop,
+        when the process is gone, and `heard` with each line that it writes to standard error."""
+        self._loop, self._ended, self._heard = loop, ended, heard
+        self._title = title
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._rest = b""
         # The group's name is there for the reader of a process list; everything else goes through standard input.
-        command = [sys.executable, "-P", "-m", "vultus.pipeline.worker", self._title]
+        command = [sys.executable, "-P", "-m", module, self._title]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -90,7 +103,7 @@ class WorkerProcess:
         self._process.wait()
         self._forget()
 
-    def _give(self, spec: WorkerSpec) -> None:
+    def _give(self, spec: Struct) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
@@ -140,6 +153,7 @@ class WorkerProcess:
         text = redact_text(line.decode("utf-8", "replace"))[:_MAX_LINE]
         self._lines.append(text)
         _log.info("%s: %s", self._title, text)
+        self._heard(text)
 
     def _stop_reading(self) -> None:
         if self._reading:

@@ -154,7 +154,10 @@ def _count_workers(groups: tuple[Group, ...], live: int, has_files: bool) -> tup
     sources = live + has_files
     if sources < 1:
         raise ValueError("neither live sources nor files: there is nothing to run")
-    counts = tuple(sources if group.workers == "per-source" else group.workers for group in groups)
+    # Where other hosts do the work, one process here deals it out to all of them.
+    counts = tuple(
+        sources if group.workers == "per-source" else 1 if group.hosts else group.workers for group in groups
+    )
     if counts[0] < sources:
         raise ValueError(
             f"group {groups[0].name!r} has {counts[0]} workers; the live sources{' and files' if has_files else ''} "

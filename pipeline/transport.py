@@ -1,17 +1,21 @@
 """Sockets, and the loop of the one thread that owns them. The only file that imports `zmq`.
 
-Addresses are `ipc://<path>` in the job's private folder. Nothing is kept for a peer that is not there: what matters is
-counted by the credits of `hop`, and what was lost is handed out again by the feeder.
+Within a host (`Router`, `Dealer`) addresses are `ipc://<path>` in the job's private folder. Between hosts (`Entrance`,
+`Caller`) they are `tcp://`, always under CURVE. Nothing is kept for a peer that is not there: what matters is counted by the
+credits of `hop`, and what was lost is handed out again by the feeder.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 
 import zmq
+from zmq.utils import z85
 
 from vultus.pipeline.codec import MAX_ARRAY_BYTES, Part
 from vultus.pipeline.errors import PipelineError
@@ -23,6 +27,16 @@ _HIGH_WATER = 8192
 _LAST_WORDS_MS = 300
 _A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
+_ZAP = "inproc://zeromq.zap.01"
+_ZAP_DOMAIN = b"vultus"
+_HANDSHAKE_MS = 5000
+"""For the TCP connection, and for the CURVE handshake after it."""
+_NETWORK_HIGH_WATER = 64
+_EVENT = struct.Struct("=Hi")
+_monitors = itertools.count()
+
+NetworkHandler = Callable[[bytes, str, list[Part]], None]
+"""Routing id of the connection, name of the host whose key it proved to hold, the message."""
 
 
 class Loop:
@@ -48,6 +62,19 @@ class Loop:
         self._handlers[socket] = handler
         self._poller.register(socket, zmq.POLLIN)
         return socket
+
+    def monitor(self, socket: zmq.Socket[bytes], events: int, handler: Callable[[int, int], None]) -> zmq.Socket[bytes]:
+        """`handler(event, value)` hears what happens to the connections of `socket`; the caller closes what this returns."""
+        address = f"inproc://monitor-{next(_monitors)}"
+        socket.monitor(address, events)
+
+        def hear() -> None:
+            for parts in _receive(ear):
+                handler(*_EVENT.unpack(parts[0]))
+
+        ear = self.socket(zmq.PAIR, hear)
+        ear.connect(address)
+        return ear
 
     def close_socket(self, socket: zmq.Socket[bytes]) -> None:
         """Forget and close it."""
@@ -189,6 +216,143 @@ class Dealer:
     def _receive(self) -> None:
         for parts in _receive(self._socket):
             self._handler(parts)
+
+
+class Entrance:
+    """The bound end on a network: lets in who proves to hold a permitted key (CURVE, RFC 26; judged as in ZAP, RFC 27)."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        address: str,
+        secret: str,
+        permitted: Mapping[str, str],
+        handler: NetworkHandler,
+        denied: Callable[[], None],
+        left: Callable[[], None],
+        *,
+        max_part: int,
+    ) -> None:
+        """`permitted`: by public key (Z85), the host's name. `denied` hears of each handshake that failed, whatever was wrong
+        with it, `left` that some connection ended. Who sends a part above `max_part` bytes is disconnected."""
+        self._loop, self._handler, self._denied, self._left = loop, handler, denied, left
+        self._permitted = {z85.decode(key): name for key, name in permitted.items()}
+        # First: a handshake that finds no judge would be let in.
+        self._judge = loop.socket(zmq.REP, self._hear_plea)
+        self._judge.bind(_ZAP)
+        self._socket = socket = loop.socket(zmq.ROUTER, self._receive, _LAST_WORDS_MS)
+        socket.curve_server, socket.curve_secretkey = True, secret.encode()
+        socket.zap_domain = _ZAP_DOMAIN
+        socket.router_mandatory = socket.ipv6 = True
+        socket.sndhwm = socket.rcvhwm = _NETWORK_HIGH_WATER
+        socket.maxmsgsize, socket.handshake_ivl = max_part, _HANDSHAKE_MS
+        self._ear = loop.monitor(socket, _FAILED | zmq.EVENT_DISCONNECTED, self._happened)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            raise PipelineError(f"cannot listen at {address}: {error}") from error
+
+    def send(self, peer: bytes, parts: list[Part]) -> bool:
+        """Hand a message to a connection; false if it has ended or takes no more."""
+        try:
+            self._socket.send_multipart([peer, *parts], flags=zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                return False
+            raise PipelineError(f"cannot send to the network: {error}") from error
+        return True
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in (self._ear, self._socket, self._judge):
+            self._loop.close_socket(socket)
+
+    def _hear_plea(self) -> None:
+        for parts in _receive(self._judge):
+            version, request, domain, _address, _identity, mechanism, *keys = map(bytes, parts)
+            curve = domain == _ZAP_DOMAIN and mechanism == b"CURVE" and len(keys) == 1
+            host = self._permitted.get(keys[0]) if curve else None
+            verdict = [b"400", b"this key is not permitted", b""] if host is None else [b"200", b"", host.encode()]
+            self._judge.send_multipart([version, request, *verdict, b""])
+
+    def _happened(self, event: int, _value: int) -> None:
+        (self._left if event == zmq.EVENT_DISCONNECTED else self._denied)()
+
+    def _receive(self) -> None:
+        for _ in range(_A_TURN):
+            try:
+                peer, *parts = self._socket.recv_multipart(flags=zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            # What ZAP answered to this very connection; nothing that the peer says of itself.
+            host = str(parts[0].get("User-Id")) if parts else ""
+            self._handler(peer.bytes, host, [part.buffer for part in parts])
+
+
+class Caller:
+    """The connecting end on a network: one connection, which is not made anew when it ends."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        address: str,
+        server_key: str,
+        own: tuple[str, str],
+        handler: Callable[[list[Part]], None],
+        ended: Callable[[str], None],
+    ) -> None:
+        """`own`: public and secret key. `ended` hears, perhaps more than once, why there is no connection (any more)."""
+        self._loop, self._handler, self._ended = loop, handler, ended
+        self._socket = socket = loop.socket(zmq.DEALER, self._receive, _LAST_WORDS_MS)
+        socket.curve_serverkey = server_key.encode()
+        socket.curve_publickey, socket.curve_secretkey = own[0].encode(), own[1].encode()
+        socket.ipv6, socket.reconnect_ivl = True, -1
+        socket.sndhwm = socket.rcvhwm = _NETWORK_HIGH_WATER
+        socket.connect_timeout = socket.handshake_ivl = _HANDSHAKE_MS
+        self._ear = loop.monitor(socket, _FAILED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED, self._happened)
+        socket.connect(address)
+
+    def send(self, parts: list[Part]) -> bool:
+        """Send a message, also before the connection is made; false if too many wait already."""
+        try:
+            self._socket.send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the sockets."""
+        for socket in (self._ear, self._socket):
+            self._loop.close_socket(socket)
+
+    def _happened(self, event: int, _value: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            reason = "it does not permit this machine's key"
+        elif event & _FAILED:
+            reason = "it holds another key than `network.main_key`, or speaks no CURVE"
+        elif event == zmq.EVENT_DISCONNECTED:
+            reason = "the connection ended; it went away, or does not hold `network.main_key`"
+        else:
+            reason = "it does not listen there, or no way leads there"
+        self._ended(reason)
+
+    def _receive(self) -> None:
+        for parts in _receive(self._socket):
+            self._handler(parts)
+
+
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+
+
+def new_keys() -> tuple[str, str]:
+    """A fresh pair of CURVE keys in Z85: public, secret."""
+    public, secret = zmq.curve_keypair()
+    return public.decode(), secret.decode()
+
+
+def public_key(secret: str) -> str:
+    """The public key that belongs to a secret one, both in Z85. Raises ValueError for what is no key."""
+    return zmq.curve_public(secret.encode()).decode()
 
 
 class _Timer:

@@ -1,17 +1,12 @@
 """A stage process: `python -m vultus.pipeline.worker`, started by the supervisor and by nobody else.
 
-What it is to do (`WorkerSpec`) comes as one line of JSON on standard input, never as an argument, which every user of
-the machine could read. Standard input then stays open: its end means that the supervisor is gone, and the process
-with it. Two threads: one owns the sockets and keeps answering while the other is inside a stage.
+Two threads: one owns the sockets and keeps answering while the other is inside a stage.
 """
 
 from __future__ import annotations
 
-import ctypes
-import faulthandler
 import importlib
 import os
-import resource
 import signal
 import sys
 import threading
@@ -21,10 +16,11 @@ from time import monotonic
 from types import FrameType
 from typing import NoReturn
 
-import msgspec
 from msgspec import Struct
 
+from vultus.configs.loader import network_key_file
 from vultus.configs.schema import Config, Group
+from vultus.pipeline import child
 from vultus.pipeline.chain import Chain
 from vultus.pipeline.codec import Part, PlainCodec
 from vultus.pipeline.control import (
@@ -43,17 +39,19 @@ from vultus.pipeline.control import (
     ToWorker,
     Upstreams,
 )
+from vultus.pipeline.errors import PipelineError
 from vultus.pipeline.frames import FrameReader, FrameRing
+from vultus.pipeline.gate import Duty, Gate
 from vultus.pipeline.hop import Delivery, Inlet, OnePathPerItem, Outlet
-from vultus.pipeline.messages import Message, Noticed, SourceState
+from vultus.pipeline.intake import Cancelled, Intake
+from vultus.pipeline.keys import of_main
+from vultus.pipeline.messages import Message, Noticed, SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, Meter
 from vultus.pipeline.queues import FairQueue, Inbox
-from vultus.pipeline.runner import Cancelled, Runner, WatchedEvent
+from vultus.pipeline.runner import Runner, WatchedEvent
 from vultus.pipeline.stage import Context, Stage
 from vultus.pipeline.transport import Dealer, Loop
 
-MAX_SPEC_BYTES = 16 << 20
-_PR_SET_PDEATHSIG = 1
 EXIT_FAILED = 3
 _NOTICE_EVERY = 0.5
 
@@ -79,7 +77,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     """Whether the next group is on this host and reads pictures from shared memory."""
     config: Config
     factory: str
-    """`module:function`, called as `function(stage name, config)` for each stage of the group."""
+    """`module:function`, called as `function(stage name, config)` for each stage of the group; of a group on other hosts the
+    module's `models` instead."""
     sys_path: tuple[str, ...]
     """Where the supervisor finds modules."""
 
@@ -100,55 +99,96 @@ class Worker:
         self._addresses: dict[str, str] = {}
         self._told_of: dict[int, float] = {}
         self._seen: deque[int] = deque(maxlen=1024)
-        self._open = self._quit = False
+        self._open = self._quit = self._draining = False
         self._farewell: type[Drained] | Failed | None = None
+        self._duty: Duty | None = None
+        self._gate: Gate | None = None
 
     def run(self) -> int:
         """The working thread: open the stages, work until told to drain; the exit code."""
         sockets = threading.Thread(target=self._own_sockets, name="sockets")
         sockets.start()
-        opening = True
+        self._opening = True
         try:
-            runner = Runner(
-                inbox=self._inbox,
-                queue=self._queue,
-                reader=self._reader,
-                meter=self._meter,
-                cancelled=self._cancelled,
-                finished=lambda deliveries: self._inlet.finished(deliveries),
-                takes_items=self._spec.takes_items,
-                max_batch=self._spec.group.max_batch,
-                max_wait=self._spec.group.max_wait_ms / 1000,
-                max_age=self._spec.config.pipeline.max_age,
-            )
-            context = Context(
-                stopping=self._stopping,
-                report=self._report,
-                count=self._meter.count,
-                arrivals=lambda: [*runner.arrivals(), *self._noticed()],
-                notice=self._notice,
-                arrived=self._arrived,
-                life=self._spec.incarnation,
-            )
-            with Chain(self._stages(), context, runner.admit) as chain:
-                opening = False
-                self._open = True
+            if self._spec.group.hosts:
+                self._duty = self._prepared()
+                self._meter.turn("idle")
                 self._tell(Opened())
-                runner.run(chain)
-            self._meter.turn("blocked")
-            self._farewell = Drained
+            else:
+                self._work()
+                self._farewell = Drained
         except Exception as error:  # noqa: BLE001 -- told to the supervisor, which decides what becomes of it
             traceback.print_exc()
-            self._farewell = Failed(reason=f"{type(error).__name__}: {error}", opening=opening)
-        failed = isinstance(self._farewell, Failed)
+            self._farewell = Failed(reason=f"{type(error).__name__}: {error}", opening=self._opening)
         self._loop.wake()
         sockets.join()
-        return EXIT_FAILED if failed else 0
+        return EXIT_FAILED if isinstance(self._farewell, Failed) else 0
 
     def quit(self) -> None:
         """Finish what is begun, leave the rest, and end; safe from a signal handler."""
         self._quit = True
         self._loop.wake()
+
+    def _work(self) -> None:
+        """Open the stages and run them until there is nothing more."""
+        runner = Runner(
+            inbox=self._inbox,
+            queue=self._queue,
+            reader=self._reader,
+            meter=self._meter,
+            cancelled=self._cancelled,
+            finished=lambda deliveries: self._inlet.finished(deliveries),
+            takes_items=self._spec.takes_items,
+            max_batch=self._spec.group.max_batch,
+            max_wait=self._spec.group.max_wait_ms / 1000,
+            max_age=self._spec.config.pipeline.max_age,
+        )
+        context = Context(
+            stopping=self._stopping,
+            report=self._report,
+            count=self._meter.count,
+            arrivals=lambda: [*runner.arrivals(), *self._noticed()],
+            notice=self._notice,
+            arrived=self._arrived,
+            life=self._spec.incarnation,
+        )
+        with Chain(self._stages(), context, runner.admit) as chain:
+            self._opening = False
+            self._open = True
+            self._tell(Opened())
+            runner.run(chain)
+        self._meter.turn("blocked")
+
+    def _prepared(self) -> Duty:
+        """What a group that other hosts work for needs instead of its stages."""
+        config, group = self._spec.config, self._spec.group
+        models = getattr(importlib.import_module(self._spec.factory.partition(":")[0]), "models")  # noqa: B009 -- untyped
+        keys = of_main(config, network_key_file(config))
+        return Duty(config=config, group=group, keys=keys, models=models(group.stages[0], config))
+
+    def _begin_gate(self, duty: Duty) -> None:
+        self._gate = Gate(
+            self._loop,
+            duty,
+            intake=Intake(self._reader, self._meter, self._cancelled, duty.config.pipeline.max_age),
+            inbox=self._inbox,
+            queue=self._queue,
+            meter=self._meter,
+            cancelled=self._cancelled,
+            finished=self._inlet.finished,
+            notice=self._notice,
+            report=self._report_remote,
+        )
+
+    def _report_remote(self, host: str, came: bool, why: str) -> None:
+        state = WorkerState(
+            group=self._spec.group.name,
+            worker=self._spec.worker,
+            state="joined" if came else "left",
+            reason=why,
+            host=host,
+        )
+        self._tell(Report(state=state))
 
     def _stages(self) -> list[Stage]:
         module, _, function = self._spec.factory.partition(":")
@@ -208,17 +248,41 @@ class Worker:
             self._queue.close()
         while self._reports:
             message = self._reports.popleft()
+            if isinstance(message, Opened) and not self._enter():
+                continue
             self._send(message)
-            if isinstance(message, Opened):
-                self._inlet.connect(self._addresses, self._spec.credit)
+        if self._gate is not None:
+            self._pump(self._gate)
         self._inlet.pump()
         self._outlet.pump()
         if isinstance(self._farewell, Failed):
             self._send(self._farewell)
             self._loop.stop()
         elif self._farewell is Drained and self._outlet.idle:
+            if self._gate is not None:
+                self._gate.close()
             self._send(Drained(counters=self._snapshot()))
             self._loop.stop()
+
+    def _enter(self) -> bool:
+        """Work may come; false if that cannot be, which is told."""
+        if self._duty is not None:
+            try:
+                self._begin_gate(self._duty)
+            except PipelineError as error:
+                self._farewell = Failed(reason=str(error), opening=True)
+                return False
+        self._open = True
+        self._inlet.connect(self._addresses, self._spec.credit)
+        return True
+
+    def _pump(self, gate: Gate) -> None:
+        if self._quit:
+            gate.forget()
+        gate.pump()
+        self._reader.collect()
+        if gate.idle and (self._draining or self._quit):
+            self._farewell = Drained
 
     def _told(self, parts: list[Part]) -> None:
         message = self._codec.decode(parts)
@@ -234,6 +298,7 @@ class Worker:
         elif isinstance(message, Seen):
             self._seen.append(message.item)
         elif isinstance(message, Drain):
+            self._draining = True
             self._stopping.set()
             self._inbox.close(discard=self._spec.takes_items)
 
@@ -243,7 +308,8 @@ class Worker:
 
     def _snapshot(self) -> Counters:
         lent = self._ring.lent if self._ring is not None else 0
-        return self._meter.snapshot(waiting=len(self._inbox), queued=len(self._queue), lent=lent)
+        remotes = self._gate.remotes if self._gate is not None else ()
+        return self._meter.snapshot(waiting=len(self._inbox), queued=len(self._queue), lent=lent, remotes=remotes)
 
     def _send(self, message: ToSupervisor) -> None:
         self._control.send(self._codec.encode(message))
@@ -252,36 +318,10 @@ class Worker:
         os._exit(0)
 
 
-def _read_spec(fd: int) -> WorkerSpec:
-    """One line; nothing after it is read, so that the end of input is seen later."""
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        piece = os.read(fd, 65_536)
-        if not piece or len(line) + len(piece) > MAX_SPEC_BYTES:
-            raise SystemExit("this program is started by the supervisor of a vultus pipeline, with its task on stdin")
-        line += piece
-    return msgspec.json.decode(line, type=WorkerSpec)
-
-
-def _harden(parent: int) -> None:
-    """See to it that this process outlives its supervisor in no case and leaves no trace but on standard error."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:  # it died before the line above
-        raise SystemExit(0)
-    # A core file would hold faces and passwords.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Of the thread that got the signal only: to walk another that is running would be a crash of its own.
-    faulthandler.enable(all_threads=False)
-    # A library that prints must not write into the results of the command that started all this.
-    os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def main() -> int:
     """Run one stage process."""
-    spec = _read_spec(sys.stdin.fileno())
-    _harden(spec.parent)
+    spec = child.read_task(WorkerSpec)
+    child.harden(spec.parent)
     sys.path.extend(path for path in spec.sys_path if path not in sys.path)
     worker = Worker(spec)
 

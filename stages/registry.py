@@ -41,3 +41,15 @@ def build(name: StageName, config: Config, data: Path | None = None) -> Stage:
 
         return Store(config, data or data_folder())
     raise ValueError(f"there is no stage called {name!r}")
+
+
+def models(name: StageName, config: Config, data: Path | None = None) -> dict[str, str]:
+    """Fingerprints of the models that decide the answers of a stage, by kind; another host has to have the same."""
+    from vultus.weights import Registry
+
+    registry = Registry(data or data_folder())
+    if name == "detect":
+        return {"detector": registry.resolve(config.models.detector, "detector").fingerprint}
+    if name == "embed":
+        return {"embedder": registry.resolve(config.models.embedder, "embedder").fingerprint}
+    return {}

@@ -12,25 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli_process import COMMAND, Run, make_photos
+from cli_process import COMMAND, Run, contents, make_photos
 from PIL import Image
 
 from vultus.index import Gallery
-
-
-def contents(folder: Path) -> dict[tuple[str, tuple[float, ...]], tuple[str | None, np.ndarray]]:
-    """Every face of a gallery by where it was seen; a face that is stored twice fails here."""
-    found: dict[Any, Any] = {}
-    with Gallery.open(folder, create=False) as gallery:
-        assert gallery.verify().ok
-        listed = [face for owner in (None, *(one.id for one in gallery.identities())) for face in gallery.faces(owner)]
-        for face in (gallery.face(one.id) for one in listed):
-            assert face.box is not None
-            assert face.vector is not None
-            key = (face.source, tuple(round(value, 3) for value in face.box))
-            assert key not in found, f"{key} is stored twice"
-            found[key] = (face.name, face.vector)
-    return found
 
 
 def test_an_archive_with_a_folder_a_person(vultus: Run, gallery: Path) -> None:

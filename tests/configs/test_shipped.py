@@ -11,7 +11,7 @@ from vultus.configs import Config, load, shipped
 from vultus.configs.keys import paths
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = ["one-camera", "several-cameras", "archive"]
+EXAMPLES = ["one-camera", "several-cameras", "archive", "two-machines"]
 
 
 def flat(tree, path=""):
@@ -33,6 +33,9 @@ def test_the_default_file_is_the_defaults_of_the_schema(tmp_path):
     shown = set(flat(yaml.safe_load(shipped("default"))))
     # Of sources in a comment, since there are none by default.
     shown |= {f"sources[].{key}" for key in re.findall(r"^# +(?:- )?(\w+):", shipped("default"), re.MULTILINE)}
+    shown |= {
+        f"network.hosts[].{key}" for key in re.findall(r"^  # +(?:- )?(name|key):", shipped("default"), re.MULTILINE)
+    }
     shown.discard("sources[].sources")
     assert shown == set(paths()), "default.yaml leaves out a key, or names one that is none"
     assert re.search(r"^# sources:\n#   - name: .*\n#     address: ", shipped("default"), re.MULTILINE)

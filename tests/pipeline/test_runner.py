@@ -41,7 +41,7 @@ def test_frames_beyond_max_age_are_left_out_and_counted(max_age: float | None) -
         finished=lambda _: None, takes_items=False, max_batch=8, max_wait=0.0, max_age=max_age,
     )  # fmt: skip
     messages = [message(True, 0), old, message(False, 60), chips]
-    runner._opened = lambda each: each if runner._fresh(each) else None  # type: ignore[method-assign]
+    runner._intake.opened = lambda each: each if runner._intake.fresh(each) else None  # type: ignore[method-assign]
     for each in messages:
         inbox.put(each)
     inbox.close()

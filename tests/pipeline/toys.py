@@ -236,6 +236,11 @@ def build(name: str, config: Config):
     return STAGES[name](config)
 
 
+def models(name: str, config: Config) -> dict[str, str]:
+    """What the machines have to have in common."""
+    return {"embedder": config.models.embedder} if name == "embed" else {}
+
+
 class Cameras(Decode):
     """Watches all live items of a process together, as the real one: those that join it, until they are to leave."""
 

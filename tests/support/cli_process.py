@@ -1,4 +1,4 @@
-"""Support for tests of the command line: how it is called, what it answered, and photographs to index."""
+"""Support for tests of the command line: how it is called, what it answered, photographs to index, and what came of it."""
 
 import json
 import multiprocessing
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vultus.cli.main import main
+from vultus.index import Gallery
 
 _IMPORTED_BY_COMMANDS = [f"vultus.cli.{name}" for name in ("acts", "gallery", "index", "query", "sightings")]
 
@@ -64,6 +65,21 @@ def call(arguments: list[str], folder: Path, timeout: float) -> Answer:
         raise TimeoutError(f"vultus {arguments} did not end in {timeout} s")
     out, err = (path.read_text() for path in printed)
     return Answer(process.exitcode, out, err)
+
+
+def contents(folder: Path) -> dict[tuple[str, tuple[float, ...]], tuple[str | None, np.ndarray]]:
+    """Every face of a gallery by where it was seen; a face that is stored twice fails here."""
+    found: dict[Any, Any] = {}
+    with Gallery.open(folder, create=False) as gallery:
+        assert gallery.verify().ok
+        listed = [face for owner in (None, *(one.id for one in gallery.identities())) for face in gallery.faces(owner)]
+        for face in (gallery.face(one.id) for one in listed):
+            assert face.box is not None
+            assert face.vector is not None
+            key = (face.source, tuple(round(value, 3) for value in face.box))
+            assert key not in found, f"{key} is stored twice"
+            found[key] = (face.name, face.vector)
+    return found
 
 
 def make_photos(folder: Path, originals: Path, count: int, seed: int) -> None:
