@@ -8,10 +8,20 @@ from typing import Literal
 import onnx
 from msgspec import Struct
 
-from vultus.weights import checkpoint, efm3, iresnet, mobilefacenet, mtcnn, onnx_check, ultralight
+from vultus.weights import (
+    checkpoint,
+    efm3,
+    iresnet,
+    keras_file,
+    keras_net,
+    mobilefacenet,
+    mtcnn,
+    onnx_check,
+    ultralight,
+)
 from vultus.weights.errors import ImportFailed
 
-Family = Literal["MobileFaceNet", "iResNet", "Ultra-Light", "MTCNN"]
+Family = Literal["MobileFaceNet", "MobileFaceNet-Keras", "iResNet", "Ultra-Light", "MTCNN"]
 Suffix = Literal[".bin", ".onnx"]
 
 
@@ -21,30 +31,45 @@ class Converted(Struct, frozen=True, kw_only=True):
     family: Family
     data: bytes
     """EFM3 or ONNX, as asked for."""
+    graph: bytes | None = None
+    """The network as ONNX, where `data` is another writing of it: what the new file has to compute."""
 
 
 def convert(
     path: Path, suffix: Suffix, *, mean: str | None = None, std: str | None = None, colour: str | None = None
 ) -> Converted:
-    """The network of a PyTorch checkpoint, or of an ONNX file of a MobileFaceNet, as EFM3 (`.bin`) or ONNX.
+    """The network of a PyTorch checkpoint, of a file of Keras, or of an ONNX file of a MobileFaceNet, as EFM3 (`.bin`) or ONNX.
 
-    `mean`, `std` ("127.5", or three numbers with commas) and `colour` ("rgb", "bgr") are how an iResNet was trained, which
-    its checkpoint does not say; by default as MagFace: blue first, pixels divided by 255. The others say or know it.
+    `mean`, `std` ("127.5", or three numbers with commas) and `colour` ("rgb", "bgr") are how an iResNet or a network of Keras
+    was trained, which its file does not say; by default pixels divided by 255, blue first for an iResNet, as MagFace, and
+    red first for Keras. The others say or know it.
 
     Raises ImportFailed for what is neither, for another network, or one that EFM3 cannot express, and
     native.ModelFormatError for a damaged ONNX file.
     """
     with path.open("rb") as file:
-        begin = file.read(4)
-    if begin == b"EFM3":
+        begin = file.read(8)
+    if begin[:4] == b"EFM3":
         raise ImportFailed(f"{path}: an EFM3 file already")
     try:
         if checkpoint.is_checkpoint(begin):
             return _from_checkpoint(path, suffix, mean=mean, std=std, colour=colour)
-        model = onnx_check.parse(onnx_check.read(path), str(path))
-        return Converted(family="MobileFaceNet", data=_mobilefacenet(efm3.from_onnx(model), suffix))
+        if begin == keras_file.SIGNATURE:
+            return _from_keras(path, suffix, mean=mean, std=std, colour=colour)
+        source = onnx_check.read(path)
+        data = efm3.from_onnx(onnx_check.parse(source, str(path)))
+        return Converted(family="MobileFaceNet", data=_mobilefacenet(data, suffix), graph=source)
     except ImportFailed as error:
         raise ImportFailed(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+
+
+def _from_keras(path: Path, suffix: Suffix, *, mean: str | None, std: str | None, colour: str | None) -> Converted:
+    file = keras_file.read(path)
+    graph = keras_net.to_onnx(file, mean=mean or "0", std=std or "255", colour=colour or "rgb")
+    if suffix == ".onnx":
+        return Converted(family="MobileFaceNet-Keras", data=graph)
+    data = efm3.from_onnx(onnx_check.parse(graph, str(path)))
+    return Converted(family="MobileFaceNet-Keras", data=data, graph=graph)
 
 
 def _from_checkpoint(path: Path, suffix: Suffix, *, mean: str | None, std: str | None, colour: str | None) -> Converted:

@@ -18,7 +18,7 @@ import onnx
 from msgspec import Struct
 
 from vultus.weights.errors import ImportFailed
-from vultus.weights.float_graph import HOMOGENEOUS, FloatGraph
+from vultus.weights.float_graph import HOMOGENEOUS, Convolution, FloatGraph
 from vultus.weights.state_graph import EPSILON, Weights
 
 Array = npt.NDArray[Any]
@@ -26,6 +26,8 @@ Array = npt.NDArray[Any]
 _PAPER = ((2, 5, 2), (4, 1, 2), (2, 6, 1), (4, 1, 2), (2, 2, 1))
 """(expansion, blocks, stride of the first block) of each stage."""
 _MOST_STAGES = 8
+_BEYOND = frozenset({"Gemm", "MatMul", "Sub", "Sigmoid", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"})
+"""Operators with which a graph is another network, though its convolutions were a MobileFaceNet's."""
 
 
 class Layer(Struct, frozen=True, eq=False):
@@ -58,7 +60,21 @@ def from_state(weights: Weights) -> bytes:
 
 def from_onnx(model: onnx.ModelProto) -> bytes:
     """The EFM3 file of a MobileFaceNet's graph, batch norms folded or not. Raises ImportFailed."""
+    _expect_pixels({entry.key: entry.value for entry in model.metadata_props})
+    others = sorted({node.op_type for node in model.graph.node} & _BEYOND)
+    if others:
+        raise ImportFailed(f"EFM3 has no {' or '.join(others)}")
     return _file(list(_layers_of_graph(FloatGraph(model))))
+
+
+def _expect_pixels(says: dict[str, str]) -> None:
+    """Refuse a graph that says it takes other pixels than an EFM3 network always does."""
+    for key, wanted in (("mean", 127.5), ("std", 128.0)):
+        text = says.get(f"vultus.{key}")
+        if text is not None and any(float(value) != wanted for value in text.split(",")):
+            raise ImportFailed(f"EFM3 networks take (pixel - 127.5) / 128, and this one has the {key} {text}")
+    if says.get("vultus.colour", "rgb") != "rgb":
+        raise ImportFailed("EFM3 networks take red first, and this one blue")
 
 
 def is_mobilefacenet(weights: Weights) -> bool:
@@ -126,7 +142,18 @@ def _layers_of_graph(graph: FloatGraph) -> Iterator[Layer]:
             raise ImportFailed(
                 f"the convolution {conv.node.output[0]} has strides, dilations or groups that EFM3 has not"
             )
+        _expect_pads(conv)
         yield Layer(conv.weight.astype(np.float32), norm, slope, conv.strides[0])
+
+
+def _expect_pads(conv: Convolution) -> None:
+    """EFM3 pads 3x3 kernels by one on each side, and no others."""
+    pad = 1 if conv.weight.shape[2:] == (3, 3) else 0
+    if conv.pads != [pad] * 4:
+        raise ImportFailed(
+            f"the convolution {conv.node.output[0]} is padded by {conv.pads} (top, left, bottom, right) where EFM3 has "
+            f"{pad} on each side; Keras's padding 'same' is so at stride 2"
+        )
 
 
 def _file(layers: list[Layer]) -> bytes:
