@@ -18,8 +18,10 @@ from vultus.index.packing import move, unpacked
 _SIGMAS = 6.0
 SLACK = 0.1
 """Of the range that the sample spans, added on either side: what comes later lies in it, but for one in millions."""
-_SPARE = 16
-"""One in so many rows is left as room for additions."""
+_SPARE = 2
+"""So many times the memory that is needed is asked for. The system gives what is written to, so that the rest costs nothing."""
+_NOTHING: Any = faiss.MaybeOwnedVectorUInt8()
+"""Whose owner says to FAISS that there is nothing to give back."""
 
 
 BITS = {"fp16": faiss.ScalarQuantizer.QT_fp16, "sq8": faiss.ScalarQuantizer.QT_8bit}
@@ -45,6 +47,7 @@ class Store:
             self._index = faiss.IndexScalarQuantizer(dim, BITS[store], faiss.METRIC_INNER_PRODUCT)
             self._index.sq.rangestat_arg = SLACK
         self._count = 0
+        self._memory = np.empty(0, np.uint8)
         self.code_size = int(self._index.code_size)
         self.error = 0.0
         """How far, all but never exceeded, a similarity of this store is from that of the vectors."""
@@ -52,10 +55,7 @@ class Store:
     @property
     def codes(self) -> np.ndarray:
         """The codes, `(n, code_size)` uint8; a view that the next change makes stale."""
-        if not self._count:
-            return np.empty((0, self.code_size), np.uint8)
-        memory: np.ndarray = faiss.rev_swig_ptr(self._index.codes.data(), self._count * self.code_size)
-        return memory.reshape(self._count, self.code_size)
+        return self._memory[: self._count * self.code_size].reshape(self._count, self.code_size)
 
     @property
     def parameters(self) -> np.ndarray:
@@ -77,19 +77,32 @@ class Store:
         if self._store != "flat":
             self.error = loss(sample, self._index.sa_decode(self._index.sa_encode(sample)))
 
+    def reserve(self, count: int) -> None:
+        """Have room for `count` rows without moving any."""
+        if count * self.code_size > len(self._memory):
+            memory = np.empty(count * self.code_size, np.uint8)
+            memory[: self.codes.size] = self.codes.ravel()
+            self._memory = memory
+            self._resize(self._count)
+
+    def _resize(self, count: int) -> None:
+        # The memory is ours: FAISS's own would be filled with zeros first, in small pages.
+        size = count * self.code_size
+        self._index.codes = _NOTHING.create_view(faiss.swig_ptr(self._memory), size, _NOTHING.owner)
+        self._index.ntotal = self._count = count
+
     def add(self, vectors: np.ndarray) -> None:
         """Append vectors `(n, dim)` float32."""
-        self._index.add(vectors)
-        self._count += len(vectors)
+        before, count = self._count, self._count + len(vectors)
+        if count * self.code_size > len(self._memory):
+            self.reserve(_SPARE * count)
+        self._resize(count)
+        self.codes[before:] = self.encode(vectors)
 
     def room(self, count: int) -> Iterator[np.ndarray]:
-        """Yield the place of the codes of `count` rows, to be filled, as `codes` of another; this one is empty so far.
-
-        FAISS moves everything where an addition finds no room, so some is left, which for a moment takes twice the memory.
-        """
-        self._index.codes.resize((count + count // _SPARE) * self.code_size)
-        self._index.codes.resize(count * self.code_size)
-        self._index.ntotal = self._count = count
+        """Yield the place of the codes of `count` rows, to be filled, as `codes` of another; this one is empty so far."""
+        self.reserve(_SPARE * count)
+        self._resize(count)
         yield self.codes
 
     def take(self, rows: np.ndarray) -> np.ndarray:
@@ -106,8 +119,7 @@ class Store:
         """Put the rows `movers` into the rows `holes`, and forget all rows from `kept` on."""
         table = self.codes
         table[holes] = table[movers]
-        self._index.codes.resize(kept * self.code_size)
-        self._index.ntotal = self._count = kept
+        self._resize(kept)
 
     def search(self, probes: np.ndarray, count: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Read every row, or those of the mask `allowed`; see `VectorIndex.search`."""

@@ -104,6 +104,8 @@ class VectorIndex:
         for part in (self._store, self._scan):
             if part is not None:
                 part.train(sample)
+        if isinstance(self._store, Store) and count is not None:
+            self._store.reserve(count)
 
     def add(self, faces: np.ndarray, people: np.ndarray, vectors: np.ndarray) -> None:
         """Append rows: int64 faces not yet present, int64 people, `(n, dim)` float32 of length 1."""
