@@ -33,6 +33,7 @@ _COMMANDS = {
         "vultus.cli.unknowns:unknowns",
         "People without a name who were seen: list, show, name, merge, ignore.",
     ),
+    "detect": ("vultus.cli.detect:detect", "Show where the faces are in photos and videos; compare detectors."),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "evaluate": (
         "vultus.cli.evaluate:evaluate",

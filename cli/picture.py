@@ -19,6 +19,7 @@ _SQUARES = 5
 """Across a veiled face."""
 KNOWN = (32, 160, 72)
 UNKNOWN = (208, 120, 24)
+DOT = (255, 64, 64)
 
 
 class Mark(Struct, frozen=True, kw_only=True):
@@ -27,11 +28,13 @@ class Mark(Struct, frozen=True, kw_only=True):
     box: tuple[float, float, float, float]
     text: str
     known: bool
+    points: tuple[tuple[float, float], ...] = ()
+    """Landmarks, drawn as dots."""
     veiled: bool = False
     """Show coarse squares in place of the face, and neither box nor text."""
 
 
-def picture_file(_ctx: click.Context, _parameter: click.Parameter, file: Path | None) -> Path | None:
+def picture_file(_ctx: click.Context, _parameter: click.Parameter | None, file: Path | None) -> Path | None:
     """A file that a picture can be written to, which is said before any work is done."""
     if file is None:
         return None
@@ -47,6 +50,18 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
 
     `footer` stands below the picture: the credit of a photograph belongs where the photograph is shown.
     """
+    picture = _drawn(image, marks)
+    if footer:
+        picture = _with_footer(picture, footer, max(picture.size) / 640)
+    picture.save(path)
+
+
+def marked(image: np.ndarray, marks: Iterable[Mark]) -> np.ndarray:
+    """`image` with its marks, both `(h, w, 3)` uint8 BGR."""
+    return np.ascontiguousarray(np.asarray(_drawn(image, marks))[:, :, ::-1])
+
+
+def _drawn(image: np.ndarray, marks: Iterable[Mark]) -> Image.Image:
     picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
     unit = max(picture.size) / 640
     font, shown = _font(max(12.0, 15 * unit))
@@ -58,6 +73,9 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
             continue
         colour = KNOWN if mark.known else UNKNOWN
         draw.rectangle((x, y, x + w, y + h), outline=colour, width=max(2, round(2 * unit)))
+        dot = max(1.5, w / 40)
+        for px, py in mark.points:
+            draw.ellipse((px - dot, py - dot, px + dot, py + dot), fill=DOT)
         text = shown(mark.text)
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
         pad = 3 * unit
@@ -66,9 +84,7 @@ def save_marked(image: np.ndarray, marks: Iterable[Mark], path: Path, *, footer:
         at_y = y - high if y >= high else min(y + h, picture.height - high)
         draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=colour)
         draw.text((at_x + pad - left, at_y + pad - top), text, font=font, fill=(255, 255, 255))
-    if footer:
-        picture = _with_footer(picture, footer, unit)
-    picture.save(path)
+    return picture
 
 
 def veiled(jpeg: bytes) -> bytes:
