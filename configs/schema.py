@@ -23,6 +23,7 @@ StageName = Literal["decode", "detect", "track", "align", "embed", "match", "sto
 STATELESS = ("detect", "embed")
 """Stages that keep nothing between messages and answer each with one, so that any machine may do any of them."""
 HostName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9._-]{0,62}$")]
+_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 PublicKey = Annotated[str, Meta(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]
 """32 bytes in Z85, as `vultus keys show` prints them."""
 LISTEN_PATTERN = r"^tcp://(\[[0-9a-fA-F:.]+\]|[0-9]{1,3}(\.[0-9]{1,3}){3}):[1-9][0-9]{0,4}$"
@@ -297,8 +298,24 @@ class Network(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             twice = sorted({value for value in values if values.count(value) > 1})
             if twice:
                 raise ConfigError(f"two of `network.hosts` have the {what} {twice[0]}")
+        wrong = [
+            key for key in (self.main_key, *(host.key for host in self.hosts)) if key is not None and not _is_key(key)
+        ]
+        if wrong:
+            raise ConfigError(f"{wrong[0]} is no key; `vultus keys show` prints it")
         if self.retry_max < self.retry_first:
             raise ConfigError("retry_max is below retry_first")
+
+
+def _is_key(text: str) -> bool:
+    """Whether these are bytes in Z85 (ZeroMQ RFC 32): each five characters a number below 2³²."""
+    for start in range(0, len(text), 5):
+        number = 0
+        for character in text[start : start + 5]:
+            number = 85 * number + _Z85.index(character)
+        if number >= 1 << 32:
+            return False
+    return True
 
 
 Polygon = Annotated[tuple[tuple[Unit, Unit], ...], Meta(min_length=3, max_length=64)]

@@ -26,6 +26,7 @@ from vultus.pipeline.messages import Chips, Detections, Frame, Message
 from vultus.pipeline.metrics import Meter, RemoteWorker
 from vultus.pipeline.network import (
     MAX_PART_TO_MAIN,
+    WORK_BYTES,
     WORKS_AHEAD,
     Able,
     Alive,
@@ -198,13 +199,15 @@ class Gate:
     def _hand_out(self, session: _Session) -> bool:
         """Give a worker a batch; false if there is none, or it cannot be reached."""
         jobs: list[_Job] = []
+        pixels = 0
         while self._waiting and len(jobs) < self._duty.group.max_batch:
             job = self._waiting[0]
             if self._cancelled.useless(job.question) or self._intake.late(job.question):
                 self._waiting.popleft()
                 job.done = True
                 continue
-            if job.tries and jobs:
+            pixels += job.question.image.nbytes if isinstance(job.question, Frame) else 0
+            if jobs and (job.tries or pixels > WORK_BYTES):
                 break
             jobs.append(self._waiting.popleft())
             if job.tries:

@@ -9,19 +9,23 @@ those of the message that it answers, so they do not travel back.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta, Struct
 
 from vultus.configs.schema import Config, StageName
 from vultus.pipeline.codec import MAX_BODY_BYTES, MAX_PARTS, Codec, Part
 from vultus.pipeline.errors import CodecError
-from vultus.pipeline.messages import Chips, Count, Detections, Embedded, Frame, Message
+from vultus.pipeline.messages import Chips, Count, Detections, Embedded, Frame, Message, TrackedFace
 
 MAX_PART_TO_MAIN = 16 << 20
 """Bytes of a part beyond which ZeroMQ itself hangs up on a worker: answers hold vectors and boxes, no pictures."""
 MAX_WORK = 1024
+WORK_BYTES = 32 << 20
+"""Pictures that go into one batch; a larger one goes alone."""
 WORKS_AHEAD = 2
 """Batches that a worker has at once: one to work on, and one that is on its way meanwhile."""
 _FACE_BYTES = 4 * 4096
@@ -153,14 +157,32 @@ def check_answer(asked: Message, answer: Message) -> None:
         numbers = [value for face in answer.faces for value in (*face.box, *sum(face.landmarks, ()), face.score)]
         fits = answer.image is asked.image and bool(np.isfinite(numbers).all())
     elif isinstance(asked, Chips) and isinstance(answer, Embedded):
-        same = answer.chips is asked.chips and answer.faces == asked.faces and answer.alive == asked.alive
-        with np.errstate(all="ignore"):
-            lengths = np.linalg.norm(answer.vectors, axis=1)
-            fits = same and bool((np.abs(lengths - 1.0) <= _UNIT).all())
+        same = answer.chips is asked.chips and answer.alive == asked.alive
+        fits = same and _same_faces(asked.faces, answer.faces) and _unit(answer.vectors)
     else:
         fits = False
     if not fits or answer.origin != asked.origin:  # type: ignore[attr-defined]
         raise CodecError(f"a {type(answer).__name__} that is no answer to the {type(asked).__name__} that was asked")
+
+
+def _same_faces(asked: Sequence[TrackedFace], answer: Sequence[TrackedFace]) -> bool:
+    """Whether these are the same faces; with some models their quality is the embedder's to say."""
+    if len(asked) != len(answer):
+        return False
+    pairs = zip(asked, answer, strict=True)
+    return all(
+        (one.face, one.track) == (other.face, other.track)
+        and 0.0 <= other.quality <= 1.0
+        and (other.magnitude is None or isfinite(other.magnitude))
+        for one, other in pairs
+    )
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> bool:
+    """Whether each is of length 1, or of 0, which is like nobody."""
+    with np.errstate(all="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+        return bool(((np.abs(lengths - 1.0) <= _UNIT) | (lengths == 0.0)).all())
 
 
 def mentioned(config: Config) -> Config:

@@ -352,7 +352,10 @@ def new_keys() -> tuple[str, str]:
 
 def public_key(secret: str) -> str:
     """The public key that belongs to a secret one, both in Z85. Raises ValueError for what is no key."""
-    return zmq.curve_public(secret.encode()).decode()
+    try:
+        return zmq.curve_public(secret.encode()).decode()
+    except zmq.ZMQError as error:
+        raise ValueError("not a key in Z85") from error
 
 
 class _Timer:

@@ -49,7 +49,9 @@ def models(name: StageName, config: Config, data: Path | None = None) -> dict[st
 
     registry = Registry(data or data_folder())
     if name == "detect":
-        return {"detector": registry.resolve(config.models.detector, "detector").fingerprint}
+        model = registry.resolve(config.models.detector, "detector")
+        parts = {part: registry.resolve(part, "part").fingerprint for part in model.needs}
+        return {"detector": model.fingerprint, **parts}
     if name == "embed":
         return {"embedder": registry.resolve(config.models.embedder, "embedder").fingerprint}
     return {}

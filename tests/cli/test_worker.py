@@ -216,6 +216,13 @@ def test_keys_are_made_once_and_the_secret_one_is_never_shown(
     assert "is there already" in capfd.readouterr().err
     assert main(["keys", "show", "--file", str(file), "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["public"] == public
+    for text in ("", f"public {public}\nsecret {'#' * 40}\n", f"public {new_keys()[0]}\nsecret {secret}\n"):
+        (tmp_path / "other.key").write_text(text)
+        (tmp_path / "other.key").chmod(0o600)
+        assert main(["keys", "show", "--file", str(tmp_path / "other.key")]) == 2
+        said = capfd.readouterr().err
+        assert "other.key" in said
+        assert secret not in said
     file.chmod(0o644)
     assert main(["keys", "show", "--file", str(file)]) == 2
     assert "chmod 600" in capfd.readouterr().err
@@ -227,6 +234,7 @@ def test_keys_are_made_once_and_the_secret_one_is_never_shown(
         ("network: {hosts: [{name: attic, key: KEY}]}", "nothing listens to a network without keys"),
         ("network: {main_key: KEY}", "which has no key"),
         ("network: {main_key: short, hosts: []}", "`network.main_key`"),
+        (f"network: {{main_key: '{'#' * 40}'}}", "is no key"),
         ("network: {main_key: KEY, hosts: [{name: attic, key: KEY}, {name: attic, key: KEY}]}", "have the name attic"),
     ],
 )
