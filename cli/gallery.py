@@ -16,7 +16,7 @@ from vultus.cli.console import counted, line, print_json, say, table, utc
 from vultus.cli.migrate import migrate
 from vultus.cli.options import Decorated, config_option, configured, gallery_option, json_option
 from vultus.cli.pruning import prune
-from vultus.configs.address import DatabaseUrl, Place
+from vultus.configs.address import Place
 from vultus.configs.loader import read_key
 from vultus.index import Gallery, kinds
 from vultus.index.configured import open_gallery
@@ -199,10 +199,11 @@ def backup(file: Path, gallery_dir: Place | None, config_file: Path | None, as_j
 @config_option
 @json_option
 def restore(file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Make a gallery of the backup FILE, in a folder that is new or empty."""
+    """Make a gallery of the backup FILE, in a folder that is new or empty, or in a database without one.
+
+    A backup is the same file wherever the gallery was, so this also moves one from a folder into a database, and back.
+    """
     config, folder = configured(config_file, gallery_dir)
-    if isinstance(folder, DatabaseUrl):
-        raise click.UsageError("a backup is restored into a folder; PostgreSQL restores its own dumps (pg_restore)")
     Gallery.restore(file, folder)
     with open_gallery(config) as opened:
         stats = opened.stats()

@@ -7,10 +7,12 @@ import errno
 import os
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from vultus.index import schema, snapshot
-from vultus.index.errors import GalleryCorrupt, GalleryNotFound, StorageError
+from vultus.index.connection import SqliteConnection
+from vultus.index.errors import GalleryCorrupt, GalleryNotFound, NotInDatabase, StorageError, UnknownFormat
 from vultus.index.seal import CHIP, SHOT, VECTOR, Seal, check_key, closed, opened
 from vultus.index.storage import Connection
 from vultus.index.store import DATABASE, Store, private, sync_folder
@@ -32,18 +34,32 @@ def backup(store: Store, target: Path) -> int:
 
     Searches and writes go on meanwhile, in every process. The copy is whole when the name appears.
     """
+    with (
+        new_file(target) as temporary,
+        store.read() as connection,
+        contextlib.closing(sqlite3.connect(temporary)) as copy,
+    ):
+        connection.execute("BEGIN")
+        connection.execute("SELECT seq FROM changes LIMIT 1").fetchone()  # pins the state that is copied
+        copy.execute("PRAGMA synchronous = OFF")  # synced in the end, once
+        connection.backup(copy, pages=_PAGES)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    return target.stat().st_size
+
+
+@contextlib.contextmanager
+def new_file(target: Path) -> Iterator[Path]:
+    """Lend the name of a file that is to be filled; it becomes `target`, a new one, when it is whole and on the disk.
+
+    Raises StorageError.
+    """
     if target.exists():
         raise StorageError(f"{target} is there already; nothing was written, choose another name", errno.EEXIST)
     temporary = target.with_name(target.name + ".tmp")
     try:
         temporary.unlink(missing_ok=True)  # of a process that was killed
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # faces are nobody else's business
-        with store.read() as connection, contextlib.closing(sqlite3.connect(temporary)) as copy:
-            connection.execute("BEGIN")
-            connection.execute("SELECT seq FROM changes LIMIT 1").fetchone()  # pins the state that is copied
-            copy.execute("PRAGMA synchronous = OFF")  # synced below, once
-            connection.backup(copy, pages=_PAGES)
-            copy.execute("PRAGMA journal_mode = DELETE")
+        yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -58,19 +74,48 @@ def backup(store: Store, target: Path) -> int:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return target.stat().st_size
+
+
+@contextlib.contextmanager
+def blank(path: Path) -> Iterator[SqliteConnection]:
+    """Lend a connection, in a transaction, to the empty gallery that is made of the empty file `path`."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, factory=SqliteConnection)) as connection:
+        for pragma in (f"page_size = {schema.PAGE_SIZE}", "synchronous = OFF", "journal_mode = OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN")
+        schema.create(connection, "")
+        yield connection
+        connection.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def opened_backup(source: Path) -> Iterator[SqliteConnection]:
+    """Lend a connection to the backup `source`, checked from end to end, of this format and not encrypted.
+
+    Raises GalleryNotFound, UnknownFormat, GalleryCorrupt, NotInDatabase.
+    """
+    check(source)
+    with contextlib.closing(sqlite3.connect(_unchanged(source), uri=True, factory=SqliteConnection)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] != schema.FORMAT:
+            raise UnknownFormat(
+                f"{source} is of an older format; restore it into a folder, open that once, and back it up again"
+            )
+        if connection.execute("SELECT sealed FROM gallery").fetchone()[0] is not None:
+            raise NotInDatabase(
+                f"{source} is of an encrypted gallery, and one in a database has no key; restore it into a folder, decrypt "
+                "that, and back it up again"
+            )
+        yield connection
 
 
 def restore(source: Path, folder: Path) -> None:
     """Make a gallery in `folder`, which is empty or not there, of the backup `source`, checked from end to end first."""
-    if not source.is_file():
-        raise GalleryNotFound(f"there is no backup at {source}")
     temporary = folder / (DATABASE + ".tmp")  # there already, if a process was killed at this
     if folder.exists() and (not folder.is_dir() or any(path != temporary for path in folder.iterdir())):
         raise StorageError(
             f"{folder} is there and not empty; nothing was changed, restore into a new folder", errno.EEXIST
         )
-    _check(source)
+    check(source)
     try:
         folder.mkdir(parents=True, mode=0o700, exist_ok=True)
         with source.open("rb") as given, open(temporary, "wb", opener=private) as file:
@@ -128,18 +173,23 @@ def _reseal(
         last = numbers[-1]
 
 
-def _check(source: Path) -> None:
-    """Raise UnknownFormat or GalleryCorrupt for what is not a whole gallery."""
+def check(source: Path) -> None:
+    """Raise GalleryNotFound, UnknownFormat or GalleryCorrupt for what is not a whole gallery."""
+    if not source.is_file():
+        raise GalleryNotFound(f"there is no backup at {source}")
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
-        ) as given:
+        with contextlib.closing(sqlite3.connect(_unchanged(source), uri=True)) as given:
             schema.check(given, str(source))
             (verdict,) = given.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         raise GalleryCorrupt(f"{source} is no whole gallery ({error}); nothing was restored") from error
     if verdict != "ok":
         raise GalleryCorrupt(f"{source} is damaged ({verdict}); nothing was restored")
+
+
+def _unchanged(source: Path) -> str:
+    """The address of a file to which nobody writes."""
+    return f"{source.absolute().as_uri()}?mode=ro&immutable=1"
 
 
 def compact(store: Store) -> int:

@@ -24,9 +24,18 @@ class SqliteConnection(sqlite3.Connection):
 
     def next_numbers(self, table: str, count: int) -> range:
         """Return numbers for new rows of `table`; SQLite notes the highest that it ever stored."""
-        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
-        first = (row[0] if row else 0) + 1
+        first = self.last_number(table, "id") + 1
         return range(first, first + count)
+
+    def last_number(self, table: str, key: str) -> int:  # noqa: ARG002 - there is one such column
+        """Return the highest number that was ever given in `table`."""
+        row = self.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
+        return row[0] if row else 0
+
+    def continue_numbers(self, table: str, key: str, last: int) -> None:  # noqa: ARG002
+        """Give higher numbers than `last` from now on."""
+        self.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+        self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
 
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32 of faces."""

@@ -110,11 +110,11 @@ class Backend(Protocol):
     def convert(self, kind: str, memory: int | None, recall: float | None) -> str:
         """Give the gallery another kind of index; return which it has now. Raises UnknownKind."""
 
-    def check_migration(self) -> None:
-        """Raise NotInDatabase where the model cannot be changed."""
-
     def exchange_vectors(self, connection: Connection) -> None:
-        """Put the vectors of the next model in place of those of this one, inside the caller's transaction."""
+        """Put the vectors of the next model in place of those of this one, inside the caller's transaction.
+
+        The caller has looked at none of these tables in it.
+        """
 
     def moved_to(self, model: str) -> None:
         """Expect this model from now on, and write what makes the next opening quick."""

@@ -98,9 +98,6 @@ class Embedded:
         self.snapshot()
         return now
 
-    def check_migration(self) -> None:
-        """It can always be."""
-
     def exchange_vectors(self, connection: Connection) -> None:
         """Put the vectors of the next model in place of those of this one, inside the caller's transaction."""
         for table in ("vectors", "lacking"):

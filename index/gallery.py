@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from vultus.configs import DatabaseUrl, Place
 from vultus.configs.schema import Audit as Rules
 from vultus.configs.schema import Retention
-from vultus.index import archive, care, denials, export, figures, intake, kinds, people, retention, sightings
+from vultus.index import archive, denials, export, figures, intake, kinds, people, retention, sightings
 from vultus.index.audit import Audit
-from vultus.index.backend import open_backend
+from vultus.index.backend import open_backend, restore
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.calibrating import Calibrating
 from vultus.index.contract import Backend
@@ -416,12 +416,14 @@ class Gallery(Ownership):
         return self._backend.backup(Path(path).absolute())
 
     @staticmethod
-    def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-        """Make a gallery in the folder `path`, new or empty, of what `Gallery.backup` wrote, once it is checked.
+    def restore(backup: str | os.PathLike[str], path: str | os.PathLike[str] | DatabaseUrl) -> None:
+        """Make a gallery of what `Gallery.backup` wrote, once it is checked, wherever the gallery was.
 
-        Raises GalleryNotFound, UnknownFormat or GalleryCorrupt for no whole backup, StorageError if a folder is not empty.
+        `path` is a folder, new or empty, or the address of a database without a gallery. Raises GalleryNotFound,
+        UnknownFormat or GalleryCorrupt for no whole backup, StorageError if there is something already, and for a database
+        NotInDatabase if the backup is encrypted, UnknownFormat if it is of an older format.
         """
-        care.restore(Path(backup).absolute(), Path(path).absolute())
+        restore(Path(backup).absolute(), path)
 
     def compact(self) -> int:
         """Give the space of deleted faces back to the disk, and write a snapshot; return how many bytes that is.

@@ -95,9 +95,8 @@ class Migration:
     def start(self, model: str, dim: int) -> None:
         """Begin, or go on with, the way to the model with this fingerprint and so many numbers in a vector.
 
-        Raises ModelMismatch if the gallery has that model, or is on its way to another one; NotInDatabase.
+        Raises ModelMismatch if the gallery has that model, or is on its way to another one.
         """
-        self._backend.check_migration()
         check_model(model)
         if not 1 <= dim <= 8192:
             raise ValueError(f"a vector has 1 to 8192 numbers, not {dim}")

@@ -61,8 +61,9 @@ class PostgresConnection:
     seal: Seal | None = None
     """Vectors are never encrypted here: the server compares them."""
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, check_model: Callable[[str | None], None]) -> None:
         self.raw = raw
+        self._check_model = check_model
 
     def execute(self, sql: str, parameters: Sequence[Any] = (), /) -> Cursor:
         """Execute one statement."""
@@ -79,12 +80,29 @@ class PostgresConnection:
     def steady(self) -> None:
         """Let all statements from here to the end of the loan see one state of the database."""
         self.raw.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        self.same_model()
+
+    def same_model(self) -> None:
+        """Raise ModelMismatch if the gallery has moved to another model, in the state that is looked at."""
+        self._check_model(self._one("SELECT model FROM gallery")[0])
 
     def next_numbers(self, table: str, count: int) -> range:
         """Return numbers for new rows of `table`; a sequence does not go back, whatever becomes of the transaction."""
         sequence = "pg_get_serial_sequence(%s, 'id')"
         (last,) = self._one(f"SELECT setval({sequence}, nextval({sequence}) + %s - 1)", table, table, count)
         return range(last - count + 1, last + 1)
+
+    def last_number(self, table: str, key: str) -> int:
+        """Return the highest number that was ever given."""
+        last: int | None = self._one(
+            "SELECT pg_sequence_last_value(CAST(pg_get_serial_sequence(%s, %s) AS regclass))", table, key
+        )[0]
+        return last or 0
+
+    def continue_numbers(self, table: str, key: str, last: int) -> None:
+        """Give higher numbers than `last` from now on; that stays so whatever becomes of the transaction."""
+        if last:
+            self._one("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", table, key, last)
 
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32 of faces, as PostgreSQL's binary COPY takes them."""
@@ -128,6 +146,7 @@ class PostgresStore(Storage):
         self._pool_lock = threading.Lock()
         self._pool: list[Raw] = []
         self._writing: Raw | None = None
+        self._model: str | None = None
 
     @classmethod
     def open(cls, url: DatabaseUrl, *, create: bool, busy_timeout: float) -> PostgresStore:
@@ -275,7 +294,9 @@ class PostgresStore(Storage):
         raw = self._idle() or self._connect()
         try:
             with self._translated(raw):
-                yield PostgresConnection(raw)
+                connection = PostgresConnection(raw, self.check_model)
+                connection.same_model()
+                yield connection
         finally:
             _end(raw)
             with self._pool_lock:
@@ -334,7 +355,9 @@ class PostgresStore(Storage):
                 try:
                     raw.execute("BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE")
                     raw.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, self.schema))
-                    yield PostgresConnection(raw)
+                    connection = PostgresConnection(raw, self.check_model)
+                    connection.same_model()
+                    yield connection
                 finally:
                     _end(raw)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import time
 from collections.abc import Iterator
@@ -10,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vultus.index import denials, filters, kinds, people, search
+from vultus.index import care, denials, filters, kinds, people, search, transfer
 from vultus.index import postgres_schema as schema
 from vultus.index.calibration import kept
 from vultus.index.contract import IndexFigures, Look
-from vultus.index.errors import NotInDatabase, UnknownKind
-from vultus.index.loading import bound_to, hidden_people
+from vultus.index.errors import GalleryCorrupt, NotInDatabase, StorageError, UnknownKind
+from vultus.index.loading import bound_to, hidden_people, unpack
 from vultus.index.postgres import PostgresStore
 from vultus.index.postgres_search import HNSW, DatabaseIndex
 from vultus.index.storage import Connection
@@ -25,17 +26,16 @@ NO_KEY = (
     "{place}: a server that is to compare vectors has to see them, so a gallery in a database has no key; "
     "encrypt the server's disk, and the way to it with sslmode=verify-full"
 )
-_NO_MIGRATION = (
-    "a gallery in a database keeps its model; make a new one with the other model, from the photographs, beside it"
-)
 _KINDS = (kinds.AUTO, kinds.FLAT, kinds.HNSW)
 _MOST_DIM = 4000
 """Of pgvector's HNSW over 16-bit numbers."""
 _MEMORY = 1 << 30
+_ROWS = 4096
 _MOST = 20
 """Faces that `verify` names of one sort."""
 _FAULTS = {
-    "has no vector": "SELECT f.id FROM faces f LEFT JOIN vectors v ON v.face = f.id WHERE v.face IS NULL",
+    "has no vector": "SELECT f.id FROM faces f WHERE NOT EXISTS (SELECT 1 FROM vectors v WHERE v.face = f.id) "
+    "AND NOT EXISTS (SELECT 1 FROM lacking n WHERE n.face = f.id)",
     "has a vector of another dim": "SELECT face FROM vectors WHERE vector_dims(vector) <> (SELECT dim FROM gallery)",
     "has a vector that is not of length 1": "SELECT face FROM vectors WHERE NOT abs(vector_norm(vector) - 1) <= 1e-4",
 }
@@ -110,6 +110,13 @@ class Remote:
             raise UnknownKind(f"a gallery in a database has an index of the kinds {', '.join(_KINDS)}, not {kind}")
         if recall is not None:
             raise ValueError("no recall can be asked of an index in a database")
+        wanted = self._make(kind, memory)
+        with self.storage.write() as change:
+            change.execute("UPDATE gallery SET index_kind = ?, memory = ?", (kind, memory))
+        return wanted
+
+    def _make(self, kind: str, memory: int | None) -> str:
+        """Make or drop the index as `kind` wants it; return which kind there is then."""
         with self.storage.read() as connection:
             dim = bound_to(connection)[2] or 1
             faces = _count(connection)
@@ -119,8 +126,6 @@ class Remote:
         if wanted == kinds.HNSW and dim > _MOST_DIM:
             raise UnknownKind(f"pgvector's HNSW has up to {_MOST_DIM} numbers a vector, this gallery {dim}; use flat")
         self._index(wanted, dim, memory or _MEMORY)
-        with self.storage.write() as change:
-            change.execute("UPDATE gallery SET index_kind = ?, memory = ?", (kind, memory))
         return wanted
 
     def _index(self, kind: str, dim: int, memory: int) -> None:
@@ -143,24 +148,40 @@ class Remote:
         """Refuse."""
         raise NotInDatabase(NO_KEY.format(place=self.storage.place))
 
-    def check_migration(self) -> None:
-        """Say what to do instead."""
-        raise NotInDatabase(f"{self.storage.place}: {_NO_MIGRATION}")
+    def exchange_vectors(self, connection: Connection) -> None:
+        """Put the vectors of the next model in place of those of this one; searches see the old ones until the commit."""
+        self.storage.maintain([f"DROP INDEX CONCURRENTLY IF EXISTS {HNSW}"])  # of so many numbers as the old ones have
+        (dim,) = connection.execute("SELECT dim FROM migration").fetchone()
+        connection.execute("DELETE FROM vectors")
+        last = 0
+        while rows := connection.execute(
+            "SELECT face, vector FROM next_vectors WHERE face > ? ORDER BY face LIMIT ?", (last, _ROWS)
+        ).fetchall():
+            faces, packed = zip(*rows, strict=True)
+            vectors, bad = unpack(packed, dim)
+            if len(bad):
+                raise GalleryCorrupt(f"the new vector of face {faces[bad[0]]} is damaged; abandon the migration")
+            connection.add_vectors(faces, vectors)
+            last = faces[-1]
+        connection.execute("DELETE FROM lacking")
+        connection.execute("INSERT INTO lacking SELECT face, reason FROM next_lacking")
+        for table in ("next_vectors", "next_lacking"):
+            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
 
-    def exchange_vectors(self, connection: Connection) -> None:  # noqa: ARG002 - there are none
-        """Never asked, as no migration begins."""
-        self.check_migration()
-
-    def moved_to(self, model: str) -> None:  # noqa: ARG002 - never asked
-        """Never asked, as no migration begins."""
-        self.check_migration()
+    def moved_to(self, model: str) -> None:
+        """Expect this model from now on, and make the index that the gallery wants of its vectors."""
+        self.storage.moved_to(model)
+        with self.storage.read() as connection:
+            kind, memory = connection.execute("SELECT index_kind, memory FROM gallery").fetchone()
+        if kind != kinds.FLAT:
+            self._make(kind, memory)
 
     def backup(self, target: Path) -> int:
-        """Refuse."""
-        raise NotInDatabase(
-            f"{target}: nothing was written; back a database up with PostgreSQL's own means, "
-            f"pg_dump --schema={self.storage.schema} for one gallery"
-        )
+        """Copy the gallery as it is at one moment into a new file, the same as of a gallery in a folder."""
+        with care.new_file(target) as temporary, self.storage.read() as connection, care.blank(temporary) as copy:
+            connection.steady()
+            transfer.copy(connection, copy)
+        return target.stat().st_size
 
     def compact(self) -> int:
         """Write the tables anew without what was deleted; each is locked meanwhile."""
@@ -176,6 +197,22 @@ class Remote:
     def close(self, *, snapshot: bool | None) -> None:  # noqa: ARG002 - there is none
         """Give everything back."""
         self.storage.close()
+
+
+def restore(source: Path, store: PostgresStore) -> None:
+    """Fill a gallery in a database, one in which there is nothing yet, from the backup `source`, checked before."""
+    with care.opened_backup(source) as given, store.write() as connection:
+        (rows,) = connection.execute(
+            "SELECT CAST(sum(there) AS BIGINT) FROM (SELECT count(*) AS there FROM identities "
+            "UNION ALL SELECT count(*) FROM faces UNION ALL SELECT count(*) FROM files "
+            "UNION ALL SELECT count(*) FROM sightings) listed"
+        ).fetchone()
+        if rows:
+            raise StorageError(
+                f"there is a gallery in {store.place} already; nothing was changed, restore with another ?schema=NAME",
+                errno.EEXIST,
+            )
+        transfer.copy(given, connection)
 
 
 def _terms(connection: Connection, where: Where | None) -> tuple[list[str], list[object]]:

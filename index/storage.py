@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vultus.configs import Place
-from vultus.index.errors import GalleryClosed
+from vultus.index.errors import GalleryClosed, ModelMismatch
 from vultus.index.seal import Seal
 
 
@@ -63,6 +63,12 @@ class Connection(Protocol):
     def next_numbers(self, table: str, count: int) -> range:
         """Return `count` numbers for new rows of `table`: in one run, above all that were ever given and kept."""
 
+    def last_number(self, table: str, key: str) -> int:
+        """Return the highest number that was ever given in the column `key` of `table`, 0 if there was none."""
+
+    def continue_numbers(self, table: str, key: str, last: int) -> None:
+        """Give higher numbers than `last` from now on."""
+
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32, of length 1, of faces."""
 
@@ -81,6 +87,8 @@ class Storage(Protocol):
     actor: Callable[[], str] | None
     """Says who acts, if that is to be recorded."""
     read_only: bool
+    _model: str | None
+    """What the gallery was opened with, as far as it has one."""
 
     @property
     def place(self) -> Place:
@@ -104,6 +112,19 @@ class Storage(Protocol):
             raise GalleryClosed(
                 f"the gallery {self.place} was opened by process {self._process} before a fork; "
                 "open it again in the child process"
+            )
+
+    def moved_to(self, model: str) -> None:
+        """Expect this model from now on."""
+        self._model = model
+
+    def check_model(self, model: str | None) -> None:
+        """Raise ModelMismatch if the gallery has got another model than the one it was opened with."""
+        if self._model is None:
+            self._model = model
+        if model != self._model:
+            raise ModelMismatch(
+                f"the gallery {self.place} has moved from the model {self._model} to {model}; open it again with that"
             )
 
     def read(self) -> AbstractContextManager[Connection]:

@@ -26,7 +26,6 @@ from vultus.index.errors import (
     GalleryCorrupt,
     GalleryError,
     GalleryNotFound,
-    ModelMismatch,
     StorageError,
     UnknownFormat,
     WrongKey,
@@ -183,10 +182,6 @@ class Store(Storage):
             self.seal = Seal.opened(sealed, self._key, uid, f"the gallery {self.folder}")
         self._sealed = sealed
 
-    def moved_to(self, model: str) -> None:
-        """Expect this model from now on."""
-        self._model = model
-
     def resealed(self, seal: Seal | None, sealed: bytes | None) -> None:
         """Go on with another seal, which the database has by now."""
         self.seal, self._sealed = seal, sealed
@@ -195,12 +190,7 @@ class Store(Storage):
         """Refuse what another process has moved to another model, encrypted, decrypted or given another key."""
         connection.seal = self.seal
         sealed, model = connection.execute("SELECT sealed, model FROM gallery").fetchone()
-        if self._model is None:
-            self._model = model
-        if model != self._model:
-            raise ModelMismatch(
-                f"the gallery {self.folder} has moved from the model {self._model} to {model}; open it again with that"
-            )
+        self.check_model(model)
         if sealed != self._sealed:
             raise WrongKey(
                 f"the gallery {self.folder} was encrypted, decrypted or given another key by another process; "

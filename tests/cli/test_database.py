@@ -40,8 +40,11 @@ def test_the_commands_work_on_a_database_as_on_a_folder(vultus, archive, gallery
     run("gallery", "convert", "--index", "hnsw")
     assert run("gallery", "verify", "--json").json["ok"] is True
     run("gallery", "compact")
-    assert "pg_dump" in run("gallery", "backup", tmp_path / "copy", code=2).err
-    assert "pg_restore" in run("gallery", "restore", tmp_path / "copy", code=2).err
+    run("gallery", "backup", tmp_path / "copy")
+    assert "already" in run("gallery", "restore", tmp_path / "copy", code=2).err
+    vultus("gallery", "restore", tmp_path / "copy", "--gallery", tmp_path / "restored")
+    people = vultus("people", "list", "--gallery", tmp_path / "restored", "--json").json
+    assert people == run("people", "list", "--json").json
     assert run("doctor", code=None)
     wrong = vultus("people", "list", "--gallery", url.replace(ENCODED, "wr0ng"), code=2)
     assert "refused user or password" in wrong.err

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from vultus.configs import DatabaseUrl
 from vultus.index import (
@@ -18,6 +19,7 @@ from vultus.index import (
     GalleryNotFound,
     ModelMismatch,
     NameTaken,
+    Policy,
     Sighting,
     UnknownFace,
     UnknownFormat,
@@ -25,6 +27,7 @@ from vultus.index import (
     Where,
     postgres_schema,
     schema,
+    transfer,
 )
 
 DIM = 24
@@ -194,6 +197,92 @@ def test_both_give_the_same_answers(tmp_path, database, rand, answer):
         assert remote.compact() > 0
 
 
+def told(gallery):
+    """What users see of a gallery, and all that is kept of its faces."""
+    people = gallery.identities(hidden=None)
+    faces = [gallery.faces(one.id) for one in people] + [gallery.faces(None)]
+    whole = [gallery.face(one.id) for part in faces for one in part]
+    kept = [(one.id, one.chip, None if one.vector is None else one.vector.tobytes()) for one in whole]
+    acts = [(one.kind, one.summary, one.undone) for one in gallery.acts()]
+    faces = [[structs.astuple(one) for one in part] for part in faces]
+    return people, faces, kept, gallery.sightings(), gallery.denials(), acts, gallery.known_files()
+
+
+@pytest.mark.parametrize("other", ["folder", "database"])
+def test_a_backup_is_restored_wherever_that_is(gallery, vectors, tmp_path, other, request):
+    records = [FaceRecord(source=f"{at}.jpg", chip=bytes([at]), time=float(at), track=at) for at in range(8)]
+    gallery.enrol_many(["Ada", "Bob", "Zoë", "Ada"] * 2, vectors(8, DIM), records)
+    gallery.commit_file(FileRecord(source="x", size=1, mtime_ns=2, digest=b"3"), vectors(2, DIM))
+    gallery.add_sighting(Sighting(run="r", source="door", track=1, time=1.0, identity=gallery.identity("Bob").id))
+    gallery.deny("Ada", face=gallery.faces("Zoë")[0].id)
+    gallery.merge("Ada", "Bob")
+    gallery.hide("Zoë")
+    gallery.remove_faces([10])
+    probes = vectors(5, DIM)
+    before, answers = told(gallery), gallery.search(probes, 5)
+    file = tmp_path / "copy"
+    assert gallery.backup(file) == file.stat().st_size
+    with pytest.raises(OSError, match="is there already"):
+        gallery.backup(file)
+    place = str(tmp_path / "other") if other == "folder" else request.getfixturevalue("database")()
+    Gallery.restore(file, place)
+    with pytest.raises(OSError, match=r"not empty|already"):
+        Gallery.restore(file, place)
+    with Gallery.open(place, create=False) as again:
+        assert told(again) == before
+        assert again.search(probes, 5) == answers
+        assert again.verify().problems == ()
+        assert again.add_faces(vectors(1, DIM)) == [11], "a number is never given twice"
+        again.undo(2)
+        assert [one.name for one in again.identities()] == ["Ada", "Bob", "Zoë"]
+
+
+def test_a_gallery_moves_to_another_model(place, gallery, vectors):
+    gallery.close()
+    with Gallery.open(place, model="old") as gallery, Gallery.open(place, model="old") as other:
+        gallery.enrol_many(["Ada", "Bob", "Zoë"], vectors(3, DIM), [FaceRecord(chip=b"chip")] * 3)
+        probe, new = vectors(1, DIM), vectors(2, 8)
+        expected = gallery.search(probe, 3)
+        gallery.migration.start("new", 8)
+        with pytest.raises(ModelMismatch, match="is on its way to the model new"):
+            other.migration.start("third", 8)
+        gallery.migration.put([1, 2], new)
+        assert gallery.search(probe, 3) == other.search(probe, 3) == expected
+        assert not gallery.migration.finish()
+        (face,) = gallery.migration.pending(0, 10)
+        assert (face.id, face.chip) == (3, b"chip")
+        gallery.migration.lack({3: "no face"})
+        assert gallery.migration.finish()
+        assert (gallery.model, gallery.dim, gallery.migration.state) == ("new", 8, None)
+        assert gallery.migration.reasons() == {"no face": 1}
+        assert [names(gallery, row[None], 1) for row in new] == [["Ada"], ["Bob"]]
+        assert [one.name for one in gallery.identities()] == ["Ada", "Bob", "Zoë"]
+        assert gallery.verify().problems == ()
+        for call in (lambda: other.search(probe, 3), lambda: other.enrol("late", vectors(1, DIM))):
+            with pytest.raises(ModelMismatch, match="has moved from the model old to new; open it again with that"):
+                call()
+    with Gallery.open(place, model="new") as gallery:
+        assert names(gallery, new[:1], 1) == ["Ada"]
+        gallery.migration.start("third", 4)
+        gallery.migration.abandon()
+
+
+def test_a_calibration_is_measured_kept_and_used(gallery, rand):
+    centres = rand.standard_normal((80, DIM))
+    people = np.arange(240) // 3
+    records = [FaceRecord(source=f"{at}.jpg") for at in range(240)]
+    gallery.enrol_many([f"p{at}" for at in people], centres[people] + 0.2 * rand.standard_normal((240, DIM)), records)
+    measured = gallery.calibration.measure(Policy(fpir=0.05))
+    assert measured.threshold is not None
+    assert gallery.calibration.current() is None
+    gallery.calibration.keep(measured)
+    assert gallery.calibration.current() == measured
+    (match,) = gallery.search(centres[:1], 1)[0]
+    assert match.name == "p0"
+    assert match.probability > 0.5
+    assert gallery.calibration.stale() is None
+
+
 def test_acts_are_undone(gallery, vectors):
     ada, bob = gallery.enrol("Ada", vectors(3, DIM)), gallery.enrol("Bob", vectors(2, DIM))
     gallery.merge(ada, bob)
@@ -336,4 +425,6 @@ def test_both_have_the_same_tables(tmp_path, database):
     found = {table: [column for name, column in rows if name == table] for table, _ in rows}
     found["gallery"].remove("format")  # SQLite has a place of its own for that
     assert found == there
+    copied = {"gallery", "vectors", *transfer._NUMBERED, *transfer._OF_FACES, *transfer._SMALL}
+    assert copied == set(there), "a backup of a gallery in a database has them all"
     assert postgres_schema.FORMAT == schema.FORMAT
