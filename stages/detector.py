@@ -43,6 +43,10 @@ def open_detector(config: Config, data: Path | None = None) -> Detector:
 
         smallest = limits.min_face
         return Mtcnn(model.path, *parts, threads=threads, min_face=smallest, score=score, nms_iou=iou, backend=backend)
+    if model.family == "scrfd":
+        from vultus.stages.scrfd import Scrfd
+
+        return Scrfd(model.path, threads=threads, score=score, nms_iou=iou, backend=backend)
     from vultus.stages.yunet import YuNet
 
     return YuNet(model.path, threads=threads, score=score, nms_iou=iou, backend=backend)

@@ -1,5 +1,6 @@
 /* ONNX operators about shapes: pooling, nearest resizing, what makes rows of a map, and a constant's new dimensions. */
 #include <math.h>
+#include <stdlib.h>
 
 #include "onnx_model.h"
 
@@ -32,6 +33,41 @@ int vt_op_max_pool(vt_onnx_node *n)
     }
     status = vt_graph_max_pool(n->graph, in, &g, n->offset, &index, n->error);
     return status ? status : vt_name_output(n, index);
+}
+
+/* A depthwise convolution whose weights are all one over their number; zeros of the padding count, or there are none. */
+int vt_op_average_pool(vt_onnx_node *n)
+{
+    int64_t kernel[2] = {0, 0}, ceil_mode = 0, padded = 0;
+    int in, index, status;
+    vt_geometry g;
+    vt_node *node;
+
+    if ((status = vt_input_node(n, 0, &in)) || (status = vt_onnx_window(n, kernel, &g)) ||
+        (status = vt_attribute_int(n, "ceil_mode", &ceil_mode)) ||
+        (status = vt_attribute_int(n, "count_include_pad", &padded)))
+        return status;
+    const vt_shape s = n->graph->nodes[in].shape;
+    vt_geometry to_end = g;
+
+    if (ceil_mode) {
+        pad_to_ceil(s.h, g.kh, g.sy, g.top, &to_end.bottom);
+        pad_to_ceil(s.w, g.kw, g.sx, g.left, &to_end.right);
+    }
+    if (to_end.bottom != g.bottom || to_end.right != g.right || (!padded && (g.top || g.left || g.bottom || g.right)))
+        return vt_unsupported(n, "averages windows that are not all of one size");
+    g.groups = s.c;
+    if ((status = vt_graph_conv(n->graph, in, s.c, &g, n->offset, &index, n->error)))
+        return status;
+    node = &n->graph->nodes[index];
+    const size_t count = vt_weight_count(n->graph, node);
+
+    node->weight = malloc(count * sizeof *node->weight);
+    if (!node->weight)
+        return vt_fail_memory(n->error, count * sizeof *node->weight);
+    for (size_t i = 0; i < count; i++)
+        node->weight[i] = 1 / (float)(g.kh * g.kw);
+    return vt_name_output(n, index);
 }
 
 /* How many times as large the scales or sizes make the map: whole numbers. */
@@ -98,25 +134,33 @@ int vt_op_resize(vt_onnx_node *n)
 
 int vt_op_transpose(vt_onnx_node *n)
 {
-    static const int64_t wanted[4] = {0, 2, 3, 1};
+    /* Either way; with the images behind rows and columns, as SCRFD has them, what Reshape makes is the same of one image. */
+    static const int64_t wanted[2][4] = {{0, 2, 3, 1}, {2, 3, 0, 1}};
     int64_t perm[4] = {-1, -1, -1, -1};
     int in, status;
 
     if ((status = vt_input_node(n, 0, &in)) || (status = vt_attribute_ints(n, "perm", 4, perm)))
         return status;
+    const int64_t *meant = wanted[perm[0] == 2];
+
     for (int i = 0; i < 4; i++)
-        if (perm[i] != wanted[i] || n->graph->nodes[in].shape.flat)
+        if (perm[i] != meant[i] || n->graph->nodes[in].shape.flat)
             return vt_unsupported(n, "does something else than moving the channels of a map to the end");
     return vt_values_add(n->values, n->output, &(vt_value){.node = in, .transposed = true}, n->offset, n->error);
 }
 
-/* From n x height x width x channels to n x rows x columns. */
+/* From n x height x width x channels to n x rows x columns; of the file's one image perhaps without the n. */
 int vt_op_rows(vt_onnx_node *n, const vt_value *from, const int64_t *dims, size_t rank)
 {
     const vt_shape s = n->graph->nodes[from->node].shape;
     const int64_t all = (int64_t)s.c * s.h * s.w;
+    const int64_t whole[3] = {1, dims[0], rank == 2 ? dims[1] : 0};
     int index, status;
 
+    if (rank == 2) {
+        dims = whole;
+        rank = 3;
+    }
     if (rank != 3 || dims[0] < -1 || dims[0] > 1 || dims[2] < 1 || dims[2] > all || all % dims[2] ||
         (dims[1] != -1 && dims[1] != all / dims[2]) || (dims[0] == -1 && dims[1] == -1))
         return vt_unsupported(n, "makes something else of transposed maps than n x rows x columns");

@@ -110,6 +110,7 @@ int vt_op_batch_norm(vt_onnx_node *node);
 
 /* Operators on maps and rows that detectors need (onnx_maps.c). */
 int vt_op_max_pool(vt_onnx_node *node);
+int vt_op_average_pool(vt_onnx_node *node);
 int vt_op_resize(vt_onnx_node *node);
 int vt_op_rows(vt_onnx_node *node, const vt_value *from, const int64_t *dims, size_t rank); /* Reshape */
 int vt_op_sigmoid(vt_onnx_node *node);

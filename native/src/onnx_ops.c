@@ -359,7 +359,8 @@ static const struct {
     const char *type;
     int (*translate)(vt_onnx_node *node);
 } operators[] = {
-    {"Add", vt_op_arithmetic},   {"BatchNormalization", vt_op_batch_norm},
+    {"Add", vt_op_arithmetic}, {"AveragePool", vt_op_average_pool},
+    {"BatchNormalization", vt_op_batch_norm},
     {"Cast", vt_op_cast},     {"Clip", op_clip},
     {"Concat", vt_op_concat}, {"Constant", op_constant},
     {"Conv", op_conv},        {"DequantizeLinear", vt_op_dequantize},

@@ -123,6 +123,10 @@ GRAPHS: dict[str, Callable[[Graph, str], list[str]]] = {
     "max pool of another shape to the end": lambda g, x: [
         pool(g, x, kernel_shape=[3, 4], strides=[4, 3], pads=[1, 2, 2, 3], ceil_mode=1)
     ],
+    "average pool": lambda g, x: [g.add("AveragePool", x, kernel_shape=[2, 3], strides=[2, 1])],
+    "average pool with its padding": lambda g, x: [
+        g.add("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], count_include_pad=1)
+    ],
     "max pool then relu": lambda g, x: [g.add("Relu", pool(g, x, kernel_shape=[3, 3]))],
     "max pool of the input": lambda g, x: [pool(g, "data", kernel_shape=[2, 2], strides=[2, 2])],
     "resize": lambda g, x: [upscale(g, x, [2, 2], mode="nearest", **ASYMMETRIC)],
