@@ -228,6 +228,11 @@ class Gallery(Ownership):
 
     # Search
 
+    def load(self) -> None:
+        """Read the index into memory now, so that the first search does not wait for it."""
+        with self._store.read() as connection, self._backend.looking(connection, None):
+            pass
+
     def search(
         self,
         vectors: ArrayLike,

@@ -149,6 +149,7 @@ class Match:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
         self._gallery, model = open_gallery(self._config, self._data)
+        self._gallery.load()
         self._threshold = threshold(self._config, model, self._gallery)
         self._unknown = unknown_threshold(self._config, model)
         self._run = secrets.token_hex(8)

@@ -203,7 +203,7 @@ def _alive(packets: Iterable[Any], alive: Callable[[], None]) -> Iterator[Any]:
 def _live_frames(
     packets: Iterable[Any], stream: Any, config: Decode, attention: Attention | None, broken: Callable[[], None]
 ) -> Iterator[tuple[float, Shot]]:
-    decoder = _LiveDecoder(stream.codec_context, broken)
+    decoder = _LiveDecoder(stream.codec_context, broken, config)
     if attention is None:
         for packet in packets:
             now = time.time()
@@ -217,8 +217,9 @@ def _live_frames(
 class _LiveDecoder:
     """Whole frames of a stream, with their brightness."""
 
-    def __init__(self, context: Any, broken: Callable[[], None]) -> None:
-        self._context, self._broken = context, broken
+    def __init__(self, context: Any, broken: Callable[[], None], limits: Decode) -> None:
+        self._context, self._broken, self._limits = context, broken, limits
+        self._looker: Any = None
 
     def decode(self, packet: Any) -> list[Decoded]:
         """See `waking.Decoder`."""
@@ -226,13 +227,15 @@ class _LiveDecoder:
 
     def only(self, packet: Any) -> list[Decoded]:
         """See `waking.Decoder`."""
-        frames = _decoded(packet, self._broken)
+        if self._looker is None:
+            self._looker = _looker(self._context, self._limits)
         try:
-            frames += self._context.decode(None)
+            return self._whole([*self._looker.decode(packet), *self._looker.decode(None)])
         except av.error.FFmpegError:
             self._broken()
-        self._context.flush_buffers()
-        return self._whole(frames)
+            return []
+        finally:
+            self._looker.flush_buffers()
 
     def _whole(self, frames: list[Any]) -> list[Decoded]:
         whole = []
@@ -242,6 +245,17 @@ class _LiveDecoder:
             else:
                 whole.append(Decoded(frame, _luma(frame)))
         return whole
+
+
+def _looker(context: Any, limits: Decode) -> Any:
+    """A decoder for single key frames: without smoothing the edges of blocks it takes three quarters of the time."""
+    looker: Any = av.CodecContext.create(context.name, "r")
+    if context.extradata:
+        looker.extradata = context.extradata
+    looker.width, looker.height = context.width, context.height
+    looker.thread_count = 1
+    looker.options = {"skip_loop_filter": "all", "max_pixels": str(limits.max_pixels)}
+    return looker
 
 
 def _luma(frame: Any) -> Pixels:
