@@ -34,6 +34,10 @@ _COMMANDS = {
         "People without a name who were seen: list, show, name, merge, ignore.",
     ),
     "detect": ("vultus.cli.detect:detect", "Show where the faces are in photos and videos; compare detectors."),
+    "quality": (
+        "vultus.cli.quality:quality",
+        "Rank faces of photos by how well they can be recognised, with pictures.",
+    ),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "evaluate": (
         "vultus.cli.evaluate:evaluate",

@@ -13,12 +13,14 @@ from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.denials import confusable, deny, list_denials
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, face_json, person_meant, quality_of, valid_name
+from vultus.cli.quality import why
 from vultus.configs.address import Place
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, Gallery, StoredFace, UnknownIdentity
 from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Box
 from vultus.stages.finder import FaceFinder, FoundFace
+from vultus.stages.quality import grade_found
 from vultus.stages.store import chip_jpeg
 from vultus.stages.subject import subject
 
@@ -108,7 +110,7 @@ def enrol(
     A person whom the gallery does not know is made. A photo that was enrolled before is not counted twice.
 
     A photo should show that person alone; of several faces the largest is taken if it is clearly the largest, otherwise
-    the photo is refused by name.
+    the photo is refused by name. So is one whose face is hardly recognisable (`store.enrol_quality`; `vultus quality`).
     """
     config, _ = configured(config_file, gallery_dir)
     chosen: list[tuple[Path, FoundFace]] = []
@@ -118,7 +120,12 @@ def enrol(
         for path in dict.fromkeys(Path(os.path.abspath(image)) for image in images):
             try:
                 path.name.encode()
-                chosen.append((path, _only_face(finder.find(path))))
+                pixels = finder.read(path)
+                face = _only_face(finder.find(pixels))
+                if face.quality < config.store.enrol_quality:
+                    reason = why(face, grade_found(pixels, face))
+                    raise ValueError(f"quality {face.quality:.2f} is below store.enrol_quality: {reason}")
+                chosen.append((path, face))
             except UnicodeEncodeError:
                 refused.append((path, "its name is not UTF-8; rename it"))
             except (ValueError, OSError) as error:

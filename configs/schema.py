@@ -148,6 +148,8 @@ class Store(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     views_per_track: Positive = 3
     """Of a person who crosses a video, the best so many views are kept."""
+    enrol_quality: Unit = 0.15
+    """A photo whose face is below this is not enrolled, and its reason told; 0 enrols all."""
     keep_chips: bool = True
     """Keep each aligned face as a small JPEG, so that pages can show it and a new model can re-embed it."""
     collection: Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")] | None = None

@@ -1,4 +1,5 @@
-"""How well a face can be recognised, as one number from 0 to 1.
+"""How well a face can be recognised, as one number from 0 to 1, told from the picture: what stands in for quality with
+embedders whose vectors do not say it themselves (`stages/embed.py`).
 
     quality = score · exposure · ∛(size · sharpness · pose)
 
@@ -18,7 +19,7 @@ and contrast.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
@@ -26,6 +27,9 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vultus.pipeline.messages import Box, Face, Landmarks
+
+if TYPE_CHECKING:
+    from vultus.stages.finder import FoundFace
 
 _SIZE_NONE, _SIZE_FULL = 16.0, 112.0
 _SIDE = 64
@@ -58,20 +62,33 @@ class Grade(Struct, frozen=True, gc=False):
     @property
     def reason(self) -> Reason:
         """What it lacks most; `dark` is too bright as well, `unsure` is the detector."""
-        terms: tuple[tuple[float, Reason], ...] = (
+        return min(self._weighed)[1]
+
+    @property
+    def worst(self) -> float:
+        """How much is there of what it lacks most, 0..1."""
+        return min(self._weighed)[0]
+
+    @property
+    def _weighed(self) -> tuple[tuple[float, Reason], ...]:
+        return (
             (self.size, "small"),
             (self.sharpness, "blurred"),
             (self.pose, "turned"),
             (self.exposure**3, "dark"),  # they count with their cubes, compared with the others
             (self.score**3, "unsure"),
         )
-        return min(terms)[1]
 
 
 def grade(image: npt.NDArray[np.uint8], face: Face) -> Grade:
     """How well `face` in `image`, `(h, w, 3)` uint8 BGR, can be recognised."""
     sharp, light = _looks(image, face.box)
     return Grade(size(face.box), sharp, pose(face.landmarks), light, min(1.0, max(0.0, face.score)))
+
+
+def grade_found(image: npt.NDArray[np.uint8], face: FoundFace) -> Grade:
+    """The same of a face that a `FaceFinder` found in `image`."""
+    return grade(image, Face(box=face.box, landmarks=face.landmarks, score=face.score))
 
 
 def quality(image: npt.NDArray[np.uint8], face: Face) -> float:

@@ -1,0 +1,170 @@
+"""`vultus quality`: how well the faces of photographs can be recognised."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import click
+from msgspec import Struct
+
+from vultus.cli.console import line, print_json, progress, say, shown, table
+from vultus.cli.options import config_option, configured, json_option
+from vultus.stages.finder import FaceFinder, FoundFace
+from vultus.stages.quality import Grade, Reason, grade_found
+from vultus.stages.store import chip_jpeg
+
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
+_TERMS: tuple[str, ...] = ("size", "sharpness", "pose", "exposure", "score")
+_GOOD_ENOUGH = 0.7
+"""A face whose worst term is this lacks nothing worth a word."""
+_WORDS: dict[Reason, str] = {
+    "small": "it is small",
+    "blurred": "it is blurred",
+    "turned": "it is turned away",
+    "dark": "it is too dark or too bright",
+    "unsure": "it is hardly a face",
+}
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Quality of faces</title>
+<style>
+body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }}
+ol {{ display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0; }}
+li {{ width: 13rem; }} img {{ width: 112px; height: 112px; display: block; }}
+b {{ font-size: 1.2rem; }} small {{ color: #555; overflow-wrap: anywhere; }}
+</style>
+<h1>Quality of {count} faces, best first</h1>
+<p>{source}</p>
+<ol>
+{faces}
+</ol>
+</html>
+"""
+
+
+class Graded(Struct, frozen=True, kw_only=True):
+    """A face of a photograph and what is known of its quality."""
+
+    path: Path
+    face: FoundFace
+    terms: Grade
+
+    @property
+    def lacks(self) -> str:
+        """What keeps it from being better, in words, if anything does."""
+        return _WORDS[self.terms.reason] if self.terms.worst < _GOOD_ENOUGH else ""
+
+
+def why(face: FoundFace, terms: Grade) -> str:
+    """The reason for which a face is not good enough."""
+    if face.magnitude is not None:
+        return f"its embedding's length is {face.magnitude:.1f}; {_WORDS[terms.reason]}"
+    return _WORDS[terms.reason]
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="IMAGE...")
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page with the faces' pictures.",
+)
+@config_option
+@json_option
+@click.pass_context
+def quality(
+    ctx: click.Context, images: tuple[Path, ...], page: Path | None, config_file: Path | None, as_json: bool
+) -> None:
+    """Rank the faces of each IMAGE (or folder) by how well they can be recognised, best first.
+
+    With a model whose embeddings say it themselves (MagFace), quality is that: the length of the embedding. With others
+    it is told from the face's size, sharpness, pose and exposure and the detector's score, and called a stand-in.
+    `vultus people enrol` refuses faces below `store.enrol_quality`.
+    """
+    config, _ = configured(config_file, None)
+    found: list[Graded] = []
+    refused: list[tuple[Path, str]] = []
+    paths = [path for image in images for path in _photos(image)]
+    with FaceFinder(config) as finder, progress(visible=not as_json) as bar:
+        for path in bar.track(paths, description="faces"):
+            try:
+                pixels = finder.read(path)
+            except (ValueError, OSError) as error:
+                refused.append((path, str(error)))
+                continue
+            found += [Graded(path=path, face=face, terms=grade_found(pixels, face)) for face in finder.find(pixels)]
+        model, own = finder.model.name, finder.model.magnitude is not None
+    found.sort(key=lambda one: -one.face.quality)
+    source = (
+        f"length of the embeddings of {model}" if own else "a stand-in, from size, sharpness, pose, exposure and score"
+    )
+    for path, reason in refused:
+        say(f"refused: {path}: {reason}", style="yellow")
+    if page is not None:
+        page.write_text(_page(found, f"Quality is {source}."), encoding="utf-8")
+    if as_json:
+        print_json({"source": "magnitude" if own else "stand-in", "faces": [_json(one) for one in found]})
+    else:
+        _tell(found, source, page)
+    if refused:
+        ctx.exit(1 if len(refused) < len(paths) else 2)
+
+
+def _tell(found: Sequence[Graded], source: str, page: Path | None) -> None:
+    if found:
+        line(f"Quality is {source}.")
+        columns = (">quality", *((">magnitude",) if found[0].face.magnitude is not None else ()), "photo", ">x,y w×h")
+        table(
+            "",
+            (*columns, *(f">{term}" for term in _TERMS), "what it lacks most"),
+            (
+                (
+                    f"{one.face.quality:.2f}",
+                    *(() if one.face.magnitude is None else (f"{one.face.magnitude:.1f}",)),
+                    one.path,
+                    "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*one.face.box),
+                    *(f"{getattr(one.terms, term):.2f}" for term in _TERMS),
+                    one.lacks,
+                )
+                for one in found
+            ),
+        )
+    else:
+        say("no face found")
+    if page is not None:
+        say(f"written: {page}")
+
+
+def _photos(image: Path) -> list[Path]:
+    """The file, or the photographs in the folder."""
+    if not image.is_dir():
+        return [image]
+    return [path for path in sorted(image.rglob("*")) if path.suffix.lower() in _PICTURES]
+
+
+def _json(one: Graded) -> dict[str, object]:
+    return {
+        "image": shown(str(one.path)),
+        "box": [round(value, 1) for value in one.face.box],
+        "quality": round(one.face.quality, 4),
+        "magnitude": one.face.magnitude,
+        **{term: round(getattr(one.terms, term), 4) for term in _TERMS},
+        "lacks": one.terms.reason if one.lacks else None,
+    }
+
+
+def _page(found: Sequence[Graded], source: str) -> str:
+    faces = []
+    for one in found:
+        magnitude = "" if one.face.magnitude is None else f", magnitude {one.face.magnitude:.1f}"
+        picture = base64.b64encode(chip_jpeg(one.face.chip)).decode()
+        terms = ", ".join(f"{term} {getattr(one.terms, term):.2f}" for term in _TERMS)
+        faces.append(
+            f'<li><img alt="" src="data:image/jpeg;base64,{picture}"><b>{one.face.quality:.2f}</b>{magnitude}<br>'
+            f"{escape(one.lacks) or 'good'}<br><small>{escape(shown(str(one.path)))}<br>{terms}</small></li>"
+        )
+    return _PAGE.format(count=len(found), source=escape(source), faces="\n".join(faces))
