@@ -22,7 +22,7 @@ from vultus.cli.console import line, print_json, say, table
 from vultus.cli.contenders import installed
 from vultus.cli.gallery_contenders import Faces, Floats, Found, Numbers, Result
 from vultus.cli.options import json_option
-from vultus.index import Gallery, kinds
+from vultus.index import Gallery, UnknownKind, kinds
 from vultus.index.codes import set_threads
 
 _COMMIT = 1000
@@ -61,8 +61,10 @@ class Care(Struct, frozen=True, kw_only=True):
 def _kinds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> list[str]:
     found = text.replace(",", " ").split()
     for kind in found:
-        if kind != kinds.AUTO and kind not in kinds.KINDS:
-            raise click.BadParameter(f"{kind!r} is no kind of index; there are {kinds.AUTO}, {', '.join(kinds.KINDS)}")
+        try:
+            kinds.check(kind)
+        except UnknownKind as error:
+            raise click.BadParameter(str(error)) from error
     return list(dict.fromkeys(found)) or [kinds.AUTO]
 
 

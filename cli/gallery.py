@@ -127,9 +127,10 @@ def convert(
     config, folder = configured(config_file, gallery_dir)
     begun = time.perf_counter()
     with open_gallery(config) as opened:
-        if recall is not None and (kind not in kinds.KINDS or not kinds.KINDS[kind].lists):
-            raise click.UsageError("--recall is of the kinds ivf-…; others find the nearest person without it")
-        opened.convert(kind, memory, recall)
+        try:
+            opened.convert(kind, memory, recall)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
         stats = opened.stats()
     seconds = time.perf_counter() - begun
     if as_json:

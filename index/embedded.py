@@ -82,8 +82,7 @@ class Embedded:
             wanted = search.Wanted(
                 k=k, threshold=threshold, mask=mask, left_out=frozenset({NOBODY}), denials=self.live.denials
             )
-            ranked = search.rank(index, probes, wanted, search.reader(connection))
-        return [[(person, near) for _, person, near in search.reaching(row, k, threshold)] for row in ranked]
+            return search.people_near(index, probes, wanted, search.reader(connection))
 
     def verify(self) -> Report:
         """Check database, index and snapshot."""

@@ -69,8 +69,7 @@ class Remote:
         """Return for each probe the nearest people, unknown ones negated, hidden ones too."""
         index = DatabaseIndex(connection, ["f.identity IS NOT NULL"], [])
         wanted = search.Wanted(k=k, threshold=threshold, denials=denials.load(connection))
-        ranked = search.rank(index, probes, wanted, search.reader(connection))
-        return [[(person, near) for _, person, near in search.reaching(row, k, threshold)] for row in ranked]
+        return search.people_near(index, probes, wanted, search.reader(connection))
 
     def figures(self, connection: Connection) -> IndexFigures:
         """Return kind of the index, and what the database keeps."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -10,6 +12,7 @@ from msgspec import Struct
 from vultus.index.contract import Candidates
 from vultus.index.denials import Denials
 from vultus.index.embedding import check_dim
+from vultus.index.errors import GalleryBusy
 from vultus.index.loading import bound_to, vectors_of
 from vultus.index.storage import Connection
 from vultus.index.vectors import NOBODY, similarities_of
@@ -22,6 +25,10 @@ _PAIRS = 4096
 """Of a probe and a face whose vectors are beside each other in memory at a time."""
 _FACES_COMPARED = 64
 """Of one person's faces that are too near each other for the index to tell which is best, so many are looked at."""
+
+_ATTEMPTS = 16
+
+_T = TypeVar("_T")
 
 Ranked = tuple[int, int, float]
 """Face, its person or `NOBODY`, similarity."""
@@ -190,7 +197,21 @@ def reaching(ranked: list[Ranked], k: int, threshold: float | None) -> list[Rank
 
 
 class Moved(Exception):
-    """A face that was found has been deleted or given to somebody else since the index was caught up."""
+    """A face or a person that was looked at has been deleted, merged or given a name since."""
+
+
+def retried(attempt: Callable[[], _T], place: object) -> _T:
+    """Return what `attempt` does, which is made again where it raises Moved. Raises GalleryBusy after many times."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(Moved):
+            return attempt()
+    raise GalleryBusy(f"people of {place} were deleted, merged or named {_ATTEMPTS} times meanwhile; try again")
+
+
+def people_near(index: Candidates, probes: np.ndarray, wanted: Wanted, read: Read) -> list[list[tuple[int, float]]]:
+    """Return for each probe the people that `rank` finds, as `Candidates.people` has them, and their similarities."""
+    ranked = rank(index, probes, wanted, read)
+    return [[(person, near) for _, person, near in reaching(row, wanted.k, wanted.threshold)] for row in ranked]
 
 
 def reader(connection: Connection) -> Read:

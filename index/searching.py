@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,12 +13,9 @@ from vultus.index import answers, search
 from vultus.index.contract import Backend, Look
 from vultus.index.denials import Denials
 from vultus.index.embedding import normalised
-from vultus.index.errors import GalleryBusy
 from vultus.index.search import Ranked, Wanted
 from vultus.index.storage import Connection
 from vultus.index.types import Match, NearFace, Where
-
-_ATTEMPTS = 16
 
 _Answer = TypeVar("_Answer")
 
@@ -69,20 +65,19 @@ class Searcher:
         denials: Denials | None = None,
     ) -> _Answer:
         with self._backend.storage.read() as connection:
-            for _ in range(_ATTEMPTS):
-                with contextlib.suppress(search.Moved):
-                    with self._backend.looking(connection, where) as look:
-                        asked = replace(
-                            wanted,
-                            mask=look.mask,
-                            denials=look.denials if denials is None else denials,
-                            left_out=look.left_out,
-                        )
-                        ranked = search.rank(look.index, probes, asked, search.reader(connection))
-                    return answer(connection, ranked, look)
-        raise GalleryBusy(
-            f"people of {self._backend.storage.place} were deleted or merged {_ATTEMPTS} times while a search ran; try again"
-        )
+
+            def attempt() -> _Answer:
+                with self._backend.looking(connection, where) as look:
+                    asked = replace(
+                        wanted,
+                        mask=look.mask,
+                        denials=look.denials if denials is None else denials,
+                        left_out=look.left_out,
+                    )
+                    ranked = search.rank(look.index, probes, asked, search.reader(connection))
+                return answer(connection, ranked, look)
+
+            return search.retried(attempt, self._backend.storage.place)
 
 
 def _probes(vectors: ArrayLike, k: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from vultus.index import clustering, intake, owners, people, search
 from vultus.index.binding import bind_dim
 from vultus.index.clustering import Candidate, Cluster, Limits
 from vultus.index.contract import Backend
-from vultus.index.errors import GalleryBusy, UnknownIdentity
+from vultus.index.errors import UnknownIdentity
 from vultus.index.journal import append_moved
 from vultus.index.loading import bound_to, unpack
 from vultus.index.storage import Connection
@@ -30,7 +30,6 @@ _BATCH = 256
 _MANY = 4096
 _ROUNDS = 4
 """Re-checks after one another; a merge may bring two others together."""
-_ATTEMPTS = 16
 _SAME_LOOK = 0.95
 """A camera's face so near to one that the person has says nothing new and is not stored."""
 _MOST_FACES = 64
@@ -62,10 +61,6 @@ class Placed(Struct, frozen=True, kw_only=True):
     hidden: bool
     stored: bool
     """Whether the face was kept."""
-
-
-class _Again(Exception):
-    """Another process changed what a decision was based on."""
 
 
 class Unknowns:
@@ -176,12 +171,7 @@ class Unknowns:
         return self._retried(partial(self._place, rows, records, threshold))
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        for _ in range(_ATTEMPTS):
-            try:
-                return attempt()
-            except (_Again, search.Moved):
-                continue
-        raise GalleryBusy(f"people of {self._storage.place} changed {_ATTEMPTS} times meanwhile; try again")
+        return search.retried(attempt, self._storage.place)
 
     def _gather_batch(self, threshold: float, count: int, touched: set[int]) -> Gathered | None:
         """Look at the next faces; none if there are none. Adds the people that it changed to `touched`."""
@@ -206,7 +196,7 @@ class Unknowns:
                 "UPDATE gallery SET gathered = ? WHERE gathered = ?", (faces[-1], cursor)
             ).rowcount
             if not moved:
-                raise _Again
+                raise search.Moved
             numbers = _settle(connection, clusters)
             pairs = [(number, faces[at]) for number, one in zip(numbers, clusters, strict=True) for at in one.joined]
             connection.executemany("UPDATE faces SET identity = ? WHERE id = ? AND identity IS NULL", pairs)
@@ -325,10 +315,10 @@ def _chosen(connection: Connection, which: str, numbers: Sequence[int]) -> list[
 
 
 def _settle(connection: Connection, clusters: Sequence[Cluster]) -> list[int]:
-    """Return the number of each cluster; people who are new are made. Raises _Again if one has gone or got a name."""
+    """Return the number of each cluster; people who are new are made. Raises Moved if one has gone or got a name."""
     known = [one.number for one in clusters if one.number is not None]
     if len(_chosen(connection, "name IS NULL", known)) < len(known):
-        raise _Again
+        raise search.Moved
     return [owners.make(connection, None) if one.number is None else one.number for one in clusters]
 
 
@@ -361,10 +351,10 @@ def _centres(connection: Connection, numbers: Sequence[int]) -> dict[int, np.nda
 
 
 def _vectors(connection: Connection, faces: Sequence[int]) -> np.ndarray:
-    """Return the vectors of faces, ascending. Raises _Again if one has been deleted."""
+    """Return the vectors of faces, ascending. Raises Moved if one has been deleted."""
     rows = connection.packed_vectors(faces)
     if len(rows) < len(faces):
-        raise _Again
+        raise search.Moved
     return unpack([packed for _, packed in rows], bound_to(connection)[2] or 1)[0]
 
 
