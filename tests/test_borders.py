@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}
 BORDER_FILES = {"zmq": 1, "faiss": 2, "av": 1, "onnxruntime": 1, "psycopg": 1, "h5py": 1}
 
 
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """A file's syntax, read once for all tests."""
+    return list(ast.walk(ast.parse(path.read_text(), str(path))))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, at any depth of the code, as a dotted name."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -80,7 +87,7 @@ def test_only_the_configuration_loader_reads_the_environment() -> None:
         path.relative_to(ROOT).as_posix()
         for part in MAY_IMPORT
         for path in sources(part)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if (
             isinstance(node, ast.Attribute)
             and node.attr in ("environ", "getenv")

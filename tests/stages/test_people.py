@@ -97,9 +97,11 @@ def test_chips_of_several_messages_go_through_together(
     engine = stage._engine
 
     class Counting:
-        def embed_chips(self, chips: np.ndarray) -> np.ndarray:
+        input_size = engine.input_size
+
+        def embed_chips(self, chips: np.ndarray, *, normalize: bool = True) -> np.ndarray:
             calls.append(len(chips))
-            return engine.embed_chips(chips)
+            return engine.embed_chips(chips, normalize=normalize)
 
     stage._engine = Counting()
     tracked = TrackedFace(face=face_at(0, 0), track=1, quality=0.5)

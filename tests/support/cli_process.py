@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["pytest", "cli_process", *_IMPORTED_BY_COMMANDS])
 
 
-def _command(arguments: list[str], printed: list[Path]) -> None:
+def _command(arguments: list[str], printed: list[Path], environment: dict[str, str]) -> None:
     """What the console script does, in a process of its own, with nothing to read and files to print to."""
+    os.environ.clear()
+    os.environ.update(environment)
+    tempfile.tempdir = None  # to be taken from the environment anew
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(printed, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
@@ -56,7 +60,7 @@ def _command(arguments: list[str], printed: list[Path]) -> None:
 def call(arguments: list[str], folder: Path, timeout: float) -> Answer:
     """Run `vultus ARGUMENTS`; what it prints goes through files in `folder`."""
     printed = [folder / "out", folder / "err"]
-    process = _FORKS.Process(target=_command, args=(arguments, printed))
+    process = _FORKS.Process(target=_command, args=(arguments, printed, dict(os.environ)))
     process.start()
     process.join(timeout)
     if process.exitcode is None:
