@@ -12,6 +12,7 @@ from vultus.index import Gallery
 QUICK = ("--faces", "3000", "--calls", "5", "--probes", "96", "--peers", "faiss")
 
 
+@pytest.mark.slow
 def test_contenders_are_compared(vultus: Run) -> None:
     answer = vultus("bench", "gallery", *QUICK, "--dim", "32", "--index", "flat,pq-sq8", "--json").json
     assert answer["conditions"]["faces"] == 3000

@@ -4,6 +4,7 @@ import pytest
 from postgres_fixtures import ENCODED, PASSWORD
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_work_on_a_database_as_on_a_folder(vultus, archive, gallery, database, samples, tmp_path):
     url = database()

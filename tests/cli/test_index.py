@@ -32,6 +32,7 @@ def test_an_archive_with_a_folder_a_person(vultus: Run, gallery: Path) -> None:
     assert vultus("gallery", "verify", "--gallery", gallery, "--json").json["ok"]
 
 
+@pytest.mark.slow
 def test_a_second_run_finds_everything_done(vultus: Run, archive: Path, tmp_path: Path) -> None:
     told = vultus("index", archive, "--label-from-folder", "--gallery", tmp_path / "g", "--json")
     first, again = told.json, vultus("index", archive, "--gallery", tmp_path / "g", "--json").json
@@ -69,6 +70,7 @@ def test_refused_files_are_named_and_the_rest_is_done(vultus: Run, archive: Path
     assert (again["done"], again["already"], again["refused"]) == (0, 1, 4)
 
 
+@pytest.mark.slow
 def test_nothing_to_do_is_said(vultus: Run, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no photo or video" in vultus("index", tmp_path / "empty", "--gallery", tmp_path / "g", code=2).err

@@ -190,6 +190,7 @@ def test_what_is_no_name_is_wrong_usage(vultus: Run, samples: tuple[Path, Any], 
     assert not (tmp_path / "g").exists()
 
 
+@pytest.mark.slow
 def test_names_of_files_cannot_break_the_output(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
     odd = tmp_path / "photos" / "a\nb [bold]\x1b[31m:x:.jpg"
     odd.parent.mkdir()

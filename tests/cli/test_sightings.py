@@ -149,6 +149,7 @@ def test_why_people_were_not_recognised() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_watch_says_it_at_its_end(vultus: Run, samples: tuple[Path, object], tmp_path: Path) -> None:
     photo = samples[0] / "person_a_1.jpg"
     answer = vultus("watch", photo, "--gallery", tmp_path / "g", "--json", "--summary")
@@ -158,6 +159,7 @@ def test_watch_says_it_at_its_end(vultus: Run, samples: tuple[Path, object], tmp
     assert "1 while the gallery knew nobody" in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [5.0, None])
 def test_old_sightings_go_while_watching(
     tmp_path: Path, days: float | None, capsys: pytest.CaptureFixture[str]

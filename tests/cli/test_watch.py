@@ -55,6 +55,7 @@ def alive(pids: set[int]) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Path, tmp_path: Path) -> None:
     need_gstreamer()
     secret = "hunter2@home"
@@ -149,6 +150,7 @@ def test_a_password_on_the_command_line_does_not_stay_in_the_process_list(galler
     assert "hunter2" not in "".join(watch.said)
 
 
+@pytest.mark.slow
 def test_a_stranger_who_stands_still_is_named_once_enrolled(
     vultus: Run, samples: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_known_only_says_nothing_of_strangers(vultus: Run, samples: tuple[Path, 
     assert not vultus("watch", group, "--known-only", "--gallery", gallery, "--json").lines
 
 
+@pytest.mark.slow
 def test_a_folder_is_watched_for_further_files(samples: tuple[Path, Any], gallery: Path, tmp_path: Path) -> None:
     with watching(tmp_path, "--gallery", gallery) as watch:
         (tmp_path / "in").mkdir()
@@ -203,6 +206,7 @@ def test_a_folder_is_watched_for_further_files(samples: tuple[Path, Any], galler
     assert watch.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_bad_source_is_refused_by_name_and_the_others_are_watched(
     vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
 ) -> None:

@@ -343,6 +343,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_an_act_and_what_it_did_or_neither(folder, gallery, python, rand):
     gallery.enrol("Ada", AXES[:4])
     gallery.close()

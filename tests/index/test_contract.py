@@ -142,6 +142,7 @@ def test_sightings_have_a_cursor(gallery, vectors):
     assert gallery.sightings(identity=ada) == []
 
 
+@pytest.mark.slow
 def test_both_give_the_same_answers(tmp_path, database, rand, answer):
     """Several thousand vectors, with equal ones, people of many faces, nobody's faces, and filters: equal to the last bit."""
     count, dim = 4000, 48
@@ -377,6 +378,7 @@ for at in range(10**9):
 """
 
 
+@pytest.mark.slow
 def test_killed_while_it_writes(place, python, rand):
     for number in range(3):
         writer = python(WRITER, place, number)

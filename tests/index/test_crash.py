@@ -98,6 +98,7 @@ def test_kill_at_many_random_moments(folder, python, rand):
     run(folder, python, rand, 60)
 
 
+@pytest.mark.slow
 def test_kill_while_the_gallery_is_made(tmp_path, python, rand):
     source = (
         "import sys; from vultus.index import Gallery; print(1, flush=True);"

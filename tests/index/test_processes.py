@@ -74,6 +74,7 @@ with Gallery.open(sys.argv[1]) as gallery:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_new_gallery_and_write_at_once(folder, python):
     children = [python(WRITER, folder, number) for number in range(4)]
     assert [child.wait(60) for child in children] == [0] * 4

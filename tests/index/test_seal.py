@@ -180,6 +180,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_kill_while_it_is_encrypted(folder, python, rand, tmp_path):
     rows = rand.standard_normal((4000, 128)).astype(np.float32)
     with Gallery.open(folder) as gallery:

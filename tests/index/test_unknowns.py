@@ -289,6 +289,7 @@ def test_processes_that_gather_at_once_look_at_each_face_once(folder, python, lo
         assert gallery.verify().problems == ()
 
 
+@pytest.mark.slow
 def test_a_kill_loses_nothing_of_a_gathering(folder, python, looks, rand):
     vectors, who = looks(40, 40)
     with Gallery.open(folder) as gallery:

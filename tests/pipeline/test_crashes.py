@@ -97,6 +97,7 @@ def test_a_refusal_that_kills_too_is_told_to_the_caller():
     assert [state.state for state in states].count("died") == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["decode", "faces", pytest.param("people", marks=FULL)])
 def test_a_camera_goes_on_after_any_process_died(group):
     seen, states, last = 0, [], -1

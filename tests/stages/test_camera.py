@@ -35,6 +35,7 @@ def server(clip: Path) -> Iterator[RtspServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(server: RtspServer, surroundings: object) -> None:
     with Watcher(surroundings, QUICK, item(server.url("one"))) as watcher:
         watcher.wait_for(lambda: len(watcher.frames()) >= 20, 20)
@@ -65,6 +66,7 @@ def test_killed_and_started_again(server: RtspServer, surroundings: object) -> N
     assert watcher.states("ended")
 
 
+@pytest.mark.slow
 def test_frozen_is_noticed_and_healed(server: RtspServer, surroundings: object) -> None:
     config = Config(decode=Limits(retry_first=0.2))  # the other defaults are what is promised: within 10 s
     with Watcher(surroundings, config, item(server.url("one"))) as watcher:
@@ -109,6 +111,7 @@ def test_reads_that_never_return_do_not_pile_up(surroundings: object, monkeypatc
         assert watcher.stop() < 1.5
 
 
+@pytest.mark.slow
 def test_one_that_hangs_does_not_hold_up_another(server: RtspServer, clip: Path, surroundings: object) -> None:
     with RtspServer({"three": clip}) as other:
         items = [item(server.url("one"), 0), item(server.url("two"), 1), item(other.url("three"), 2)]

@@ -98,6 +98,7 @@ def test_times_that_run_backwards_and_jump(streams: dict[str, bytes], surroundin
     assert not watcher.states("lost")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["garbage", "half a frame", "garbage from the start", "codec"])
 def test_broken_streams_are_noticed_and_healed(
     what: str, streams: dict[str, bytes], surroundings: object, rand: np.random.Generator
@@ -120,6 +121,7 @@ def test_broken_streams_are_noticed_and_healed(
         assert watcher.states("lost")[0].reason
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_after_long_is_noticed_at_once(
     streams: dict[str, bytes], surroundings: object, tmp_path: Path
 ) -> None:

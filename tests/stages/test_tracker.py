@@ -60,6 +60,7 @@ def test_two_pass_each_other() -> None:
         assert (found[id(a)].id, found[id(b)].id) == (first, second), step
 
 
+@pytest.mark.slow
 def test_lost_after_a_while_and_memory_is_bounded() -> None:
     tracks = tracker()
     tracks.update([face(10, 10)], 0.0)

@@ -156,6 +156,7 @@ def test_zones_are_black_and_the_original_is_not_touched(rand, planar):
     assert covered(image, ()) is image
 
 
+@pytest.mark.slow
 def test_a_still_camera_on_a_real_server(tmp_path: Path, surroundings: object, rand: np.random.Generator) -> None:
     need_gstreamer()
     ground = next(iter(frames([], 1))).astype(int)
