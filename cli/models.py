@@ -168,8 +168,8 @@ def _fetch(names: tuple[str, ...], *, from_dir: Path | None = None, visible: boo
 @click.option(
     "--against",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="ONNX",
-    help="Compare with what this ONNX file says instead of with what the model itself says.",
+    metavar="FILE",
+    help="Compare with what this ONNX file or checkpoint (PyTorch, Keras) says instead of with what the model itself says.",
 )
 @click.option("--compute", is_flag=True, help="Compute models that are given by NAME too.")
 @click.option(

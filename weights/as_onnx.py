@@ -7,17 +7,20 @@ from pathlib import Path
 import onnx
 from onnx import numpy_helper
 
-from vultus.weights import mobilefacenet, onnx_check
+from vultus.weights import checkpoint, keras_file, mobilefacenet, onnx_check
+from vultus.weights.convert import convert
 
 
 def as_onnx(path: Path) -> onnx.ModelProto:
-    """The network of an EFM3 or ONNX file that the engine has opened, which is its check.
+    """The network of an EFM3 or ONNX file that the engine has opened, which is its check, or of a checkpoint.
 
     Input and outputs are free in their first dimension; so are Reshapes that an exporter wrote down for one image.
     """
     data = onnx_check.read(path)
     if data[:4] == b"EFM3":
         return mobilefacenet.from_efm3(data)
+    if checkpoint.is_checkpoint(data[:8]) or data[:8] == keras_file.SIGNATURE:
+        return onnx.load_from_string(convert(path, ".onnx").data)
     model = onnx_check.parse(data, str(path))
     entry = onnx_check.only_input(model, str(path))
     first = entry.type.tensor_type.shape.dim[0]

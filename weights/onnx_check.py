@@ -15,6 +15,7 @@ import onnx
 from onnx import AttributeProto, TensorProto, shape_inference, version_converter
 
 from vultus.native import ModelFormatError
+from vultus.weights import onnx_contrib
 
 MOST_BYTES = 2**31 - 1
 MOST_NODES = 16_384
@@ -40,7 +41,8 @@ def read(path: Path) -> bytes:
 
 
 def parse(data: bytes, name: str) -> onnx.ModelProto:
-    """The model in `data`, valid, of its own standard operators, without subgraphs and without other files.
+    """The model in `data`, valid, of standard operators alone, without subgraphs and without other files; ONNX Runtime's
+    own quantised operators are written with standard ones (`weights/onnx_contrib.py`).
 
     Raises ModelFormatError, whose text begins with `name`.
     """
@@ -59,6 +61,10 @@ def parse(data: bytes, name: str) -> onnx.ModelProto:
         raise ModelFormatError(f"{name}: holds functions or training steps; only a plain graph is run")
     if model.graph.sparse_initializer:
         raise ModelFormatError(f"{name}: holds sparse weights, which are not run")
+    try:
+        model = onnx_contrib.standard(model)
+    except ValueError as error:
+        raise ModelFormatError(f"{name}: {_line(error)}") from error
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             raise ModelFormatError(f"{name}: the operator {node.domain}.{node.op_type} is no standard one")

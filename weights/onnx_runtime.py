@@ -19,6 +19,7 @@ import onnx
 from vultus.native import ModelFormatError
 from vultus.weights import onnx_check
 from vultus.weights.errors import BackendMissing
+from vultus.weights.onnx_contrib import DOMAIN
 
 if TYPE_CHECKING:
     from vultus.native._engine import Normalisation
@@ -54,6 +55,8 @@ class OnnxModel:
             raise BackendMissing("ONNX Runtime is not installed; `pip install 'vultus[onnx]'`") from error
         self._name = name
         self._graph = onnx_check.parse(data, name)
+        if DOMAIN.encode() in data:  # rewritten
+            data = self._graph.SerializeToString()
         entry = onnx_check.only_input(self._graph, name)
         sides = [dim.dim_value for dim in entry.type.tensor_type.shape.dim]
         self.batch = sides[0]

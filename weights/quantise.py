@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.version_converter
 from onnx import helper
 
-from vultus.weights import mobilefacenet, rounding
+from vultus.weights import mobilefacenet, onnx_check, rounding
 from vultus.weights.activations import Chips, Moments, Progress, Range, measure, widths
 from vultus.weights.equalise import equalise
 from vultus.weights.errors import ImportFailed
@@ -73,11 +74,9 @@ def quantise(data: bytes, chips: Chips, progress: Progress | None = None) -> byt
     efm3 = data[:4] == _EFM3
     if efm3 and struct.unpack_from("<I", data, 4)[0] != 3:
         raise ImportFailed("the network is quantised already")
-    graph = FloatGraph(mobilefacenet.from_efm3(data) if efm3 else onnx.load_from_string(data))
+    graph = FloatGraph(mobilefacenet.from_efm3(data) if efm3 else _recent(onnx.load_from_string(data)))
     if not graph.byte_values():
         raise ImportFailed("no convolution in it is one that the engine computes from bytes (1x1, or depthwise 3x3)")
-    if not efm3 and graph.opset < _PER_AXIS:
-        raise ImportFailed(f"the graph is of opset {graph.opset}; scales for each channel need {_PER_AXIS} or later")
     report("ranges", 0.0)
     widest = widths(graph, chips)
     divided = equalise(graph, widest)
@@ -90,6 +89,17 @@ def quantise(data: bytes, chips: Chips, progress: Progress | None = None) -> byt
         rounded[conv.node.output[0]] = _round(conv, moments.get(conv.node.output[0]))
     report("ready", 1.0)
     return _efm3(data, graph, ranges, rounded) if efm3 else _qdq(graph, ranges, rounded)
+
+
+def _recent(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph in an opset that has a scale for each channel; the ONNX Model Zoo's ArcFace is of opset 8."""
+    opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    if opset >= _PER_AXIS:
+        return model
+    try:
+        return onnx_check.modern(model)
+    except (onnx.version_converter.ConvertError, RuntimeError) as error:
+        raise ImportFailed(f"the graph is of opset {opset}, and cannot be brought to a later one: {error}") from error
 
 
 def _round(conv: Convolution, moments: Moments | None) -> Rounded:

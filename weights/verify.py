@@ -65,8 +65,8 @@ def verify(
 ) -> Verdict:
     """Let the engine compute noise by the model at `path`, with each kind of kernels that runs here, and compare.
 
-    `against`: an ONNX file that says what is right; none: the file itself. Raises what `Engine` raises, and ValueError if
-    the two take pictures of different sizes.
+    `against`: an ONNX file or a checkpoint (PyTorch, Keras) that says what is right; none: the file itself. Raises what
+    `Engine` raises, and ValueError if the two take pictures of different sizes.
     """
     runs, size, embedder = _engine(path)
     graph = as_onnx(path if against is None else against)

@@ -5,7 +5,8 @@ static uint8_t *byte_row(const step *s, int map, size_t row)
 {
     const vt_map *m = &s->plan->maps[map];
 
-    return (uint8_t *)((m->own ? s->own : s->arena) + m->offset) + row % m->rows * m->w * m->ld;
+    return (uint8_t *)((m->own ? s->own : s->arena) + m->offset + (m->slots > 1 ? s->slot * m->slot_stride : 0)) +
+           row % m->rows * m->w * m->ld;
 }
 
 /* Where the results of a row go, and how. */

@@ -29,7 +29,7 @@ def test_a_checkpoint_becomes_a_file_that_verifies(vultus: Run, tmp_path: Path, 
     assert answer["family"] == "MobileFaceNet"
     assert 0 < answer["largest"] < 1.3e-5
     assert answer["bytes"] == (tmp_path / "m.bin").stat().st_size
-    vultus("models", "verify", tmp_path / "m.bin")
+    vultus("models", "verify", tmp_path / "m.bin", "--against", tmp_path / "m.pth")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.bin", "m.pth"]
 
 

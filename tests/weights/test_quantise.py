@@ -158,3 +158,33 @@ def test_what_the_reader_refuses(
     onnx.save(model, path)
     with pytest.raises((UnsupportedModelError, ValueError), match=words):
         Engine(path)
+
+
+def test_faces_of_a_batch_do_not_meet(tmp_path: Path, rand: np.random.Generator) -> None:
+    """Dense 3x3 convolutions run for several faces at a time, between layers in bytes: each has a map of its own."""
+    arrays: dict[str, tuple[int, ...]] = {
+        "a": (24, 3, 3, 3),
+        "b": (32, 24, 1, 1),
+        "c": (32, 24, 3, 3),
+        "d": (32, 32, 3, 3),
+    }
+    nodes = [
+        helper.make_node("Conv", ["data", "a.w", "a.b"], ["a"], pads=[1] * 4),
+        helper.make_node("Conv", ["a", "b.w", "b.b"], ["b"], strides=[2, 2]),
+        helper.make_node("Conv", ["a", "c.w", "c.b"], ["c"], pads=[1] * 4),
+        helper.make_node("Conv", ["c", "d.w", "d.b"], ["d"], pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Add", ["d", "b"], ["e"]),
+        helper.make_node("Conv", ["e", "f.w", "f.b"], ["f"]),
+    ]
+    arrays["f"] = (40, 32, 4, 4)
+    constants = [one for name, shape in arrays.items() for one in conv(name, rand, shape)]
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 8, 8])
+    out = helper.make_tensor_value_info("f", TensorProto.FLOAT, ["n", 40, 1, 1])
+    graph = helper.make_graph(nodes, "g", [data], [out], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    chips = rand.integers(0, 256, (9, 8, 8, 3), np.uint8)
+    (tmp_path / "m.onnx").write_bytes(quantise(model.SerializeToString(), chips))
+    engine = Engine(tmp_path / "m.onnx", threads=1)
+    single = np.concatenate([engine.embed_chips(chips[i : i + 1]) for i in range(len(chips))])
+    assert engine.precision == "int8"
+    np.testing.assert_allclose(engine.embed_chips(chips), single, atol=2e-6)
