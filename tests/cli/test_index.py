@@ -78,12 +78,12 @@ def test_nothing_to_do_is_said(vultus: Run, tmp_path: Path) -> None:
     assert "nowhere" in vultus("index", tmp_path / "nowhere", "--gallery", tmp_path / "g", code=2).err
 
 
-@pytest.mark.parametrize(
-    ("photos", "kills"), [(60, 2), pytest.param(520, 3, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
-)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_kill_and_run_again_equals_an_undisturbed_run(
-    vultus: Run, samples: tuple[Path, Any], tmp_path: Path, rand: np.random.Generator, photos: int, kills: int
+    vultus: Run, samples: tuple[Path, Any], tmp_path: Path, rand: np.random.Generator
 ) -> None:
+    photos, kills = 520, 3
     make_photos(tmp_path / "photos", samples[0], photos, seed=photos)
     undisturbed = vultus("index", tmp_path / "photos", "--gallery", tmp_path / "a", "--json", timeout=300).json
     assert undisturbed["done"] == photos
