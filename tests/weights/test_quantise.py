@@ -162,21 +162,16 @@ def test_what_the_reader_refuses(
 
 def test_faces_of_a_batch_do_not_meet(tmp_path: Path, rand: np.random.Generator) -> None:
     """Dense 3x3 convolutions run for several faces at a time, between layers in bytes: each has a map of its own."""
-    arrays: dict[str, tuple[int, ...]] = {
-        "a": (24, 3, 3, 3),
-        "b": (32, 24, 1, 1),
-        "c": (32, 24, 3, 3),
-        "d": (32, 32, 3, 3),
-    }
+    arrays: dict[str, tuple[int, ...]] = {"a": (64, 3, 3, 3), "b": (128, 64, 1, 1), "c": (128, 64, 3, 3)}
+    arrays |= {"d": (128, 128, 3, 3), "f": (40, 128, 4, 4)}
     nodes = [
         helper.make_node("Conv", ["data", "a.w", "a.b"], ["a"], pads=[1] * 4),
-        helper.make_node("Conv", ["a", "b.w", "b.b"], ["b"], strides=[2, 2]),
         helper.make_node("Conv", ["a", "c.w", "c.b"], ["c"], pads=[1] * 4),
         helper.make_node("Conv", ["c", "d.w", "d.b"], ["d"], pads=[1] * 4, strides=[2, 2]),
+        helper.make_node("Conv", ["a", "b.w", "b.b"], ["b"], strides=[2, 2]),
         helper.make_node("Add", ["d", "b"], ["e"]),
         helper.make_node("Conv", ["e", "f.w", "f.b"], ["f"]),
     ]
-    arrays["f"] = (40, 32, 4, 4)
     constants = [one for name, shape in arrays.items() for one in conv(name, rand, shape)]
     data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 8, 8])
     out = helper.make_tensor_value_info("f", TensorProto.FLOAT, ["n", 40, 1, 1])
