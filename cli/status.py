@@ -50,28 +50,48 @@ def status(ctx: click.Context, as_json: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Only the job that watches from this configuration.",
+)
 @json_option
 @click.pass_context
-def reload(ctx: click.Context, as_json: bool) -> None:
+def reload(ctx: click.Context, config_file: Path | None, as_json: bool) -> None:
     """Let running `vultus watch --config FILE` read their sources again: `kill -HUP` does the same.
 
     Sources that are new in the file are watched from now on, those that are gone no longer, those that changed anew;
-    all others go on undisturbed. Everything else in the file needs a restart. A file with a mistake changes nothing.
+    all others go on undisturbed. Everything else in the file needs a restart. A file with a mistake changes nothing. Jobs
+    whose sources stand on their command line are left alone.
     """
-    folders = jobs()
-    if not folders:
-        say("Nothing runs.")
+    asked = [folder for folder in jobs() if _reads(folder, config_file)]
+    if not asked:
+        what = "from a configuration" if config_file is None else f"from {config_file}"
+        say(f"Nothing that runs watches {what}.")
         ctx.exit(NOTHING_RUNS)
-    answers = [msgspec.json.decode(ask(folder, "reload")) for folder in folders]
-    wrong = False
-    for answer in answers:
-        wrong = wrong or "error" in answer
-        if not as_json:
-            tell_change(answer)
+    answers = [msgspec.json.decode(ask(folder, "reload")) for folder in asked]
     if as_json:
         print_json({"jobs": answers})
-    if wrong:
+    else:
+        for answer in answers:
+            tell_change(answer)
+    if any("error" in answer for answer in answers):
         ctx.exit(NOT_WELL)
+
+
+def _reads(folder: Path, config_file: Path | None) -> bool:
+    """Whether the job in `folder` watches from a configuration, and from that file if one is given."""
+    health = _health(folder)
+    if health is None or health.config is None:
+        return False
+    if config_file is None:
+        return True
+    try:
+        return config_file.samefile(health.config)
+    except OSError:  # the job's file is gone
+        return False
 
 
 def _health(folder: Path) -> Health | None:

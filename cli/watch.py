@@ -99,6 +99,7 @@ def watch(
     live = sum(item.live for item in items)
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))
     following = Following(watched, pipeline, again, files=folders)
+    pipeline.config_file = None if again is None or config_file is None else config_file.absolute()
     with pipeline, stopped_by_signals(pipeline) as signals, following, Pruning(config):
         for result in pipeline.run(items, seconds=seconds, endless=folders):
             if isinstance(result, Sighting):

@@ -48,6 +48,8 @@ HEALTHY_AFTER = 10.0
 """A process that worked so long before it died is started again with the shortest pause."""
 MISSED_BEATS = 6
 """After so many the process counts as hanging."""
+STOPPED_BEATS = 2
+"""The same for one that the kernel says is stopped: that is no busy machine, and nobody need wait to be sure."""
 START_WITHIN = 30.0
 """Seconds that a process may take to import its libraries and load its models, however short `hang_after` is."""
 OPEN_FAILURES = 3
@@ -309,8 +311,12 @@ class Fleet:
                 place.last_beat = now
             limit = MISSED_BEATS * config.heartbeat if place.opened else self._patience(place)
             silent = now - place.last_beat
-            if place.process is not None and not place.kill_reason and silent > limit:
+            if place.process is None or place.kill_reason:
+                continue
+            if silent > limit:
                 self._kill_hanging(place, f"gave no sign of life for {silent:.1f} s")
+            elif silent > STOPPED_BEATS * config.heartbeat and place.process.stopped:
+                self._kill_hanging(place, f"was stopped (SIGSTOP) for {silent:.1f} s")
 
     def _patience(self, place: Place) -> float:
         """Seconds that one call may take."""

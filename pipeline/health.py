@@ -60,6 +60,8 @@ class Health(Struct, frozen=True, kw_only=True):
     started: float
     cameras: tuple[CameraHealth, ...]
     processes: tuple[WorkerMetrics, ...]
+    config: str | None = None
+    """File from which it reads its sources again when asked."""
 
     @property
     def well(self) -> bool:

@@ -78,6 +78,15 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     @property
+    def stopped(self) -> bool:
+        """Whether SIGSTOP or the like holds it (state T of `/proc/<pid>/stat`; not a debugger, which is t)."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                return file.read().rpartition(b")")[2].split()[:1] == [b"T"]
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+
+    @property
     def last_words(self) -> str:
         """Its last line on standard error that says anything."""
         return next((line for line in reversed(self._lines) if line.strip()), "")

@@ -7,8 +7,11 @@ after however long the caller takes over a result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
+
+from msgspec.structs import replace
 
 from vultus.configs.schema import Config, Group
 from vultus.pipeline.feeder import live_workers
@@ -49,6 +52,8 @@ class Pipeline:
         self._server: StatusServer | None = None
         self.reload: Callable[[], object] | None = None
         """What `vultus reload` calls, in a thread of its own; the answer is sent as JSON."""
+        self.config_file: Path | None = None
+        """What it reads then, told in `health`."""
 
     def __enter__(self) -> Pipeline:
         folder = RunFolder.create()
@@ -123,7 +128,7 @@ class Pipeline:
     def health(self) -> Health:
         """How every camera and process is; from any thread."""
         assert self._hub is not None
-        return self._hub.health()
+        return replace(self._hub.health(), config=None if self.config_file is None else str(self.config_file))
 
     def _reloaded(self) -> object:
         return self.reload() if self.reload is not None else {"error": "this job has nothing to reload"}

@@ -121,7 +121,10 @@ def test_status_and_reload(
             config.write_text("sources: [}")
             assert "error" in vultus("reload", "--json", code=1).json["jobs"][-1]
             config.write_text(f"sources:\n{one}{two}")
-            answer = vultus("reload", "--json").json["jobs"][-1]
+            other = tmp_path / "other.yaml"
+            other.write_text(config.read_text())
+            assert "Nothing that runs watches from" in vultus("reload", "--config", other, code=3).err
+            answer = vultus("reload", "--config", config, "--json").json["jobs"][-1]
             assert answer == {"added": ["b"], "removed": ["away"], "changed": [], "refused": []}
             watch.until(lambda: any(sighting["source"] == "b" for sighting in watch.seen), 30)
             assert set(health()) == {"a", "b"}
