@@ -109,7 +109,8 @@ def verify(ctx: click.Context, gallery_dir: Place | None, config_file: Path | No
     "--recall",
     metavar="SHARE",
     type=click.FloatRange(0.5, 1, max_open=True),
-    help=f"Of the kinds ivf-…: how often the nearest person is to be found, for instance 0.99 ({kinds.RECALL}).",
+    help="How often the nearest person is to be found, for instance 0.99, by the kinds ivf-… "
+    f"({kinds.RECALL} if it is not said), which `auto` takes above 6,291,456 faces of 512 numbers if it is.",
 )
 @json_option
 def convert(

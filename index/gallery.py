@@ -396,10 +396,11 @@ class Gallery(Ownership):
         `index` is one of `kinds.KINDS`, or "auto": by number of faces and `memory`, the bytes that the index may take
         (none: no bound). `recall` is of the kinds with lists: the share of faces, at least 0.5 and below 1 (none: 0.995),
         whose nearest person has a face in the lists that a search reads; it is measured when the index is made, and decides
-        how many those are. A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the
-        index is made from the database, which takes about a minute for a million faces, and a snapshot written. Other
-        processes go on with the index that they have, and take the new one when they open the gallery again. In a
-        database the kinds are "flat", "hnsw" and "auto" (`docs/gallery.md`). Raises UnknownKind.
+        how many those are. Where it is stated, "auto" takes lists above 6,291,456 faces of 512 numbers, else never.
+        A gallery of fewer than 1024 faces is flat meanwhile. The vectors stay as they are; the index is made from the
+        database, which takes about a minute for a million faces, and a snapshot written. Other processes go on with the
+        index that they have, and take the new one when they open the gallery again. In a database the kinds are "flat",
+        "hnsw" and "auto" (`docs/gallery.md`). Raises UnknownKind.
         """
         if memory is not None and memory < 1:
             raise ValueError(f"memory is how many bytes the index may take, at least 1, not {memory}")

@@ -37,6 +37,8 @@ FEWEST = 1024
 """Below this many faces a quantiser has too little to learn from, and every gallery is flat."""
 MOST_FLAT = 1 << 26
 """Numbers (faces times dim) up to which `auto` stays exact: 131,072 × 512, 524,288 × 128; 256 MB, read in about 15 ms."""
+MOST_SCANNED = 3 << 26
+"""Bytes of a scan up to which `auto` reads all, whatever recall will do: 6,291,456 faces of 512 numbers, in 25 to 30 ms."""
 SAMPLE = 16384
 """Vectors that a quantiser learns from."""
 CANDIDATES = 1024
@@ -81,8 +83,8 @@ KINDS: dict[str, Kind] = {
     "ivf-sq8": Kind("none", "sq8", lists=True),
     "ivf-pq-sq8": Kind("pq", "sq8", lists=True),
 }
-_AUTOMATIC = (FLAT, "pq-sq8", "pq-exact")
-"""What `auto` chooses from: the first that is quick enough and fits, the last if none does."""
+_AUTOMATIC = (FLAT, "pq-sq8", "ivf-pq-sq8", "pq-exact")
+"""What `auto` chooses from: the first that is quick enough and fits, the last if none does; lists if a recall is stated."""
 
 
 def subquantisers(dim: int) -> int:
@@ -127,42 +129,52 @@ def spelled(kind: str, recall: float | None) -> str:
     check(kind)
     if recall is None:
         return kind
-    if kind == AUTO or not KINDS[kind].lists:
+    if kind != AUTO and not KINDS[kind].lists:
         listed = ", ".join(name for name, parts in KINDS.items() if parts.lists)
-        raise ValueError(f"a recall can be asked of kinds with lists ({listed}), not of {kind}")
+        raise ValueError(f"a recall can be asked of {AUTO} and of kinds with lists ({listed}), not of {kind}")
     if not 0.5 <= recall < 1:
         raise ValueError(f"the recall is a share from 0.5 to below 1, not {recall}")
     return f"{kind} {recall!r}"
 
 
-def read(stored: str) -> tuple[str, float]:
-    """Return kind and recall of what a gallery stores, as `spelled` made it."""
+def read(stored: str) -> tuple[str, float | None]:
+    """Return kind and recall, none if nobody stated one, of what a gallery stores, as `spelled` made it."""
     kind, _, recall = stored.partition(" ")
     check(kind)
-    return kind, float(recall) if recall else RECALL
+    return kind, float(recall) if recall else None
 
 
-def choose(wanted: str, faces: int, dim: int, memory: int | None, now: str | None = None) -> str:
+def choose(
+    wanted: str, faces: int, dim: int, memory: int | None, now: str | None = None, *, lists: bool = False
+) -> str:
     """Return the kind for a gallery of `faces` that was told to use `wanted`, a kind or "auto".
 
-    `memory` bounds the bytes that "auto" may use. An index that is there already, of kind `now`, is kept until the
-    gallery has shrunk to half of what would have brought it about, so that a gallery at a border does not go to and fro.
+    `memory` bounds the bytes that "auto" may use, `lists` says whether it may miss some people. An index that is there
+    already, of kind `now`, is kept until the gallery has shrunk to half of what would have brought it about, so that a
+    gallery at a border does not go to and fro.
     """
     if wanted != AUTO:
         check(wanted)
         return FLAT if faces < (FEWEST if now in (None, FLAT) else FEWEST // 2) else wanted
     if faces < FEWEST // 2:
         return FLAT
-    best = next((kind for kind in _AUTOMATIC if _suits(kind, faces, dim, memory)), _AUTOMATIC[-1])
+    ranked = [kind for kind in _AUTOMATIC if lists or not KINDS[kind].lists]
+    best = next((kind for kind in ranked if _suits(kind, faces, dim, memory, lists)), ranked[-1])
     if faces < FEWEST and now is None:
         return FLAT
-    if now in _AUTOMATIC and _AUTOMATIC.index(now) > _AUTOMATIC.index(best):
-        return now if not _suits(best, 2 * faces, dim, memory) else best
+    if now in ranked and ranked.index(now) > ranked.index(best):
+        return now if not _suits(best, 2 * faces, dim, memory, lists) else best
     return best
 
 
-def _suits(kind: str, faces: int, dim: int, memory: int | None) -> bool:
-    quick = kind != FLAT or faces * dim <= MOST_FLAT
+def _suits(kind: str, faces: int, dim: int, memory: int | None, lists: bool) -> bool:
+    match kind:
+        case "flat":
+            quick = faces * dim <= MOST_FLAT
+        case "pq-sq8":
+            quick = not lists or faces * scan_bytes(kind, dim) <= MOST_SCANNED
+        case _:
+            quick = True
     return quick and (memory is None or faces * bytes_per_vector(kind, dim) <= memory)
 
 

@@ -46,13 +46,14 @@ def kind_for(connection: Connection, now: str | None, faces: int | None = None) 
     wanted, memory, dim = connection.execute("SELECT index_kind, memory, dim FROM gallery").fetchone()
     if faces is None:
         (faces,) = connection.execute("SELECT count(*) FROM faces").fetchone()  # an index is counted, not the vectors
-    return kinds.choose(kinds.read(wanted)[0], faces, dim or 1, memory, now)
+    kind, recall = kinds.read(wanted)
+    return kinds.choose(kind, faces, dim or 1, memory, now, lists=recall is not None)
 
 
 def _recall_for(connection: Connection) -> float:
     """Return how often the gallery's index should find the nearest person, if it is one that reads some lists."""
     (wanted,) = connection.execute("SELECT index_kind FROM gallery").fetchone()
-    return kinds.read(wanted)[1]
+    return kinds.read(wanted)[1] or kinds.RECALL
 
 
 def load(connection: Connection, folder: Path) -> tuple[VectorIndex, str]:

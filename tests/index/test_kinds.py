@@ -206,6 +206,15 @@ def test_what_auto_chooses():
     assert kinds.choose("auto", 100_000, 512, 100_000 * 2064 - 1) == "pq-sq8"
     assert kinds.choose("auto", 100_000, 512, 1) == "pq-exact"
     assert kinds.choose("auto", 1000, 512, 1) == "flat"
+    # Lists, where a recall was stated.
+    most = kinds.MOST_SCANNED // 32
+    assert kinds.choose("auto", 10 * most, 512, None) == "pq-sq8"
+    assert kinds.choose("auto", most, 512, None, lists=True) == "pq-sq8"
+    assert kinds.choose("auto", most + 1, 512, None, lists=True) == "ivf-pq-sq8"
+    assert kinds.choose("auto", most + 1, 512, most * 561, lists=True) == "pq-exact"
+    assert kinds.choose("auto", most // 2 + 1, 512, None, "ivf-pq-sq8", lists=True) == "ivf-pq-sq8"
+    assert kinds.choose("auto", most // 2, 512, None, "ivf-pq-sq8", lists=True) == "pq-sq8"
+    assert kinds.read(kinds.spelled("auto", 0.99)) == ("auto", 0.99)
     # What was asked for, once there is something to learn from.
     assert kinds.choose("rabitq-sq8", 1023, 512, None) == "flat"
     assert kinds.choose("rabitq-sq8", 1024, 512, None) == "rabitq-sq8"
@@ -282,9 +291,10 @@ def test_a_recall_is_measured_kept_and_asked_for(folder, crowd, caplog, kind):
                 nearest.append(index.people[found_rows[0]] == person[exact[at]])
                 hidden[at] = True
         assert np.mean(nearest) >= 0.97
-        for problem in ({"index": "sq8"}, {"index": "auto"}):
+        for problem in ({"index": "sq8"}, {"index": "flat"}):
             with pytest.raises(
-                ValueError, match=r"a recall can be asked of kinds with lists \(ivf-fp16, ivf-sq8, ivf-pq-sq8\)"
+                ValueError,
+                match=r"a recall can be asked of auto and of kinds with lists \(ivf-fp16, ivf-sq8, ivf-pq-sq8\)",
             ):
                 gallery.convert(**problem, recall=0.9)
         with pytest.raises(ValueError, match=r"a share from 0\.5 to below 1, not 1"):
