@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,15 @@ def matches(
 ) -> list[list[Match]]:
     """Turn what `search.rank` found for the probes into matches, with the faces that spoke for each. Raises Moved."""
     answers = [reaching(answer, k, threshold) for answer in ranked]
-    spoke = {(at, one): [one] for at, answer in enumerate(answers) for one in answer}
-    if speakers.most > 1:
-        spoke |= _spoke(connection, probes, answers, speakers)
-    rows = _rows(connection, (face for (_, one), faces in spoke.items() for face in (one, *faces)))
+    spoke = _spoke(connection, probes, answers, speakers) if speakers.most > 1 else {}
+    rows = _rows(connection, chain(*answers, *spoke.values()))
     found: list[list[Match]] = []
     for at, answer in enumerate(answers):
         found.append([])
         probable = _probable(answer, calibration)
         for place, one in enumerate(answer):
             best = _near(rows, one)
+            others = spoke.get((at, one))
             found[-1].append(
                 Match(
                     identity=best.identity,
@@ -68,7 +68,7 @@ def matches(
                     position=best.position,
                     time=best.time,
                     box=best.box,
-                    faces=tuple(_near(rows, face) for face in spoke[at, one]),
+                    faces=(best,) if others is None else tuple(_near(rows, face) for face in others),
                     hidden=bool(rows[one[0]][12]),
                     margin=_margin(ranked[at], place),
                     probability=probable.get(one[1]),
