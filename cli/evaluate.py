@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from vultus.cli.evaluate_detection import detection
+from vultus.cli.evaluate_identification import identification
+from vultus.cli.evaluate_quality import quality
 from vultus.cli.evaluate_verification import verification
 
 
@@ -17,3 +20,6 @@ def evaluate() -> None:
 
 
 evaluate.add_command(verification)
+evaluate.add_command(identification)
+evaluate.add_command(quality)
+evaluate.add_command(detection)

@@ -18,7 +18,6 @@ from vultus.evaluation.work import WorkFile
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-detector_option = click.option("--detector", metavar="NAME", help="Another detector than the configured one.")
 embedder_option = click.option("--embedder", metavar="NAME", help="Another embedder than the configured one.")
 mirrored_option = click.option(
     "--mirrored", is_flag=True, help="Add to each vector that of the mirrored face, as published figures often do."

@@ -14,7 +14,6 @@ from vultus.cli.console import counted, line, print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import FaceReader, Judged, Pixels, Progress, aligned_chip
 from vultus.cli.evaluate_options import (
-    detector_option,
     embedder_option,
     mirrored_option,
     out_option,
@@ -26,7 +25,7 @@ from vultus.cli.evaluate_options import (
     work_option,
 )
 from vultus.cli.evaluate_page import Wrong, page, write
-from vultus.cli.options import config_option, json_option
+from vultus.cli.options import config_option, detector_option, json_option
 from vultus.configs.schema import Config
 from vultus.evaluation import bin_set, pairs
 from vultus.evaluation.trials import MISSED, Rates, all_against_all, rates

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from vultus.cli.evaluate import evaluate
 from vultus.stages.detect import Detect
+from vultus.stages.finder import FaceFinder
 from vultus.weights import Registry, Sample
 
 Evaluate = Callable[..., Result]
@@ -128,3 +129,58 @@ def test_what_cannot_be_is_said(
     answer = CliRunner().invoke(evaluate, ["verification", *arguments, "--work", "work"])
     assert answer.exit_code
     assert complaint in answer.output + str(answer.exception)
+
+
+def test_people_out_of_a_gallery(run: Evaluate, people: Path, tmp_path: Path) -> None:
+    gallery, probes = tmp_path / "gallery.txt", tmp_path / "probes.txt"
+    gallery.write_text(f"Ann\t{people}/Ann/Ann_0001.jpg\nBob\t{people}/Bob/Bob_0001.jpg\n")
+    names = (("Ann", "Ann", 2), ("Bob", "Bob", 2), ("Cid", "Cid", 1), ("Dan", "Dan", 1))
+    probes.write_text("".join(f"{name}\t{people}/{folder}/{folder}_{at:04d}.jpg\n" for name, folder, at in names))
+    page = tmp_path / "page.html"
+    found = told(run("identification", "--gallery", gallery, "--probes", probes, "--out", page, "--json"))["result"]
+    assert (found["people"], found["mated"], found["non_mated"]) == (2, 2, 2)
+    assert found["cmc"][0] == [1, 1.0]
+    assert found["not_measured"] == [0.1, 0.01, 0.001]
+    assert "<svg" in page.read_text()
+    assert "not to be told from 2 strangers" in run("identification", "--gallery", gallery, "--probes", probes).stdout
+    answer = run("identification", "--gallery", people, "--probes", probes, code=2)
+    assert "would be searched for" in answer.output
+
+
+def test_measures_of_quality(run: Evaluate, people: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    answer = run("quality", people, "--refused", "0.5", "--out", page)
+    assert "2 pairs of one person" in answer.stdout
+    assert "sharpness" in answer.stdout
+    assert "<svg" in page.read_text()
+
+
+def test_a_detector_on_ground_truth_that_is_made_of_its_own_boxes(
+    run: Evaluate, samples: tuple[Path, tuple[Sample, ...]], tmp_path: Path
+) -> None:
+    savemat = pytest.importorskip("scipy.io", reason="needs vultus[widerface]").savemat
+    folder = tmp_path / "wider"
+    (folder / "images" / "0--Group").mkdir(parents=True)
+    (folder / "images" / "0--Group" / "t1.jpg").write_bytes((samples[0] / "t1.jpg").read_bytes())
+    with FaceFinder() as finder:
+        boxes = np.array([face.box for face in finder.find(samples[0] / "t1.jpg")])
+    names = {
+        "event_list": cells(["0--Group"]),
+        "file_list": cells([cells(["t1"])]),
+        "face_bbx_list": cells([cells([boxes])]),
+    }
+    savemat(folder / "wider_face_val.mat", names)
+    for level, count in (("easy", 2), ("medium", 4), ("hard", len(boxes))):
+        numbers = np.arange(1, count + 1, dtype=np.uint8).reshape(-1, 1)
+        savemat(folder / f"wider_{level}_val.mat", {"gt_list": cells([cells([numbers])])})
+    found = told(run("detection", "--widerface", folder, "--score", "0.7", "--json"))["average_precision"]
+    assert [found[level]["faces"] for level in ("easy", "medium", "hard")] == [2, 4, len(boxes)]
+    assert min(one["average"] for one in found.values()) > 0.99
+
+
+def cells(values: list[Any]) -> np.ndarray:
+    """A MATLAB cell array, one column."""
+    made = np.empty((len(values), 1), object)
+    for at, value in enumerate(values):
+        made[at, 0] = value
+    return made
