@@ -129,7 +129,7 @@ def identification(
     strangers = -np.sort(-of.best[~mated])
     count = len(strangers)
     measurable = tuple(fpir for fpir in wanted if fpir * count >= 1)
-    drawn = _drawn(of, mated, measurable, rounds, seed)
+    drawn = fnir_drawn(of, measurable, rounds, seed)
     rows = []
     for column, fpir in enumerate(measurable):
         threshold = _threshold(strangers, fpir * count)
@@ -162,7 +162,10 @@ def _threshold(strangers: Floats, allowed: float) -> float:
     return float(strangers[at]) if at < len(strangers) else MISSED
 
 
-def _drawn(of: Searches, mated: npt.NDArray[np.bool_], wanted: tuple[float, ...], rounds: int, seed: int) -> Floats:
+def fnir_drawn(of: Searches, wanted: tuple[float, ...], rounds: int = ROUNDS, seed: int = 0) -> Floats:
+    """FNIR at each FPIR of `wanted` for each drawing, `(rounds, len(wanted))`. Searches of the same probes get the same
+    drawings, so that the interval of their difference leaves out what is easy or hard for both."""
+    mated = of.rank > 0
     rand = np.random.default_rng(seed)
     ids, numbers = np.unique(of.person, return_inverse=True)
     right = np.where(of.rank == 1, of.own, MISSED)[mated]
