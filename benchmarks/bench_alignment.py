@@ -26,6 +26,7 @@ from vultus.configs.schema import Config, Models
 from vultus.evaluation.trials import all_against_all, interval, tar_at, tar_drawn
 from vultus.evaluation.work import WorkFile
 from vultus.stages import align, photo
+from vultus.stages.embed import vectors_of
 from vultus.weights import Registry, open_embedder
 
 SIDE = align.SIDE
@@ -148,10 +149,10 @@ def main() -> None:
         if given.only is not None and name not in (*given.only, "in use"):
             continue
         chips = np.stack([cut(image, where) for image, where in zip(pictures, points, strict=True)]).astype(np.uint8)
-        plain = engine.embed_chips(chips)
+        plain = vectors_of(engine, chips)
         judge(name, plain)
         if name == "in use":
-            mirrored = plain + engine.embed_chips(np.ascontiguousarray(chips[:, :, ::-1]))
+            mirrored = plain + vectors_of(engine, np.ascontiguousarray(chips[:, :, ::-1]))
             judge("in use, mirrored and added", mirrored / np.linalg.norm(mirrored, axis=1, keepdims=True))
     if given.json:
         print(json.dumps({"photos": len(pictures), "people": int(people.max()) + 1, "rows": rows}))

@@ -30,6 +30,7 @@ from vultus.pipeline.frames import Image
 from vultus.stages import photo
 from vultus.stages.align import crop
 from vultus.stages.detector import look, open_detector
+from vultus.stages.embed import vectors_of
 from vultus.weights import Registry, open_embedder
 
 
@@ -59,7 +60,7 @@ def speed(paths: list[Path], detectors: list[str], embedders: list[str]) -> tupl
         for name, engine in engines.items():
             start = time.perf_counter()
             for chip in chips:
-                engine.embed_chips(chip)
+                vectors_of(engine, chip)
             embedding[name] = min(embedding[name], (time.perf_counter() - start) * 1e3 / len(chips))
     return finding, embedding
 

@@ -21,6 +21,7 @@ from vultus.pipeline.messages import Detections, Face, Frame, Origin
 from vultus.stages import photo
 from vultus.stages.align import SIDE, crop
 from vultus.stages.detect import Detect
+from vultus.stages.embed import vectors_of, with_lengths
 from vultus.stages.quality import Grade, grade
 from vultus.weights import Embedder, Model, Registry, open_embedder
 
@@ -54,6 +55,8 @@ class Judged(Struct, frozen=True, kw_only=True, eq=False):
     """`(n,)`; none where there is no face, and for pictures that were aligned already."""
     found: npt.NDArray[np.bool_]
     """`(n,)` whether there is a face."""
+    lengths: npt.NDArray[np.float32] | None
+    """`(n,)` magnitudes of a MagFace model, which are quality; none of other models."""
     refused: dict[str, str]
     """Photographs that could not be read, with the reason; they count as pictures without a face."""
 
@@ -176,7 +179,7 @@ class FaceReader:
         about = (self.embedder.fingerprint, self._config.models.backend, self._mirrored, _cut())
         keys = [None if chip is None else _key("vector", about, chip.digest) for chip in chips]
         kept = self._work.get([key for key in keys if key is not None])
-        size = 4 * (self.embedder.dim or 0)
+        size = 4 * ((self.embedder.dim or 0) + (self.embedder.magnitude is not None))
         have = {key: np.frombuffer(value, np.float32) for key, value in kept.items() if len(value) == size}
         missing = [(key, chip) for key, chip in zip(keys, chips, strict=True) if key is not None and key not in have]
         if missing:
@@ -192,10 +195,12 @@ class FaceReader:
             self._engine = open_embedder(
                 self.embedder.path, threads=embed.threads, isa=embed.isa, backend=self._config.models.backend
             )
-        vectors = self._engine.embed_chips(chips)
+        vectors, lengths = with_lengths(self._engine, chips)
         if self._mirrored:
-            vectors = vectors + self._engine.embed_chips(np.ascontiguousarray(chips[:, :, ::-1]))
+            vectors = vectors + vectors_of(self._engine, np.ascontiguousarray(chips[:, :, ::-1]))
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        if self.embedder.magnitude is not None:
+            vectors = np.concatenate([vectors, lengths[:, None]], axis=1)
         return np.ascontiguousarray(vectors, np.float32)
 
 
@@ -268,11 +273,15 @@ def _judged(
     embedder: Model,
 ) -> Judged:
     found = np.array([vector is not None for vector in vectors], bool)
-    every = np.zeros((len(vectors), embedder.dim or 0), np.float32)
+    dim, measured = embedder.dim or 0, embedder.magnitude is not None
+    every = np.zeros((len(vectors), dim + measured), np.float32)
     for row, vector in zip(every, vectors, strict=True):
         if vector is not None:
             row[:] = vector
-    return Judged(vectors=every, looks=tuple(looks), found=found, refused=refused)
+    lengths = every[:, dim].copy() if measured else None
+    return Judged(
+        vectors=np.ascontiguousarray(every[:, :dim]), looks=tuple(looks), found=found, lengths=lengths, refused=refused
+    )
 
 
 def _key(kind: str, about: object, digest: bytes) -> bytes:

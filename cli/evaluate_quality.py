@@ -91,6 +91,9 @@ def quality(
     for name in _MEASURES:
         values = np.array([_measure(look, name) for look in judged.looks])
         measures[name] = rejection(genuine, np.minimum(values[first], values[second]), share)
+    if judged.lengths is not None:
+        worse = np.minimum(judged.lengths[first], judged.lengths[second])
+        measures["magnitude"] = rejection(genuine, worse, share)
     report = Report(
         detector=faces.detector.name,
         embedder=faces.embedder.name,
