@@ -1,6 +1,6 @@
 """What should several faces of one person become? The best of them, their mean, or their mean weighted by quality.
 
-    python benchmarks/bench_templates.py LFW [--least 4] [--json]
+    python benchmarks/bench_templates.py LFW [--embedder NAME] [--least 4] [--json]
 
 LFW is a folder of NAME/NAME_0001.jpg. Of everybody with at least so many photographs the first three are in the gallery and
 the others are probes; people with fewer are strangers, one photograph of each. FNIR at FPIR 1e-1 and 1e-2, with the
@@ -19,7 +19,7 @@ import numpy as np
 
 from vultus.cli.evaluate_faces import FaceReader
 from vultus.configs import data_folder
-from vultus.configs.schema import Config
+from vultus.configs.schema import Config, Models
 from vultus.evaluation.identification import Fusion, fnir_drawn, identification, search
 from vultus.evaluation.trials import interval
 from vultus.evaluation.work import WorkFile
@@ -31,6 +31,7 @@ ENROLLED = 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lfw", type=Path)
+    parser.add_argument("--embedder", default=Models().embedder)
     parser.add_argument("--least", type=int, default=4)
     parser.add_argument("--work", type=Path, default=Path("build/accuracy.work"), help="keeps faces and vectors")
     parser.add_argument("--json", action="store_true")
@@ -43,7 +44,8 @@ def main() -> None:
             photos.append(path)
             owners.append(number)
             enrolled.append(known and at < ENROLLED)
-    with WorkFile(given.work) as work, FaceReader(Config(), data_folder(), work) as reader:
+    config = Config(models=Models(embedder=given.embedder))
+    with WorkFile(given.work) as work, FaceReader(config, data_folder(), work) as reader:
         judged = reader.judged(photos, lambda _done, _all: None)
     who, kept = np.array(owners), np.array(enrolled)
     quality = np.array([look.grade.quality if look else 0.0 for look in judged.looks])
