@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import av
 import cv2
 import msgspec
 import numpy as np
@@ -83,6 +84,42 @@ def test_hls(surroundings: object, tmp_path: Path) -> None:
         watcher.wait_for(lambda: watcher.frames() and watcher.states("lost"), 20)
     assert watcher.states("connected")[0].reason == "160×90"
     assert "ended the stream" in watcher.states("lost")[0].reason
+
+
+def test_h265_over_http_awake_and_idle(surroundings: object, tmp_path: Path, rand: np.random.Generator) -> None:
+    with av.open(str(tmp_path / "film.mp4"), "w") as film:
+        options = {"x265-params": "log-level=none:pools=1:keyint=10:bframes=0", "preset": "ultrafast"}
+        stream = film.add_stream("libx265", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        picture = cv2.GaussianBlur(rand.integers(0, 256, (96, 160, 3), np.uint8), (0, 0), 8)
+        for _ in range(50):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        film.mux(stream.encode(None))
+
+    class Sender(Mjpeg):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            begun = time.monotonic()
+            try:
+                for due, piece in camera.video.broadcast(tmp_path / "film.mp4"):
+                    time.sleep(max(0.0, begun + due - time.monotonic()))
+                    self.wfile.write(piece)
+            except OSError:
+                return
+
+    limits = msgspec.structs.replace(QUICK.decode, motion=True, idle_after=0.5, still_every=0.3)
+    config = msgspec.structs.replace(QUICK, decode=limits)
+    with serving(Sender) as address, Watcher(surroundings, config, item(f"{address}/a.ts")) as watcher:
+        watcher.wait_for(lambda: surroundings.counts["idle"] > 10, 20)
+        seen = len(watcher.frames())
+        watcher.wait_for(lambda: len(watcher.frames()) >= seen + 2, 20)
+    (connected,) = watcher.states("connected")
+    assert (connected.reason, connected.decoder) == ("160×96", "hevc in software")
+    assert not watcher.states("lost")
+    assert surroundings.counts.get("broken", 0) == 0
+    shown = watcher.frames()[-1].image.array.astype(float)
+    assert abs(shown - cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)).mean() < 40
 
 
 def test_rtsp_over_udp_for_one_camera(film: Path, surroundings: object) -> None:
