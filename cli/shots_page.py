@@ -15,7 +15,7 @@ from vultus.index import Shot, Sighting
 _STYLE = (
     "body{font:15px sans-serif;margin:2em auto;max-width:70em;color:#222}"
     "section{display:flex;gap:1em;align-items:center;border-top:1px solid #ddd;padding:.7em 0}"
-    "div{display:flex;gap:4px;min-width:352px}img{width:112px;height:112px;border-radius:4px}"
+    "div{display:flex;flex-wrap:wrap;gap:4px;flex:0 0 352px}img{width:112px;height:112px;border-radius:4px}"
     "p{margin:.2em 0}.who{font-weight:bold}.nobody{color:#b5651d}.less{color:#666}"
 )
 
