@@ -18,7 +18,10 @@ from vultus.cli.licence import accept_licence_option, agree, confirm
 from vultus.cli.model_facts import normalisation
 from vultus.cli.options import json_option
 from vultus.configs.loader import data_folder
+from vultus.configs.schema import Config
 from vultus.native import ModelFormatError
+from vultus.stages.detector import open_detector
+from vultus.stages.detector_trial import Found, detector_trial
 from vultus.stages.trial import SampleFaces, Trial, embedder_trial, sample_faces
 from vultus.weights import Embedder, Registry, Samples, open_embedder
 from vultus.weights.declaration import record
@@ -33,7 +36,12 @@ _CONTRACTS: tuple[tuple[float, float], ...] = ((127.5, 127.5), (127.5, 128.0), (
 
 @click.command("add")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE")
-@click.option("--kind", type=click.Choice(["embedder"]), default="embedder", show_default=True, help="What it is.")
+@click.option(
+    "--kind", type=click.Choice(["embedder", "detector"]), default="embedder", show_default=True, help="What it is."
+)
+@click.option(
+    "--family", type=click.Choice(["yunet", "scrfd"]), help="Of a detector: whose heads it has, with five landmarks."
+)
 @click.option(
     "--size", default="112x112", show_default=True, help="Pixels it takes, height x width: 112x112 or 112x96."
 )
@@ -54,7 +62,8 @@ _CONTRACTS: tuple[tuple[float, float], ...] = ((127.5, 127.5), (127.5, 128.0), (
 @json_option
 def add(
     file: Path,
-    kind: Literal["embedder"],
+    kind: Literal["embedder", "detector"],
+    family: Literal["yunet", "scrfd"] | None,
     size: str,
     colour: Literal["rgb", "bgr"] | None,
     mean: str | None,
@@ -68,16 +77,18 @@ def add(
     accept_licence: bool,
     as_json: bool,
 ) -> None:
-    """Make an embedder of your own, ONNX or EFM3, one of the models that vultus knows by name.
+    """Make an embedder (ONNX or EFM3) or detector (ONNX) of your own one of the models that vultus knows by name.
 
-    It is tried first on the faces of the sample photographs: every face of somebody who is there twice has to be nearer to
-    the other one of theirs than to anybody else's. If it fails, other colours and normalisations are tried, and the one that
-    would do is named. FILE is copied; a checkpoint is made a file that runs by `vultus models export` first. A FILE that
-    vultus knows (`vultus models list`) needs no options.
+    It is tried first on the sample photographs: every face of somebody who is there twice has to be nearer to the other one
+    of theirs than to anybody else's. If it fails, other colours and normalisations are tried, and the one that would do is
+    named. A detector, which takes pictures of any size, has to find there what the default one finds, landmarks included.
+    FILE is copied; a checkpoint is made a file that runs by `vultus models export` first. A FILE that vultus knows (`vultus
+    models list`) needs no options.
 
     \b
     vultus models add r50.onnx --colour rgb --mean 127.5 --std 127.5 --licence MIT
     vultus models add w600k_r50.onnx --accept-licence
+    vultus models add mine.onnx --kind detector --family scrfd --colour rgb --mean 127.5 --std 128 --licence MIT
     """
     registry = Registry(data_folder())
     with file.open("rb") as opened:
@@ -96,18 +107,24 @@ def add(
         if as_json:
             print_json({"name": known, "fingerprint": model.fingerprint, "path": str(model.path)})
         return
+    if (kind == "detector") != (family is not None) or (kind == "detector" and (threshold or magnitude)):
+        raise click.UsageError(
+            "--family is for detectors and due for them; --threshold and --magnitude are for embedders"
+        )
+    embeds = kind == "embedder"
     entry = Entry(
         title=title or f"added from {file.name}",
         kind=kind,
         licence=licence,
         commercial=licence in _FREE if commercial is None else commercial,
         origin=f"added from {file.name}",
-        input_size=_size(size),
+        input_size=_size(size) if embeds else (640, 640),
         colour=colour or "rgb",
         mean=_three("--mean", mean, 0.0),
         std=_three("--std", std, 1.0),
-        dim=1,
-        alignment="arcface_112",
+        dim=1 if embeds else None,
+        alignment="arcface_112" if embeds else None,
+        family=family,
         threshold=threshold,
         magnitude=_ends(magnitude),
         importer=_importer(file, given=(colour, mean, std)),
@@ -119,15 +136,19 @@ def add(
         raise click.UsageError(f"{called!r} is no name; give one with --name (letters a-z, digits, . _ -)")
     if not entry.commercial:
         confirm(called, entry.licence, "ask whoever gave you the file", accept_licence)
-    entry, tried = _tried(file, called, entry, as_json=as_json)
+    tried: object
+    if embeds:
+        entry, tried = _tried(file, called, entry, as_json=as_json)
+    else:
+        tried = _detects(file, called, entry, as_json=as_json)
     model = registry.add(called, entry, file)
     if not entry.commercial:
         registry.accept(called)
     if as_json:
         print_json({"name": called, "fingerprint": model.fingerprint, "path": str(model.path), "trial": tried})
         return
-    say(f"{called}: ready, {model.dim} numbers, {model.path}")
-    if threshold is None:
+    say(f"{called}: ready, {f'{model.dim} numbers, ' if embeds else ''}{model.path}")
+    if embeds and threshold is None:
         say(f"{called}: threshold {model.threshold}, half way between one person and two; a dozen faces say little,")
         say("so calibrate it on yours: `vultus gallery calibrate`")
 
@@ -155,6 +176,28 @@ def _tried(file: Path, name: str, entry: Entry, *, as_json: bool) -> tuple[Entry
     if tried.wrong is not None:
         raise click.ClickException(f"{file}: {tried.wrong}{_better(file, entry, faces)}")
     return (entry if entry.threshold is not None else replace(entry, threshold=tried.threshold)), tried
+
+
+def _detects(file: Path, name: str, entry: Entry, *, as_json: bool) -> list[Found]:
+    """How a detector did; ClickException for one that does not find what the default one finds."""
+    data, config = data_folder(), Config()
+    with TemporaryDirectory() as folder:
+        trial = Registry(Path(folder))
+        trial.add(name, replace(entry, commercial=True), file)
+        try:
+            mine = open_detector(replace(config, models=replace(config.models, detector=name)), Path(folder))
+            rows, wrong = detector_trial(mine, open_detector(config, data), data, Samples(data).pull())
+        except ValueError as error:
+            raise click.ClickException(f"{file}: {error}") from error
+    if not as_json:
+        table(
+            f"{name} on the sample photographs",
+            ("photograph", ">faces", ">found", ">as they are"),
+            ((row.file, row.expected, row.found, row.same) for row in rows),
+        )
+    if wrong is not None:
+        raise click.ClickException(f"{file}: {wrong}")
+    return rows
 
 
 def _better(file: Path, entry: Entry, faces: SampleFaces) -> str:

@@ -48,3 +48,12 @@ def test_what_cannot_be_added_says_why(vultus: Run, home: Path, shared: Path) ->
     checkpoint = shared / "models" / "mobilefacenet_casia_112x96_068.ckpt"
     assert "vultus models export" in vultus("models", "add", checkpoint, code=2).err
     assert "112x112, or 112x96" in vultus("models", "add", checkpoint, "--size", "200x200", code=2).err
+
+
+def test_a_detector_has_to_find_what_the_default_one_finds(vultus: Run, home: Path) -> None:
+    file = home / "models" / "yunet_2023mar.onnx"
+    added = ("models", "add", file, "--kind", "detector", "--name", "mine", "--licence", "MIT")
+    assert "not an SCRFD detector" in vultus(*added, "--family", "scrfd", code=2).err
+    told = vultus(*added, "--family", "yunet", "--json").json
+    assert told["trial"][-1] == {"file": "t1.jpg", "expected": 6, "found": 6, "same": 6}
+    assert vultus("models", "show", "mine", "--json").json["kind"] == "detector"
