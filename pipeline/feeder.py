@@ -72,6 +72,8 @@ class Feeder:
         self._live_workers = set(range(live_workers(live_sources, per_worker)))
         self.endless = False
         """Whether more may be added for ever, so that nothing left to do is no end."""
+        self.hold_live = False
+        """Whether live items wait, because what they show could not be worked on yet."""
         self._works: dict[int, _Work] = {}
         self._pending: deque[int] = deque()
         self._alone: deque[int] = deque()
@@ -145,7 +147,7 @@ class Feeder:
             if item not in self._works or deliver(Leave(item=item)):
                 self._leaving.remove(item)
         finite = [work for work in self._works.values() if not work.item.live]
-        refused = {True: False, False: any(work.handed and work.strikes >= 2 for work in finite)}
+        refused = {True: self.hold_live, False: any(work.handed and work.strikes >= 2 for work in finite)}
         for item in list(self._pending):
             work = self._works[item]
             live = work.item.live

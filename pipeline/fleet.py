@@ -175,6 +175,10 @@ class Fleet:
         """Whether a process (of that group) is there."""
         return any(place.process for place in (self.places if group is None else self.group(group)))
 
+    def opened(self, first: int) -> bool:
+        """Whether every process of the group `first` and of those behind it takes work."""
+        return all(place.opened for place in self.places if place.group >= first)
+
     def signal(self, number: signal.Signals, group: int | None = None) -> None:
         """Send a signal to every process (of that group)."""
         for place in self.places if group is None else self.group(group):

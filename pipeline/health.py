@@ -31,11 +31,15 @@ _PATIENCE = 2.0
 _log = logging.getLogger(__name__)
 
 
+CameraState = Literal["waiting", "connecting", "connected", "lost", "ended"]
+"""`waiting` until the processes behind the cameras have started."""
+
+
 class CameraHealth(Struct, frozen=True, kw_only=True):
     """One camera, webcam or file that is played."""
 
     source: str
-    state: Literal["connecting", "connected", "lost", "ended"]
+    state: CameraState
     since: float
     """When it came into this state; seconds since the epoch, as all times here."""
     fps_in: float = 0.0
@@ -73,9 +77,9 @@ class Health(Struct, frozen=True, kw_only=True):
 class _Camera:
     """What is known of one item."""
 
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: Item, state: CameraState) -> None:
         self.source = item.source
-        self.state: Literal["connecting", "connected", "lost", "ended"] = "connecting"
+        self.state = state
         self.since = time.time()
         self.restarts = 0
         self.last_error = ""
@@ -88,11 +92,19 @@ class Monitor:
     def __init__(self) -> None:
         self._started = time.time()
         self._cameras: dict[int, _Camera] = {}
+        self._first: CameraState = "waiting"
         self._samples: deque[tuple[float, dict[int, tuple[int, int]]]] = deque()
 
     def begin(self, item: Item) -> None:
         """One more live item."""
-        self._cameras[item.item] = _Camera(item)
+        self._cameras[item.item] = _Camera(item, self._first)
+
+    def begin_live(self) -> None:
+        """Those that are there are connected to from now on, and further ones at once."""
+        self._first = "connecting"
+        for camera in self._cameras.values():
+            if camera.state == "waiting":
+                camera.state, camera.since = "connecting", time.time()
 
     def end(self, item: int) -> None:
         """It was told to leave."""

@@ -15,7 +15,7 @@ from vultus.pipeline.codec import Codec
 from vultus.pipeline.control import Lost
 from vultus.pipeline.errors import CodecError
 from vultus.pipeline.feeder import Feeder
-from vultus.pipeline.fleet import Events, Fleet, Place, Plan
+from vultus.pipeline.fleet import START_WITHIN, Events, Fleet, Place, Plan
 from vultus.pipeline.folder import RunFolder
 from vultus.pipeline.frames import FrameReader
 from vultus.pipeline.health import Health, Monitor
@@ -70,6 +70,7 @@ class Hub(threading.Thread):
         self._untaken: dict[int, Delivery] = {}
         per_worker = plan.config.decode.cameras_per_process
         self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker)
+        self._feeder.hold_live = True
         self._inlet = Inlet(self._loop, _NAME, 0, self._inbox, FrameReader())
         self._fleet: Fleet | None = None
         self._monitor = Monitor()
@@ -159,6 +160,7 @@ class Hub(threading.Thread):
         self._fleet = Fleet(self._loop, self._plan, events, _NAME)
         try:
             self._fleet.start()
+            self._loop.after(START_WITHIN, self._begin_live)
             self._loop.run(self._turn)
         finally:
             self._fleet.kill_all()
@@ -169,6 +171,8 @@ class Hub(threading.Thread):
         while len(self._inbox):
             for delivery in self._inbox.take(_RESULTS_AHEAD, 0.0):
                 self._take(delivery)
+        if self._feeder.hold_live and self._fleet is not None and self._fleet.opened(1):
+            self._begin_live()
         if self._stop_wanted:
             self._hurry()
         elif self._begun and self._draining < 0:
@@ -179,6 +183,13 @@ class Hub(threading.Thread):
         self._inlet.pump()
         if self._draining < 0:
             self._outlet.pump()
+
+    def _begin_live(self) -> None:
+        """Cameras may send: a frame that came before everybody is there would be named when it is old. After `START_WITHIN`
+        they send anyhow; who is not there by then is slow or broken, and nobody else shall wait for it."""
+        if self._feeder.hold_live:
+            self._feeder.hold_live = False
+            self._monitor.begin_live()
 
     def _take(self, delivery: Delivery) -> None:
         try:

@@ -119,6 +119,16 @@ def test_live_items_have_their_own_workers():
         job.add(10, kind="camera")
 
 
+def test_live_items_can_be_held():
+    job = Job(workers=2, live=1)
+    job.feeder.hold_live = True
+    job.add(0, kind="camera")
+    job.add(1)
+    assert job.pump() == [(1, 0, 1)]
+    job.feeder.hold_live = False
+    assert job.pump() == [(0, 0, 0)]
+
+
 def test_a_number_is_used_once():
     job = Job()
     job.add(1)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
@@ -226,6 +227,40 @@ class Match(Toy):
         elif isinstance(message, ItemEnd):
             status = "refused" if message.refused else "done"
             yield ItemDone(item=origin.item, attempt=origin.attempt, source=origin.source, status=status)
+
+
+class LateMatch(Match):
+    """Opens when the file named by TOYS_FRAME is there, at the latest after TOYS_WAIT seconds; `position` of its sightings
+    is how many seconds later than that their frame is."""
+
+    def open(self, context) -> None:
+        super().open(context)
+        limit = time.monotonic() + float(os.environ["TOYS_WAIT"])
+        while not Path(os.environ["TOYS_FRAME"]).exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        self.opened = time.time()
+
+    def one(self, message: Message) -> Iterator[Message]:
+        for answer in super().one(message):
+            yield (
+                structs.replace(answer, position=answer.time - self.opened) if isinstance(answer, Sighting) else answer
+            )
+
+
+class FlaggedDecode(Decode):
+    """Gives the first frame of an item, then makes the file named by TOYS_FRAME; of a camera nothing more comes."""
+
+    def one(self, item: Item) -> Iterator[Message]:
+        for message in super().one(item):
+            yield message
+            once(os.environ["TOYS_FRAME"])
+            if item.live:
+                self.context.stopping.wait()
+
+
+def build_late(name: str, config: Config):
+    """A factory whose match opens late."""
+    return {"decode": FlaggedDecode, "match": LateMatch}.get(name, STAGES[name])(config)
 
 
 STAGES = {stage.name: stage for stage in (Decode, Detect, Track, Align, Embed, Store, Match)}
