@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 from media import frames, write_video
+from rtmp import RtmpServer
 from rtsp import RtspServer, free_port, need_gstreamer
 from watcher import QUICK, Watcher, item
 
@@ -176,6 +177,25 @@ def test_cameras_join_and_leave_while_others_go_on(film: Path, surroundings: obj
                 step = 4
     assert step == 4, "and it is over when the last one left"
     assert [state.item for state in surroundings.states if state.state == "ended"] == [0, 1]
+
+
+@pytest.mark.slow
+def test_rtmp_whose_server_dies_and_comes_back(film: Path, surroundings: object) -> None:
+    with RtmpServer(film) as server, Watcher(surroundings, QUICK, item(server.url)) as watcher:
+        watcher.wait_for(lambda: len(watcher.frames()) >= 5, 30)
+        (connected,) = watcher.states("connected")
+        assert (connected.reason, connected.decoder) == ("320×180", "h264 in software")
+        lost = len(watcher.states("lost"))  # it may have called before the server listened
+        server.kill()
+        watcher.wait_for(lambda: len(watcher.states("lost")) > lost, 10)
+        seen = len(watcher.frames())
+        server.start()
+        watcher.wait_for(lambda: len(watcher.frames()) >= seen + 5, 30)
+        server.freeze()
+        lost = len(watcher.states("lost"))
+        watcher.wait_for(lambda: len(watcher.states("lost")) > lost, 10)
+    assert len(watcher.states("connected")) == 2
+    assert watcher.states("lost")[lost].reason == "sent nothing for 2 s"
 
 
 def test_nothing_listens_at_a_port_of_rtmp(surroundings: object) -> None:
