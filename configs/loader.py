@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 import platformdirs
 
-from vultus.configs import document, keys
+from vultus.configs import keys
 from vultus.configs.address import DatabaseUrl, Place, redact
 from vultus.configs.errors import ConfigError
 from vultus.configs.schema import Config
@@ -39,7 +39,11 @@ def load(path: Path | None = None, overrides: Mapping[str, object] | None = None
     YAML, unknown keys (with the nearest valid one), values of the wrong type or out of range, and missing variables.
     """
     name = "configuration" if path is None else str(path)
-    tree = {} if path is None else document.parse(_read(path), name)
+    tree: Any = {}
+    if path is not None:
+        from vultus.configs import document  # a stage process gets its configuration whole, and reads no YAML
+
+        tree = document.parse(_read(path), name)
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}: a configuration is a mapping of keys, not a {type(tree).__name__}")

@@ -13,7 +13,6 @@ from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Noticed, Origin
 from vultus.pipeline.stage import Context
-from vultus.stages import camera, photo, video
 from vultus.stages.zones import covered
 
 
@@ -48,12 +47,16 @@ class Decode:
             else:
                 yield from self._photo(message)
         if live:
+            from vultus.stages import camera  # here and below: FFmpeg is not loaded for photos, nor Pillow for cameras
+
             yield from camera.watch(live, self._config, self._context)
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def _photo(self, item: Item) -> Iterable[Message]:
+        from vultus.stages import photo
+
         origin = _origin(item, 0, None)
         try:
             file = photo.read(item.address, self._config.decode)
@@ -72,6 +75,8 @@ class Decode:
         )
 
     def _video(self, item: Item) -> Iterable[Message]:
+        from vultus.stages import video
+
         frames = 0
         size, mtime_ns = _stat(item.address)
         last = _origin(item, 0, 0.0)

@@ -1,6 +1,8 @@
 """Who may import whom: the table of ARCHITECTURE.md, and the files that hold the third-party borders."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -107,3 +109,30 @@ def test_files_stay_short() -> None:
         if path.suffix in endings and (lines := len(path.read_text().splitlines())) > 500
     }
     assert not long
+
+
+def test_a_stage_process_loads_only_what_it_needs() -> None:
+    """Every second of a start is waited for by a user, several times over: there are many processes."""
+    code = (
+        "import sys, vultus.pipeline.worker\n"
+        "from vultus.configs.schema import Config\n"
+        "from vultus.stages.registry import build\n"
+        "for name in ('decode', 'detect', 'track', 'align'): build(name, Config())\n"
+        "print(*sys.modules)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(answer.stdout.split())
+    assert {"numpy", "zmq", "vultus.stages.decode"} <= loaded
+    unwanted = {
+        "av",
+        "PIL",
+        "faiss",
+        "onnx",
+        "onnxruntime",
+        "yaml",
+        "urllib.request",
+        "ssl",
+        "tarfile",
+        "importlib.metadata",
+    }
+    assert not unwanted & loaded

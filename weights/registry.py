@@ -6,9 +6,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 from msgspec import Struct
@@ -16,9 +15,11 @@ from msgspec import Struct
 from vultus.weights.declaration import metadata, record
 from vultus.weights.disk import locked, matches, settle, sha256_of, write_atomically
 from vultus.weights.errors import FetchFailed, LicenceNotAccepted, ModelMissing, ModelRefused
-from vultus.weights.fetch import Fetcher
 from vultus.weights.manifest import Digest, Entry, Family, Kind, Manifest, Measured, Triple, shipped
 from vultus.weights.own import Own
+
+if TYPE_CHECKING:
+    from vultus.weights.fetch import Fetcher
 
 Progress = Callable[[str, str, float], None]
 """Called with a name, what is happening in words, and which share of that is done, 0..1."""
@@ -200,6 +201,9 @@ class Registry:
         entries = self._with_needed(names)
         for name in entries:
             self._allowed(name)
+        # HTTP and archives are for this moment only, and this module for every process.
+        from vultus.weights.fetch import Fetcher
+
         with locked(self._folder), Fetcher(self._manifest.archives, from_dir) as fetcher:
             for name, entry in entries.items():
                 if self._check(name).state != "ok":
@@ -300,7 +304,9 @@ class Registry:
             raise FetchFailed(f"{error}. {hint}" if from_dir is None else str(error)) from error
         if entry.runtime is None:
             return source + _tail(name, entry)
-        from vultus.weights import importers  # `onnx` is for this moment only, and this module for every process
+        from importlib.metadata import version  # these, and `onnx`, are for this moment only as well
+
+        from vultus.weights import importers
 
         report("converting", 0.0)
         data = importers.convert(name, entry, source)

@@ -7,7 +7,6 @@ from pathlib import Path
 from msgspec import Struct
 
 from vultus.weights.disk import locked, matches, write_atomically
-from vultus.weights.fetch import Fetcher
 from vultus.weights.manifest import Digest, Manifest, shipped
 from vultus.weights.registry import Progress
 
@@ -49,6 +48,8 @@ class Samples:
 
         Raises FetchFailed (an OSError) if no source has a photograph.
         """
+        from vultus.weights.fetch import Fetcher  # as in the registry
+
         with locked(self.folder), Fetcher(self._manifest.archives, from_dir) as fetcher:
             for file, photo in self._manifest.samples.items():
 
