@@ -12,18 +12,61 @@ import os
 import resource
 import signal
 import sys
-from typing import TypeVar
+from collections.abc import Callable
+from types import FrameType
+from typing import NoReturn, Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-T = TypeVar("T", bound=Struct)
-
+EXIT_FAILED = 3
 _MAX_BYTES = 16 << 20
 _PR_SET_PDEATHSIG = 1
 
 
-def read_task(kind: type[T]) -> T:
+class ChildSpec(Struct, frozen=True, kw_only=True):
+    """What every one of them has to know; each kind adds its own."""
+
+    parent: int
+    sys_path: tuple[str, ...]
+    """Where who started it finds modules."""
+
+
+class Program(Protocol):
+    """What one of them is."""
+
+    def run(self) -> int:
+        """Until it ends; the exit code."""
+        ...
+
+    def quit(self) -> None:
+        """End in order; safe from a signal handler."""
+        ...
+
+
+T = TypeVar("T", bound=ChildSpec)
+
+
+def run(kind: type[T], make: Callable[[T], Program]) -> int:
+    """The whole life of such a process, which ends in order on SIGTERM; the exit code."""
+    spec = _read_task(kind)
+    _harden(spec.parent)
+    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
+    program = make(spec)
+
+    def quit_in_order(_number: int, _frame: FrameType | None) -> None:
+        program.quit()
+
+    signal.signal(signal.SIGTERM, quit_in_order)
+    return program.run()
+
+
+def parent_gone() -> NoReturn:
+    """What the end of standard input means."""
+    os._exit(0)
+
+
+def _read_task(kind: type[T]) -> T:
     """What this process is to do; nothing after its line is read, so that the end of input is seen later."""
     fd, line = sys.stdin.fileno(), bytearray()
     while not line.endswith(b"\n"):
@@ -34,7 +77,7 @@ def read_task(kind: type[T]) -> T:
     return msgspec.json.decode(line, type=kind)
 
 
-def harden(parent: int) -> None:
+def _harden(parent: int) -> None:
     """See to it that this process outlives its supervisor in no case and leaves no trace but on standard error."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)

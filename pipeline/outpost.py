@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections import Counter, deque
 from queue import SimpleQueue
 from threading import Event
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from vultus.configs.loader import network_key_file
 from vultus.configs.schema import Config
@@ -32,19 +30,15 @@ from vultus.pipeline.network import Task, pack, unpack
 from vultus.pipeline.stage import Context
 from vultus.pipeline.transport import Loop
 
-EXIT_FAILED = 3
 
-
-class OutpostSpec(Struct, frozen=True, kw_only=True):
+class OutpostSpec(child.ChildSpec, frozen=True, kw_only=True):
     """All that it has to know; what to do, the main machine tells it."""
 
-    parent: int
     address: str
     config: Config
     """This machine's: keys, and how many threads and which kernels a stage uses here."""
     factory: str
     """See `WorkerSpec`."""
-    sys_path: tuple[str, ...]
 
 
 class Outpost:
@@ -79,7 +73,7 @@ class Outpost:
                     self._give_up(session, str(error))
         except Exception as error:  # noqa: BLE001 -- told to the main machine; who started this process starts a new one
             traceback.print_exc()
-            code = EXIT_FAILED
+            code = child.EXIT_FAILED
             self._give_up(session, f"{type(error).__name__}: {error}")
         self._post(lambda _link: self._loop.stop())
         sockets.join()
@@ -167,13 +161,13 @@ class Outpost:
                     order=self._orders.put,
                     tell=_say,
                 )
-                self._loop.on_file(sys.stdin.fileno(), _parent_gone)
+                self._loop.on_file(sys.stdin.fileno(), child.parent_gone)
                 self._loop.run(self._turn)
                 link.close()
         except BaseException:  # noqa: BLE001 -- without its sockets the process is of no use, whatever the reason
             traceback.print_exc()
             sys.stderr.flush()
-            os._exit(EXIT_FAILED)
+            os._exit(child.EXIT_FAILED)
 
     def _turn(self) -> None:
         assert self._link is not None
@@ -189,22 +183,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _parent_gone() -> NoReturn:
-    os._exit(0)
-
-
 def main() -> int:
     """Run one such process."""
-    spec = child.read_task(OutpostSpec)
-    child.harden(spec.parent)
-    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
-    outpost = Outpost(spec)
-
-    def quit_in_order(_number: int, _frame: FrameType | None) -> None:
-        outpost.quit()
-
-    signal.signal(signal.SIGTERM, quit_in_order)
-    return outpost.run()
+    return child.run(OutpostSpec, Outpost)
 
 
 if __name__ == "__main__":

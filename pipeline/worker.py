@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections import deque
 from time import monotonic
-from types import FrameType
-from typing import NoReturn
-
-from msgspec import Struct
 
 from vultus.configs.loader import network_key_file
 from vultus.configs.schema import Config, Group
@@ -52,11 +47,10 @@ from vultus.pipeline.runner import Runner, WatchedEvent
 from vultus.pipeline.stage import Context, Stage
 from vultus.pipeline.transport import Dealer, Loop
 
-EXIT_FAILED = 3
 _NOTICE_EVERY = 0.5
 
 
-class WorkerSpec(Struct, frozen=True, kw_only=True):
+class WorkerSpec(child.ChildSpec, frozen=True, kw_only=True):
     """All that a stage process has to know."""
 
     name: str
@@ -65,7 +59,6 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     worker: int
     incarnation: int
     """How many processes stood in its place before."""
-    parent: int
     outlet: str
     control: str
     credit: int
@@ -79,8 +72,6 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     factory: str
     """`module:function`, called as `function(stage name, config)` for each stage of the group; of a group on other hosts the
     module's `models` instead."""
-    sys_path: tuple[str, ...]
-    """Where the supervisor finds modules."""
 
 
 class Worker:
@@ -122,7 +113,7 @@ class Worker:
             self._farewell = Failed(reason=f"{type(error).__name__}: {error}", opening=self._opening)
         self._loop.wake()
         sockets.join()
-        return EXIT_FAILED if isinstance(self._farewell, Failed) else 0
+        return child.EXIT_FAILED if isinstance(self._farewell, Failed) else 0
 
     def quit(self) -> None:
         """Finish what is begun, leave the rest, and end; safe from a signal handler."""
@@ -225,7 +216,7 @@ class Worker:
         except BaseException:  # noqa: BLE001 -- without its sockets the process is of no use, whatever the reason
             traceback.print_exc()
             sys.stderr.flush()
-            os._exit(EXIT_FAILED)
+            os._exit(child.EXIT_FAILED)
 
     def _run_sockets(self) -> None:
         spec = self._spec
@@ -236,7 +227,7 @@ class Worker:
         self._outlet = Outlet(self._loop, spec.outlet, self._queue, paths, self._meter, ring)
         self._inlet = Inlet(self._loop, spec.name, spec.worker, self._inbox, self._reader)
         self._control = Dealer(self._loop, spec.name, spec.control, self._told, last_words=True)
-        self._loop.on_file(sys.stdin.fileno(), self._supervisor_gone)
+        self._loop.on_file(sys.stdin.fileno(), child.parent_gone)
         self._loop.every(spec.config.pipeline.heartbeat, self._beat)
         self._send(Bound())
         self._loop.run(self._turn)
@@ -314,22 +305,10 @@ class Worker:
     def _send(self, message: ToSupervisor) -> None:
         self._control.send(self._codec.encode(message))
 
-    def _supervisor_gone(self) -> NoReturn:
-        os._exit(0)
-
 
 def main() -> int:
     """Run one stage process."""
-    spec = child.read_task(WorkerSpec)
-    child.harden(spec.parent)
-    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
-    worker = Worker(spec)
-
-    def quit_in_order(_number: int, _frame: FrameType | None) -> None:
-        worker.quit()
-
-    signal.signal(signal.SIGTERM, quit_in_order)
-    return worker.run()
+    return child.run(WorkerSpec, Worker)
 
 
 if __name__ == "__main__":
