@@ -158,9 +158,8 @@ def _tried(file: Path, name: str, entry: Entry, *, as_json: bool) -> tuple[Entry
     faces = sample_faces(data_folder(), Samples(data_folder()).pull())
     with _opened(file, entry) as embedder:
         if embedder.input_size != entry.input_size:
-            raise click.ClickException(
-                f"{file}: takes {embedder.input_size} pixels, not {entry.input_size}; give --size"
-            )
+            takes = "x".join(map(str, embedder.input_size))
+            raise click.ClickException(f"{file}: takes pictures of {takes}; give --size {takes}")
         says = embedder.normalisation
         entry = replace(entry, dim=embedder.dim, colour=says["colour"], mean=says["mean"], std=says["std"])
         tried = embedder_trial(embedder, faces)

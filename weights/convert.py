@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import onnx
 from msgspec import Struct
 
 from vultus.weights import (
@@ -57,8 +56,8 @@ def convert(
         if begin == keras_file.SIGNATURE:
             return _from_keras(path, suffix, mean=mean, std=std, colour=colour)
         source = onnx_check.read(path)
-        data = efm3.from_onnx(onnx_check.parse(source, str(path)))
-        return Converted(family="MobileFaceNet", data=_mobilefacenet(data, suffix), graph=source)
+        network = efm3.from_onnx(onnx_check.parse(source, str(path)))
+        return Converted(family="MobileFaceNet", data=_mobilefacenet(network, suffix), graph=source)
     except ImportFailed as error:
         raise ImportFailed(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
 
@@ -68,7 +67,7 @@ def _from_keras(path: Path, suffix: Suffix, *, mean: str | None, std: str | None
     graph = keras_net.to_onnx(file, mean=mean or "0", std=std or "255", colour=colour or "rgb")
     if suffix == ".onnx":
         return Converted(family="MobileFaceNet-Keras", data=graph)
-    data = efm3.from_onnx(onnx_check.parse(graph, str(path)))
+    data = efm3.pack(efm3.from_onnx(onnx_check.parse(graph, str(path))))
     return Converted(family="MobileFaceNet-Keras", data=data, graph=graph)
 
 
@@ -102,9 +101,7 @@ def _needs_onnx(suffix: Suffix, what: str) -> None:
         )
 
 
-def _mobilefacenet(data: bytes, suffix: Suffix) -> bytes:
+def _mobilefacenet(network: efm3.Network, suffix: Suffix) -> bytes:
     if suffix == ".bin":
-        return data
-    model = mobilefacenet.from_efm3(data)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString(deterministic=True))
+        return efm3.pack(network)
+    return bytes(mobilefacenet.from_network(network).SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""MobileFaceNets as EFM3 files (docs/formats.md), from a PyTorch state dict or an ONNX file.
+"""MobileFaceNets from a PyTorch state dict or an ONNX file, and EFM3 files (docs/formats.md) of them.
 
 Names do not matter: the layers are taken in the order of the file, and what they are follows from their shapes. A state
 dict has no strides, so there the network must have the paper's row of expansions, whose strides are known; an ONNX file
@@ -8,6 +8,7 @@ says them.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -47,24 +48,62 @@ class Layer(Struct, frozen=True, eq=False):
         return bool(self.weight.shape[1] == 1)
 
 
+class Network(Struct, frozen=True, eq=False):
+    """A MobileFaceNet; that its layers fit each other has been seen."""
+
+    layers: Sequence[Layer]
+    stages: Sequence[tuple[int, int, int]]
+    """(expansion, blocks, stride of the first block) of each."""
+    stem_stride: int
+    block: int
+    """Channels of all stages but the first, which has the stem's."""
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """(height, width) of the depthwise convolution that sees the whole picture."""
+        height, width = self.layers[-2].weight.shape[2:]
+        return height, width
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """(height, width) of the picture: 112 where that fits the kernel, otherwise as many as it sees after all strides."""
+        shrinks = self.stem_stride * math.prod(stride for _, _, stride in self.stages)
+        height, width = (112 if -(-112 // shrinks) == side else side * shrinks for side in self.kernel)
+        return height, width
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Channels of stem, blocks and final convolution, and the numbers of the embedding."""
+        stem, final, dim = (len(self.layers[at].weight) for at in (0, -3, -1))
+        return stem, self.block, final, dim
+
+    def tensors(self) -> Iterator[Array]:
+        """Of each layer its weights, the four rows of its norm, and its slopes if it has any: EFM3's order."""
+        for layer in self.layers:
+            yield layer.weight
+            yield from layer.norm
+            if layer.slope is not None:
+                yield layer.slope
+
+
 class _Block(Struct, frozen=True):
     expansion: int
     channels: int
     stride: int | None
 
 
-def from_state(weights: Weights) -> bytes:
-    """The EFM3 file of a MobileFaceNet's state dict. Raises ImportFailed, which says what is not as EFM3 has it."""
-    return _file(list(_layers_of_state(weights)))
+def from_state(weights: Weights) -> Network:
+    """The MobileFaceNet of a state dict. Raises ImportFailed, which says what is not as in one."""
+    return _network(list(_layers_of_state(weights)))
 
 
-def from_onnx(model: onnx.ModelProto) -> bytes:
-    """The EFM3 file of a MobileFaceNet's graph, batch norms folded or not. Raises ImportFailed."""
+def from_onnx(model: onnx.ModelProto) -> Network:
+    """The MobileFaceNet of a graph, batch norms folded or not. Raises ImportFailed."""
     _expect_pixels({entry.key: entry.value for entry in model.metadata_props})
     others = sorted({node.op_type for node in model.graph.node} & _BEYOND)
     if others:
         raise ImportFailed(f"EFM3 has no {' or '.join(others)}")
-    return _file(list(_layers_of_graph(FloatGraph(model))))
+    return _network(list(_layers_of_graph(FloatGraph(model))))
 
 
 def _expect_pixels(says: dict[str, str]) -> None:
@@ -156,8 +195,7 @@ def _expect_pads(conv: Convolution) -> None:
         )
 
 
-def _file(layers: list[Layer]) -> bytes:
-    """EFM3 version 3: header, its copy in JSON for people, tensors."""
+def _network(layers: list[Layer]) -> Network:
     if len(layers) < 8 or (len(layers) - 5) % 3:
         raise ImportFailed(f"a MobileFaceNet has 5 layers and 3 for each block; these are {len(layers)}")
     stem, stem_depthwise, *middle = layers[:-3]
@@ -168,25 +206,10 @@ def _file(layers: list[Layer]) -> bytes:
     for at in range(0, len(middle), 3):
         blocks.append(_block(middle[at : at + 3], f"block {at // 3}", channels))
         channels = blocks[-1].channels
-    stages = _stages(blocks, len(stem.weight))
     _expect(final, "final_conv", (None, channels, 1, 1), slope=True)
-    side, other = whole.weight.shape[2:]
-    if side != other or side > 255:
-        raise ImportFailed(
-            f"its last depthwise kernel is {side}x{other}; EFM3 has square ones, for pictures of 112x112"
-        )
-    _expect(whole, "gdconv", (len(final.weight), 1, side, side), slope=False)
+    _expect(whole, "gdconv", (len(final.weight), 1, None, None), slope=False)
     _expect(projection, "embed_proj", (None, len(final.weight), 1, 1), slope=False)
-    header = {
-        "stem": len(stem.weight),
-        "block": channels,
-        "final": len(final.weight),
-        "dim": len(projection.weight),
-        "kernel": side,
-        "stem_stride": stem.stride or 2,
-        "stages": stages,
-    }
-    return _packed(header, stages, layers)
+    return Network(layers, _stages(blocks, len(stem.weight)), stem.stride or 2, channels)
 
 
 def _expect(layer: Layer, name: str, shape: Sequence[int | None], *, slope: bool) -> None:
@@ -235,21 +258,21 @@ def _stages(blocks: Sequence[_Block], stem: int) -> list[tuple[int, int, int]]:
     return stages
 
 
-def _packed(header: dict[str, Any], stages: Sequence[tuple[int, int, int]], layers: Sequence[Layer]) -> bytes:
-    fixed = struct.pack(
-        "<BBBBHHHHB3x",
-        1,
-        len(stages),
-        3,
-        *(header[key] for key in ("stem_stride", "stem", "block", "final", "dim", "kernel")),
-    )
-    fixed += b"".join(struct.pack("<BBBBI", *stage, 0, 0) for stage in stages)
+def pack(network: Network) -> bytes:
+    """EFM3 version 3: header, its copy in JSON for people, tensors. Raises ImportFailed for pictures of another size."""
+    (height, width), (side, other) = network.pixels, network.kernel
+    if (height, width) != (112, 112):
+        raise ImportFailed(
+            f"its last depthwise kernel is {side}x{other}, for pictures of {height}x{width}; EFM3 is for 112x112 only: "
+            "give the new file a name that ends in .onnx"
+        )
+    sizes = network.sizes
+    fixed = struct.pack("<BBBBHHHHB3x", 1, len(network.stages), 3, network.stem_stride, *sizes, side)
+    fixed += b"".join(struct.pack("<BBBBI", *stage, 0, 0) for stage in network.stages)
+    names = dict(zip(("stem", "block", "final", "dim"), sizes, strict=True))
+    header = {**names, "kernel": side, "stem_stride": network.stem_stride, "stages": network.stages}
     text = json.dumps(header).encode()
-    tensors = [
-        part
-        for layer in layers
-        for part in (layer.weight, *layer.norm, *([] if layer.slope is None else [layer.slope]))
-    ]
+    tensors = list(network.tensors())
     parts = [b"EFM3", struct.pack("<I", 3), fixed.ljust(80, b"\0"), struct.pack("<I", len(text)), text]
     parts.append(struct.pack("<I", len(tensors)))
     for tensor in tensors:

@@ -1,4 +1,5 @@
-"""MobileFaceNets as ONNX graphs, so that others can compute what the engine computes: that of an EFM3 file, or a random one."""
+"""MobileFaceNets as ONNX graphs, so that others can compute what the engine computes: that of an EFM3
+file or a checkpoint, or a random one."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from vultus.weights.efm3 import Network
 from vultus.weights.errors import ImportFailed
 
 Array = npt.NDArray[np.float32]
@@ -37,9 +39,20 @@ class _Builder:
         self.constants.append(numpy_helper.from_array(self.take(role, shape).reshape(stored or shape), name))
         return name
 
-    def conv(self, x: str, c_in: int, c_out: int, k: int, stride: int, pad: int, depthwise: bool, prelu: bool) -> str:
+    def conv(
+        self,
+        x: str,
+        c_in: int,
+        c_out: int,
+        k: int | tuple[int, int],
+        stride: int,
+        pad: int,
+        depthwise: bool,
+        prelu: bool,
+    ) -> str:
         groups = c_out if depthwise else 1
-        weight = self.constant("weight", (c_out, c_in // groups, k, k))
+        height, width = (k, k) if isinstance(k, int) else k
+        weight = self.constant("weight", (c_out, c_in // groups, height, width))
         x = self.node("Conv", x, weight, group=groups, strides=[stride] * 2, pads=[pad] * 4)
         norm = [self.constant(role, (c_out,)) for role in ("scale", "bias", "mean", "variance")]
         x = self.node("BatchNormalization", x, *norm, epsilon=1e-5)
@@ -54,7 +67,8 @@ def _network(
     dim: int,
     stages: Stages,
     stride: int,
-    k: int,
+    kernel: tuple[int, int],
+    pixels: tuple[int, int] = (112, 112),
 ) -> onnx.ModelProto:
     b = _Builder(take)
     x = b.conv("data", 3, stem, 3, stride, 1, False, True)
@@ -71,9 +85,9 @@ def _network(
                 x = b.node("Add", before, x)
             c_in = c_out
     x = b.conv(x, c_in, final, 1, 1, 0, False, True)
-    x = b.conv(x, final, final, k, 1, 0, True, False)
+    x = b.conv(x, final, final, kernel, 1, 0, True, False)
     x = b.node("Flatten", b.conv(x, final, dim, 1, 1, 0, False, False))
-    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 112, 112])
+    data = helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, *pixels])
     out = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["n", dim])
     graph = helper.make_graph(b.nodes, "mobilefacenet", [data], [out], b.constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -103,7 +117,19 @@ def from_efm3(data: bytes) -> onnx.ModelProto:
         return np.frombuffer(data, "<f4", size // 4, at - size).reshape(shape)
 
     records = [struct.unpack_from("<BBB", data, 24 + 8 * i) for i in range(stages)]
-    return _network(take, stem, block, final, dim, records, stride, k)
+    return _network(take, stem, block, final, dim, records, stride, (k, k))
+
+
+def from_network(network: Network) -> onnx.ModelProto:
+    """The network of a checkpoint or a graph, `n x 3 x height x width` of its pixels (normalised) to `n x dim`."""
+    tensors = network.tensors()
+
+    def take(_: str, shape: tuple[int, ...]) -> Array:
+        return next(tensors).astype(np.float32, copy=False).reshape(shape)
+
+    model = _network(take, *network.sizes, network.stages, network.stem_stride, network.kernel, network.pixels)
+    onnx.checker.check_model(model, full_check=True)
+    return model
 
 
 def random(rand: np.random.Generator) -> onnx.ModelProto:
@@ -116,4 +142,4 @@ def random(rand: np.random.Generator) -> onnx.ModelProto:
         return rand.uniform(low, high, shape).astype(np.float32)
 
     stem, block, final, dim, stages = PAPER
-    return _network(take, stem, block, final, dim, stages, 2, 7)
+    return _network(take, stem, block, final, dim, stages, 2, (7, 7))

@@ -50,6 +50,14 @@ def test_what_cannot_be_added_says_why(vultus: Run, home: Path, shared: Path) ->
     assert "112x112, or 112x96" in vultus("models", "add", checkpoint, "--size", "200x200", code=2).err
 
 
+@pytest.mark.slow
+def test_a_checkpoint_for_112x96_is_exported_tried_and_added(vultus: Run, home: Path, shared: Path) -> None:
+    vultus("models", "export", shared / "models" / "mobilefacenet_casia_112x96_068.ckpt", "--to", home / "m.onnx")
+    assert "give --size 112x96" in vultus("models", "add", home / "m.onnx", "--licence", "MIT", code=2).err
+    told = vultus("models", "add", home / "m.onnx", "--licence", "MIT", "--size", "112x96", "--json").json
+    assert told["name"] == "m"
+
+
 def test_a_detector_has_to_find_what_the_default_one_finds(vultus: Run, home: Path) -> None:
     file = home / "models" / "yunet_2023mar.onnx"
     added = ("models", "add", file, "--kind", "detector", "--name", "mine", "--licence", "MIT")

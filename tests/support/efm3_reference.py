@@ -120,10 +120,10 @@ def write(shape: Shape, layers: list[Layer]) -> bytes:
 
 def _convolve(x: np.ndarray, layer: Layer) -> np.ndarray:
     w = layer.weight.astype(np.float64)
-    c_out, depth, k, _ = w.shape
+    c_out, depth, *kernel = w.shape
     p, s = layer.padding, layer.stride
     x = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))
-    windows = np.lib.stride_tricks.sliding_window_view(x, (k, k), axis=(2, 3))[:, :, ::s, ::s]
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))[:, :, ::s, ::s]
     if layer.groups == 1:
         return np.einsum("nchwij,ocij->nohw", windows, w, optimize=True)
     assert depth == 1

@@ -51,6 +51,17 @@ def test_a_mobilefacenet_checkpoint_computes_the_same(kind, tmp_path, rand):
     assert np.abs(Engine(tmp_path / "m.onnx").embed(x) - wanted).max() < TOLERANCE
 
 
+def test_a_mobilefacenet_for_112x96_becomes_onnx(tmp_path, rand):
+    layers = efm3_files.make_layers(SMALL, rand)
+    layers[-2].weight = layers[-2].weight[:, :, :, :6].copy()
+    torch_file.save(tmp_path / "m.pth", state_of(layers))
+    (tmp_path / "m.onnx").write_bytes(convert(tmp_path / "m.pth", ".onnx").data)
+    engine = Engine(tmp_path / "m.onnx")
+    assert engine.input_size == (112, 96)
+    x = rand.uniform(-1, 1, (2, 3, 112, 96)).astype(np.float32)
+    assert np.abs(engine.embed(x) - efm3_files.compute(layers, x)).max() < TOLERANCE
+
+
 @pytest.mark.parametrize("stages", [PAPER_STAGES, ((1, 1, 2), (3, 2, 2), (2, 1, 1), (3, 1, 2))])
 def test_an_onnx_mobilefacenet_becomes_efm3_again(stages, tmp_path, rand):
     shape = Shape(stem=8, block=16, final=24, dim=16, stages=stages)
@@ -69,7 +80,10 @@ def test_an_onnx_mobilefacenet_becomes_efm3_again(stages, tmp_path, rand):
     [
         (lambda layers: layers.pop(5), "5 layers and 3 for each block"),
         (lambda layers: setattr(layers[3], "slope", None), "block 0, dw lacks a PReLU"),
-        (lambda layers: setattr(layers[-2], "weight", layers[-2].weight[:, :, :6]), "6x7; EFM3 has square ones"),
+        (
+            lambda layers: setattr(layers[-2], "weight", layers[-2].weight[:, :, :6]),
+            "6x7, for pictures of 96x112; EFM3 is for 112x112 only",
+        ),
         (lambda layers: layers.__delitem__(slice(2, 5)), "only those of the paper's network are known"),
     ],
 )
