@@ -21,6 +21,7 @@ from vultus.pipeline.messages import Detections, Face, Frame, Origin
 from vultus.stages import photo
 from vultus.stages.align import SIDE, crop
 from vultus.stages.detect import Detect
+from vultus.stages.detector import landmark_models
 from vultus.stages.embed import vectors_of, with_lengths
 from vultus.stages.quality import Grade, grade
 from vultus.weights import Embedder, Model, Registry, open_embedder
@@ -74,7 +75,7 @@ class FaceReader:
         """`mirrored` adds to each vector that of the mirrored chip. Raises ModelMissing if a model was never fetched."""
         registry = Registry(data)
         self._config, self._data, self._work, self._mirrored = config, data, work, mirrored
-        registry.need(config.models.detector, config.models.embedder)
+        registry.need(config.models.detector, config.models.embedder, *landmark_models(config))
         self.detector: Model = registry.resolve(config.models.detector, "detector")
         self.embedder: Model = registry.resolve(config.models.embedder, "embedder")
         self._chain: Chain | None = None

@@ -23,6 +23,7 @@ from vultus.index import KnownFile
 from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
+from vultus.stages.detector import landmark_models
 from vultus.stages.gallery import unknown_threshold
 from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
@@ -81,7 +82,7 @@ def index(
     if not sources:
         raise click.UsageError("name at least one PATH, or a configuration that lists sources")
     registry = Registry(data_folder())
-    registry.need(config.models.detector, config.models.embedder)
+    registry.need(config.models.detector, config.models.embedder, *landmark_models(config))
     fingerprint = registry.resolve(config.models.embedder, "embedder").fingerprint
     with open_gallery(config, fingerprint, create=True) as gallery:
         job = IndexJob(sources, gallery.known_files(), label_from_folder=label_from_folder, retry_refused=retry_refused)

@@ -21,6 +21,7 @@ from vultus.configs.schema import Config, Source
 from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
+from vultus.stages.detector import landmark_models
 from vultus.weights import Registry
 
 
@@ -87,7 +88,7 @@ def watch(
     if not items and not folders:
         raise click.ClickException(refused[0] if refused else "nothing to watch in these sources")
     registry = Registry(data_folder())
-    registry.need(config.models.detector, config.models.embedder)
+    registry.need(config.models.detector, config.models.embedder, *landmark_models(config))
     with open_gallery(config, registry.resolve(config.models.embedder).fingerprint, create=True) as gallery:
         people = gallery.stats().identities
         if config.match.threshold is None and (stale := gallery.calibration.stale()) is not None:

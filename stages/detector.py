@@ -10,7 +10,9 @@ from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Face
 from vultus.stages.view import View
-from vultus.weights import Registry
+from vultus.weights import Model, Registry
+
+_ONET = "mtcnn_onet"
 
 
 class Detector(Protocol):
@@ -28,9 +30,24 @@ def open_detector(config: Config, data: Path | None = None) -> Detector:
     it and what it needs, or ModelRefused; and ValueError for a graph that the backend does not compute.
     """
     registry = Registry(data or data_folder())
-    name, backend, limits = config.models.detector, config.models.backend, config.detect
-    registry.need(name)
-    model = registry.resolve(name, "detector")
+    registry.need(config.models.detector, *landmark_models(config))
+    model = registry.resolve(config.models.detector, "detector")
+    detector = _opened(model, registry, config)
+    if config.detect.landmarks == "own" or _ONET in model.needs:
+        return detector
+    from vultus.stages.landmarks import Relocated
+
+    onet = registry.resolve(_ONET, "part").path
+    return Relocated(detector, onet, threads=config.detect.threads, backend=config.models.backend)
+
+
+def landmark_models(config: Config) -> tuple[str, ...]:
+    """The models that finding faces takes besides the detector and what that needs itself."""
+    return (_ONET,) if config.detect.landmarks == "onet" else ()
+
+
+def _opened(model: Model, registry: Registry, config: Config) -> Detector:
+    backend, limits = config.models.backend, config.detect
     parts = [registry.resolve(part, "part").path for part in model.needs]
     threads, score, iou = limits.threads, limits.score, limits.nms_iou
     # Imported here: a process has one detector.

@@ -20,6 +20,7 @@ from vultus.pipeline.messages import Box, Embedded, Frame, ItemEnd, Landmarks, O
 from vultus.stages import photo
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect
+from vultus.stages.detector import landmark_models
 from vultus.stages.embed import Embed
 from vultus.stages.gallery import threshold
 from vultus.stages.track import Track
@@ -57,7 +58,7 @@ class FaceFinder:
     def open(self) -> None:
         """Load the models. Raises ModelMissing (a FileNotFoundError) with the remedy if they were never fetched."""
         registry, models = Registry(self._data), self._config.models
-        registry.need(models.detector, models.embedder)
+        registry.need(models.detector, models.embedder, *landmark_models(self._config))
         self._model = registry.resolve(models.embedder, "embedder")
         config, data = self._config, self._data
         chain = Chain([Detect(config, data), Track(config), Align(config), Embed(config, data)])

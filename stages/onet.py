@@ -21,6 +21,11 @@ Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 SIDE = 48
+POINTS_FROM = 0.3
+"""O-Net's score of a detector's box from which on its landmarks are worth something. Of the 183 to 187 faces on 157
+photographs that each Ultra-Light detector found, as YuNet did, it was below in 1, 1, 2 and 4 (RFB-640); of their 11, 4, 10
+and 7 other boxes in 8, 3, 8 and 3.
+"""
 
 
 class Refined(Struct, frozen=True, eq=False):

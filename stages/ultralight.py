@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vultus.native import decode_ultralight, suppress
 from vultus.pipeline.messages import Face
-from vultus.stages.onet import SIDE, ONet, crops_of, squares_of
+from vultus.stages.onet import POINTS_FROM, SIDE, ONet, crops_of, squares_of
 from vultus.stages.view import View
 from vultus.weights import Backend, open_network
 
@@ -26,10 +26,6 @@ Floats = npt.NDArray[np.float32]
 
 SCORE, NMS_IOU = 0.7, 0.3
 """What its makers suggest."""
-_POINTS_FROM = 0.3
-"""O-Net's score of a box from which on its landmarks are worth something. Of the 183 to 187 faces on 157 photographs that each
-of the four found, as YuNet did, it was below in 1, 1, 2 and 4 (RFB-640); of their 11, 4, 10 and 7 other boxes in 8, 3, 8 and 3.
-"""
 
 
 class UltraLight:
@@ -65,7 +61,7 @@ class UltraLight:
         found = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], axis=1)
         squares = squares_of(found)
         refined = self._onet.refine(crops_of(view.image, squares, SIDE), squares)
-        points = np.where(refined.scores[:, None, None] < _POINTS_FROM, refined.points[:, 2:3], refined.points)
+        points = np.where(refined.scores[:, None, None] < POINTS_FROM, refined.points[:, 2:3], refined.points)
         return [_face(*each) for each in zip(found.tolist(), points.tolist(), scores.tolist(), strict=True)]
 
     def detect(self, image: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
