@@ -14,9 +14,12 @@ import numpy.typing as npt
 from msgspec import Struct
 
 _STYLE = (
-    "body{font:14px sans-serif;margin:2em;max-width:64em}table{border-collapse:collapse}td,th{padding:.2em 1em .2em 0;"
-    "text-align:left}figure{display:inline-block;margin:.4em;text-align:center}figcaption{font-size:12px}"
-    ".none{display:inline-block;width:112px;height:112px;line-height:112px;background:#eee;color:#888}"
+    "body{font:15px/1.4 system-ui,sans-serif;margin:2rem;max-width:60rem;color:#222;background:#fff}h2{margin-top:2rem}"
+    "table{border-collapse:collapse}td,th{padding:.2rem 1.5rem .2rem 0;text-align:left;vertical-align:top}"
+    "th{font-weight:normal;color:#555}svg{max-width:100%;height:auto}"
+    ".pairs{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0;width:228px}figcaption{font-size:12px;overflow-wrap:anywhere}"
+    "img,.none{display:inline-block;width:112px;height:112px;vertical-align:top}"
+    ".none{line-height:112px;text-align:center;background:#eee;color:#666}"
 )
 
 
@@ -39,16 +42,17 @@ def page(
     """The page: `facts` as a table, `charts` as headings and SVG, `pictures` as headings and pairs."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>',
-        f"<h1>{escape(title)}</h1><table>{rows}</table><p>{escape(note)}</p>",
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><table>{rows}</table>"
     ]
+    parts += [f"<p>{escape(note)}</p>"] if note else []
     parts += [f"<h2>{escape(heading)}</h2>{svg}" for heading, svg in charts]
     for heading, pairs in pictures:
         figures = "".join(
-            f"<figure>{_picture(one.first)} {_picture(one.second)}<figcaption>{escape(one.caption)}</figcaption></figure>"
+            f"<figure>{_picture(one.first)}&#8202;{_picture(one.second)}<figcaption>{escape(one.caption)}</figcaption></figure>"
             for one in pairs
         )
-        parts.append(f"<h2>{escape(heading)}</h2>{figures or '<p>None.</p>'}")
+        parts.append(f'<h2>{escape(heading)}</h2><div class="pairs">{figures or "None."}</div>')
     return "".join([*parts, "</html>\n"])
 
 
@@ -56,7 +60,7 @@ def _picture(chip: npt.NDArray[np.uint8] | None) -> str:
     if chip is None:
         return '<span class="none">no face</span>'
     _, jpeg = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return f'<img alt="" width="112" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">'
+    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">'
 
 
 def write(path: Path, text: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
-from vultus.cli.console import line, print_json, progress, say, shown, table
+from vultus.cli.console import counted, line, print_json, progress, say, shown, table
+from vultus.cli.evaluate_page import write
 from vultus.cli.options import config_option, configured, json_option
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.quality import Grade, Reason, grade_found
@@ -28,14 +29,18 @@ _WORDS: dict[Reason, str] = {
     "unsure": "it is hardly a face",
 }
 _PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Quality of faces</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Quality of faces</title>
 <style>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }}
-ol {{ display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; padding: 0; }}
-li {{ width: 13rem; }} img {{ width: 112px; height: 112px; display: block; }}
-b {{ font-size: 1.2rem; }} small {{ color: #555; overflow-wrap: anywhere; }}
+ol {{ display: flex; flex-wrap: wrap; gap: 1.5rem; list-style: none; padding: 0; }}
+li {{ width: 17rem; display: flex; flex-wrap: wrap; gap: .3rem .7rem; }} p {{ margin: 0; }} li p {{ flex: 1; min-width: 0; }}
+img {{ width: 112px; height: 112px; border-radius: 4px; }}
+b {{ font-size: 1.4rem; }} small {{ color: #555; overflow-wrap: anywhere; }}
+table {{ width: 100%; font-size: 12px; line-height: 1; }}
+th {{ width: 4.5rem; text-align: left; font-weight: normal; color: #555; }}
+td:last-child {{ width: 2rem; text-align: right; }} i {{ display: block; height: 6px; background: #4269d0; }}
 </style>
-<h1>Quality of {count} faces, best first</h1>
+<h1>Quality of {count}, best first</h1>
 <p>{source}</p>
 <ol>
 {faces}
@@ -105,7 +110,7 @@ def quality(
     for path, reason in refused:
         say(f"refused: {path}: {reason}", style="yellow")
     if page is not None:
-        page.write_text(_page(found, f"Quality is {source}."), encoding="utf-8")
+        write(page, _page(found, f"Quality is {source}."))
     if as_json:
         print_json({"source": "magnitude" if own else "stand-in", "faces": [_json(one) for one in found]})
     else:
@@ -126,7 +131,7 @@ def _tell(found: Sequence[Graded], source: str, page: Path | None) -> None:
                     f"{one.face.quality:.2f}",
                     *(() if one.face.magnitude is None else (f"{one.face.magnitude:.1f}",)),
                     one.path,
-                    "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*one.face.box),
+                    _place(one.face),
                     *(f"{getattr(one.terms, term):.2f}" for term in _TERMS),
                     one.lacks,
                 )
@@ -160,11 +165,20 @@ def _json(one: Graded) -> dict[str, object]:
 def _page(found: Sequence[Graded], source: str) -> str:
     faces = []
     for one in found:
-        magnitude = "" if one.face.magnitude is None else f", magnitude {one.face.magnitude:.1f}"
+        magnitude = "" if one.face.magnitude is None else f"magnitude {one.face.magnitude:.1f}<br>"
         picture = base64.b64encode(chip_jpeg(one.face.chip)).decode()
-        terms = ", ".join(f"{term} {getattr(one.terms, term):.2f}" for term in _TERMS)
-        faces.append(
-            f'<li><img alt="" src="data:image/jpeg;base64,{picture}"><b>{one.face.quality:.2f}</b>{magnitude}<br>'
-            f"{escape(one.lacks) or 'good'}<br><small>{escape(shown(str(one.path)))}<br>{terms}</small></li>"
+        terms = {term: getattr(one.terms, term) for term in _TERMS}
+        rows = "".join(
+            f'<tr><th>{term}<td><i style="width:{value:.0%}"></i><td>{value:.2f}' for term, value in terms.items()
         )
-    return _PAGE.format(count=len(found), source=escape(source), faces="\n".join(faces))
+        faces.append(
+            f'<li><img alt="" src="data:image/jpeg;base64,{picture}"><p><b>{one.face.quality:.2f}</b><br>{magnitude}'
+            f"{escape(one.lacks) or 'good'}<br>"
+            f'<small title="{escape(shown(str(one.path)))}">{escape(shown(one.path.name))}<br>'
+            f"{_place(one.face)}</small></p><table>{rows}</table></li>"
+        )
+    return _PAGE.format(count=counted(len(found), "face"), source=escape(source), faces="\n".join(faces))
+
+
+def _place(face: FoundFace) -> str:
+    return "{:.0f},{:.0f} {:.0f}×{:.0f}".format(*face.box)
