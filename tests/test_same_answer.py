@@ -25,6 +25,7 @@ def only_vector(folder: Path) -> np.ndarray:
     return vector
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["person_a_2.jpg", "person_b_2.jpg"])
 def test_embedding_and_matches_agree(
     vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path, file: str

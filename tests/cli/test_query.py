@@ -41,6 +41,7 @@ def test_the_printed_object(vultus: Run, samples: tuple[Path, Any], gallery: Pat
     assert similarities[0] > threshold > similarities[1]
 
 
+@pytest.mark.slow
 def test_filters_by_collection_and_time(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
     gallery, photos = tmp_path / "g", tmp_path / "photos"
     photos.mkdir()
@@ -221,6 +222,7 @@ def test_a_named_face_says_who_it_is_though_an_unnamed_one_is_nearer(
     assert "(no name)" in lines[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shell", "code"),
     [("{} | head -c 10", 0), ("{} >&-", 0), ("{} >&- 2>&- <&-", 0), ("{} > /dev/full", 2)],

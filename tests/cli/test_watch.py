@@ -85,6 +85,7 @@ def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Pat
     assert "hunter2" not in "".join(watch.said)
 
 
+@pytest.mark.slow
 def test_status_and_reload(
     vultus: Run, gallery: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def found(gallery, probes, k, **options):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flat", "sq8", "pq-sq8"])
 def test_a_refused_person_makes_room_for_the_next(folder, rand, kind):
     centre = rand.standard_normal(16)

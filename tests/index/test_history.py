@@ -1,6 +1,7 @@
 """Any history of calls, on two handles and over reopenings, leaves what a dictionary would hold."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -127,6 +128,7 @@ def machine(folder, answer):
     return History
 
 
+@pytest.mark.slow
 def test_any_history(tmp_path, answer):
     run_state_machine_as_test(
         machine(tmp_path, answer),

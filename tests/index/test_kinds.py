@@ -135,6 +135,7 @@ def test_filters_and_thresholds(folder, crowd, kind):
             assert same >= (1.0 if kinds.KINDS[kind].exhaustive else 0.93), options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", kinds.KINDS)
 def test_one_person_with_many_near_duplicates_hides_nobody(folder, rand, kind):
     centre = rand.standard_normal(DIM)

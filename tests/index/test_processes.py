@@ -122,6 +122,7 @@ def test_a_fork_must_open_the_gallery_again(folder, gallery, vectors):
     assert gallery.verify().ok
 
 
+@pytest.mark.slow
 def test_threads_read_write_and_delete_at_once(gallery, rand):
     """Each thread owns a name: what it has deleted is gone from its next search, what it has enrolled is there."""
     errors, axes = [], np.eye(16, dtype=np.float32)

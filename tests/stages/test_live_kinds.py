@@ -87,6 +87,7 @@ def test_hls(surroundings: object, tmp_path: Path) -> None:
     assert "ended the stream" in watcher.states("lost")[0].reason
 
 
+@pytest.mark.slow
 def test_h265_over_http_awake_and_idle(surroundings: object, tmp_path: Path, rand: np.random.Generator) -> None:
     with av.open(str(tmp_path / "film.mp4"), "w") as film:
         options = {"x265-params": "log-level=none:pools=1:keyint=10:bframes=0", "preset": "ultrafast"}

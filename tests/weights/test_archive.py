@@ -48,6 +48,7 @@ def test_wrong_members(tmp_path, make):
         extract(path, "other", 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [wheel, sdist])
 def test_a_member_that_unpacks_to_much_more_is_not_unpacked(tmp_path, make):
     bomb = bytes(200_000_000)

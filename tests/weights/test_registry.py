@@ -39,6 +39,7 @@ def test_missing(world):
     assert [row.state for row in registry.status()] == ["missing"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped bit", "truncated", "longer", "empty", "another model"])
 def test_a_file_that_is_not_the_manifests_never_resolves_and_is_fetched_anew(world, damage, rand):
     registry = world.registry()
