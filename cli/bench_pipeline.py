@@ -19,6 +19,7 @@ from vultus.cli import scenes
 from vultus.cli.console import line, print_json, say, table
 from vultus.cli.film_judge import Verdict
 from vultus.cli.options import config_option, json_option
+from vultus.cli.pages import write
 from vultus.cli.pipeline_contenders import Row
 from vultus.cli.pipeline_live import Live, live
 from vultus.cli.pipeline_plot import plot
@@ -125,7 +126,7 @@ def pipeline(
         "seed": seed,
     }
     if page is not None and run is not None:
-        page.write_text(plot(run, conditions), encoding="utf-8")
+        write(page, plot(run, conditions))
         say(f"memory of each process over time: {page}")
     if as_json:
         print_json({"conditions": conditions, "film": rows, "cameras": run})

@@ -11,6 +11,7 @@ import msgspec
 
 from vultus.cli.console import counted, line, print_json, progress, say, table
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.pages import document, write
 from vultus.configs.address import Place
 from vultus.index import Calibration, Policy
 from vultus.index.calibration import Period
@@ -88,7 +89,7 @@ def calibrate(
         if not dry_run:
             calibrating.keep(found)
     if out_file is not None:
-        out_file.write_text(page(found), encoding="utf-8")
+        write(out_file, page(found))
         say(f"wrote {out_file}")
     if as_json:
         print_json({**msgspec.to_builtins(found), "confusable": msgspec.to_builtins(pairs)})
@@ -201,10 +202,11 @@ def page(found: Calibration) -> str:
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{margin / 2}" y2="{height - margin}" stroke="#222"/>')
         parts.append(f'<text x="{x + 4:.1f}" y="{margin / 2 + 10}">threshold {found.threshold:.3f}</text>')
     title = escape(f"{found.identities} people, {found.impostors} impostor scores; {_wanted(found.policy)}")
-    return (
-        '<!doctype html><meta charset="utf-8"><title>Calibration</title>'
-        f'<body style="font:14px sans-serif"><h1>Calibration</h1><p>{title}</p><p>{escape(found.why_not or "")}</p>'
+    return document(
+        "Calibration",
+        "body{font:14px sans-serif}",
+        f"<h1>Calibration</h1><p>{title}</p><p>{escape(found.why_not or '')}</p>"
         f'<svg viewBox="0 0 {width} {height}" width="{width}" font-size="12">{"".join(parts)}</svg>'
         '<p><span style="color:#c0392b">■</span> similarity to the nearest other person '
-        '<span style="color:#2471a3">■</span> to another picture of the same person</p>\n'
+        '<span style="color:#2471a3">■</span> to another picture of the same person</p>',
     )

@@ -11,8 +11,19 @@ COLOURS = ("#4269d0", "#ff725c", "#3ca951", "#efb118", "#a463f2", "#6cc5b0", "#9
 Points = Sequence[tuple[float, float]]
 
 
-def curves(rows: Mapping[str, Points], across: str, up: str, *, log_x: bool = False, log_y: bool = False) -> str:
-    """One `<svg>` with a line for each row; `across` and `up` name the axes. A logarithmic axis has no points at 0."""
+def curves(
+    rows: Mapping[str, Points],
+    across: str,
+    up: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    from_zero: bool = False,
+) -> str:
+    """One `<svg>` with a line for each row; `across` and `up` name the axes.
+
+    A logarithmic axis has no points at 0. With `from_zero` the upright axis begins there, so that growth shows its share.
+    """
     kept = {
         name: [(x, y) for x, y in points if (x > 0 or not log_x) and (y > 0 or not log_y)]
         for name, points in rows.items()
@@ -21,7 +32,7 @@ def curves(rows: Mapping[str, Points], across: str, up: str, *, log_x: bool = Fa
     if not every:
         return f"<p>Nothing to draw of {escape(up)} over {escape(across)}.</p>"
     x_at, x_ticks = _axis([x for x, _ in every], log_x, _LEFT, _WIDE)
-    y_at, y_ticks = _axis([y for _, y in every], log_y, _TALL, 10)
+    y_at, y_ticks = _axis([*([0.0] if from_zero else []), *(y for _, y in every)], log_y, _TALL, 10)
     parts = [
         f'<svg viewBox="0 0 {_WIDE + _LEGEND} {_TALL + _LOW}" width="{_WIDE + _LEGEND}" role="img" font-size="12">'
     ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import os
 from collections.abc import Sequence
 from html import escape
-from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
+
+from vultus.cli.pages import document, picture
 
 _STYLE = (
     "body{font:15px/1.4 system-ui,sans-serif;margin:2rem;max-width:60rem;color:#222;background:#fff}h2{margin-top:2rem}"
@@ -41,10 +40,7 @@ def page(
 ) -> str:
     """The page: `facts` as a table, `charts` as headings and SVG, `pictures` as headings and pairs."""
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
-    parts = [
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><h1>{escape(title)}</h1><table>{rows}</table>"
-    ]
+    parts = [f"<h1>{escape(title)}</h1><table>{rows}</table>"]
     parts += [f"<p>{escape(note)}</p>"] if note else []
     parts += [f"<h2>{escape(heading)}</h2>{svg}" for heading, svg in charts]
     for heading, pairs in pictures:
@@ -53,22 +49,11 @@ def page(
             for one in pairs
         )
         parts.append(f'<h2>{escape(heading)}</h2><div class="pairs">{figures or "None."}</div>')
-    return "".join([*parts, "</html>\n"])
+    return document(title, _STYLE, "".join(parts))
 
 
 def _picture(chip: npt.NDArray[np.uint8] | None) -> str:
     if chip is None:
         return '<span class="none">no face</span>'
     _, jpeg = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}">'
-
-
-def write(path: Path, text: str) -> None:
-    """Put the page at `path` whole or not at all. OSError says which file it was."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    return picture(jpeg.tobytes())

@@ -22,8 +22,9 @@ from vultus.cli.evaluate_options import (
     with_models,
     work_option,
 )
-from vultus.cli.evaluate_page import page, write
+from vultus.cli.evaluate_page import page
 from vultus.cli.options import config_option, detector_option, json_option
+from vultus.cli.pages import write
 from vultus.evaluation import people
 from vultus.evaluation.rejection import Rejection, rejection
 

@@ -24,8 +24,9 @@ from vultus.cli.evaluate_options import (
     with_models,
     work_option,
 )
-from vultus.cli.evaluate_page import Wrong, page, write
+from vultus.cli.evaluate_page import Wrong, page
 from vultus.cli.options import config_option, detector_option, json_option
+from vultus.cli.pages import write
 from vultus.configs.schema import Config
 from vultus.evaluation import bin_set, pairs
 from vultus.evaluation.trials import MISSED, Rates, all_against_all, rates

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -11,8 +10,8 @@ import click
 from msgspec import Struct
 
 from vultus.cli.console import counted, line, print_json, progress, say, shown, table
-from vultus.cli.evaluate_page import write
 from vultus.cli.options import config_option, configured, json_option
+from vultus.cli.pages import document, picture, write
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.quality import Grade, Reason, grade_found
 from vultus.stages.store import chip_jpeg
@@ -28,24 +27,15 @@ _WORDS: dict[Reason, str] = {
     "dark": "it is too dark or too bright",
     "unsure": "it is hardly a face",
 }
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Quality of faces</title>
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }}
-ol {{ display: flex; flex-wrap: wrap; gap: 1.5rem; list-style: none; padding: 0; }}
-li {{ width: 17rem; display: flex; flex-wrap: wrap; gap: .3rem .7rem; }} p {{ margin: 0; }} li p {{ flex: 1; min-width: 0; }}
-img {{ width: 112px; height: 112px; border-radius: 4px; }}
-b {{ font-size: 1.4rem; }} small {{ color: #555; overflow-wrap: anywhere; }}
-table {{ width: 100%; font-size: 12px; line-height: 1; }}
-th {{ width: 4.5rem; text-align: left; font-weight: normal; color: #555; }}
-td:last-child {{ width: 2rem; text-align: right; }} i {{ display: block; height: 6px; background: #4269d0; }}
-</style>
-<h1>Quality of {count}, best first</h1>
-<p>{source}</p>
-<ol>
-{faces}
-</ol>
-</html>
+_STYLE = """
+body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
+ol { display: flex; flex-wrap: wrap; gap: 1.5rem; list-style: none; padding: 0; }
+li { width: 17rem; display: flex; flex-wrap: wrap; gap: .3rem .7rem; } p { margin: 0; } li p { flex: 1; min-width: 0; }
+img { width: 112px; height: 112px; border-radius: 4px; }
+b { font-size: 1.4rem; } small { color: #555; overflow-wrap: anywhere; }
+table { width: 100%; font-size: 12px; line-height: 1; }
+th { width: 4.5rem; text-align: left; font-weight: normal; color: #555; }
+td:last-child { width: 2rem; text-align: right; } i { display: block; height: 6px; background: #4269d0; }
 """
 
 
@@ -166,18 +156,18 @@ def _page(found: Sequence[Graded], source: str) -> str:
     faces = []
     for one in found:
         magnitude = "" if one.face.magnitude is None else f"magnitude {one.face.magnitude:.1f}<br>"
-        picture = base64.b64encode(chip_jpeg(one.face.chip)).decode()
         terms = {term: getattr(one.terms, term) for term in _TERMS}
         rows = "".join(
             f'<tr><th>{term}<td><i style="width:{value:.0%}"></i><td>{value:.2f}' for term, value in terms.items()
         )
         faces.append(
-            f'<li><img alt="" src="data:image/jpeg;base64,{picture}"><p><b>{one.face.quality:.2f}</b><br>{magnitude}'
+            f"<li>{picture(chip_jpeg(one.face.chip))}<p><b>{one.face.quality:.2f}</b><br>{magnitude}"
             f"{escape(one.lacks) or 'good'}<br>"
             f'<small title="{escape(shown(str(one.path)))}">{escape(shown(one.path.name))}<br>'
             f"{_place(one.face)}</small></p><table>{rows}</table></li>"
         )
-    return _PAGE.format(count=counted(len(found), "face"), source=escape(source), faces="\n".join(faces))
+    heading = f"<h1>Quality of {counted(len(found), 'face')}, best first</h1><p>{escape(source)}</p>"
+    return document("Quality of faces", _STYLE, f"{heading}<ol>{''.join(faces)}</ol>")
 
 
 def _place(face: FoundFace) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Sequence
 from html import escape
@@ -10,6 +9,7 @@ from html import escape
 from msgspec import Struct
 
 from vultus.cli.console import clock, shown
+from vultus.cli.pages import document, picture
 from vultus.index import Shot, Sighting
 
 _STYLE = (
@@ -30,10 +30,7 @@ class Entry(Struct, frozen=True):
 def page(entries: Sequence[Entry]) -> str:
     """HTML, newest first."""
     many = f"{len(entries)} sighting{'' if len(entries) == 1 else 's'}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{many}</title><style>{_STYLE}</style>'
-        f"<h1>{many}</h1>{''.join(_section(entry) for entry in reversed(entries))}</html>\n"
-    )
+    return document(many, _STYLE, f"<h1>{many}</h1>{''.join(_section(entry) for entry in reversed(entries))}")
 
 
 def who(one: Sighting) -> str:
@@ -43,10 +40,7 @@ def who(one: Sighting) -> str:
 
 def _section(entry: Entry) -> str:
     one = entry.sighting
-    pictures = "".join(
-        f'<img src="data:image/jpeg;base64,{base64.b64encode(shot.jpeg).decode()}" alt="" title="{_title(shot)}">'
-        for shot in entry.shots
-    )
+    pictures = "".join(picture(shot.jpeg, _title(shot)) for shot in entry.shots)
     near = "" if one.similarity is None else f", similarity {one.similarity:.2f}"
     at = "" if one.position is None else f" at {clock(one.position)}"
     return (

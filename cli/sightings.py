@@ -12,6 +12,7 @@ from msgspec import structs
 
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
+from vultus.cli.pages import write
 from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
 from vultus.cli.shots_page import Entry, page, who
 from vultus.cli.veil import Veil
@@ -123,8 +124,7 @@ def _entry(gallery: Gallery, one: Sighting, veil: Veil) -> Entry:
 
 def _write(entries: Sequence[Entry], path: Path) -> None:
     if path.suffix.lower() == ".html":
-        with open(path, "w", encoding="utf-8", opener=private) as file:
-            file.write(page(entries))
+        write(path, page(entries), private)
         left_out = 0
     else:
         tiles = [
