@@ -12,16 +12,15 @@ from msgspec import Struct
 from vultus.cli.console import print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_options import (
-    out_option,
+    evaluation,
     percent,
     reader,
     shown,
     tell_refused,
     with_models,
-    work_option,
 )
 from vultus.cli.evaluate_page import page
-from vultus.cli.options import config_option, detector_option, json_option
+from vultus.cli.options import detector_option
 from vultus.cli.pages import write
 from vultus.evaluation import widerface
 from vultus.evaluation.detection import Picture, Precision, average_precision
@@ -62,10 +61,7 @@ class Report(Struct, frozen=True, kw_only=True):
     help="Pictures whose longer side exceeds this are shrunk to it. WIDER's are 1024 pixels wide, a few of them 3,000 high.",
 )
 @detector_option
-@work_option
-@out_option
-@config_option
-@json_option
+@evaluation
 def detection(
     folder: Path,
     score: float,

@@ -13,18 +13,15 @@ from vultus.cli.console import counted, print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import Judged
 from vultus.cli.evaluate_options import (
-    embedder_option,
-    mirrored_option,
-    out_option,
+    evaluation,
+    of_embeddings,
     percent,
     reader,
     shown,
     tell_refused,
     with_models,
-    work_option,
 )
 from vultus.cli.evaluate_page import page
-from vultus.cli.options import config_option, detector_option, json_option
 from vultus.cli.pages import write
 from vultus.evaluation import people
 from vultus.evaluation.identification import Fusion, Identification, search
@@ -64,13 +61,8 @@ class Report(Struct, frozen=True, kw_only=True):
     show_default=True,
     help="What several faces of one person become: the best counts, or their mean, plain or weighted by quality.",
 )
-@detector_option
-@embedder_option
-@mirrored_option
-@work_option
-@out_option
-@config_option
-@json_option
+@of_embeddings
+@evaluation
 def identification(
     gallery: Path,
     probes: Path,

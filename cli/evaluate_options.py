@@ -12,29 +12,40 @@ import msgspec
 
 from vultus.cli.console import counted, progress, say
 from vultus.cli.evaluate_faces import FaceReader, Progress
+from vultus.cli.options import config_option, detector_option, json_option
 from vultus.configs.loader import data_folder, load
 from vultus.configs.schema import Config
 from vultus.evaluation.work import WorkFile
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-embedder_option = click.option("--embedder", metavar="NAME", help="Another embedder than the configured one.")
-mirrored_option = click.option(
+_embedder_option = click.option("--embedder", metavar="NAME", help="Another embedder than the configured one.")
+_mirrored_option = click.option(
     "--mirrored", is_flag=True, help="Add to each vector that of the mirrored face, as published figures often do."
 )
-work_option = click.option(
+_work_option = click.option(
     "--work",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     help="Keeps what was computed.  [default: `evaluation.work` in the user's data folder]",
 )
-out_option = click.option(
+_out_option = click.option(
     "--out",
     "out_file",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
     help="Write a report with curves and the worst errors, as one page that needs nothing else.",
 )
+
+
+def evaluation(command: Decorated) -> Decorated:
+    """Options of every evaluation: `work`, `out_file`, `config_file`, `as_json`."""
+    return _work_option(_out_option(config_option(json_option(command))))
+
+
+def of_embeddings(command: Decorated) -> Decorated:
+    """Options of those that compare faces: `detector`, `embedder`, `mirrored`."""
+    return detector_option(_embedder_option(_mirrored_option(command)))
 
 
 def with_models(config_file: Path | None, detector: str | None, embedder: str | None) -> Config:

@@ -12,18 +12,15 @@ from vultus.cli.console import print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import Look
 from vultus.cli.evaluate_options import (
-    embedder_option,
-    mirrored_option,
-    out_option,
+    evaluation,
+    of_embeddings,
     percent,
     reader,
     shown,
     tell_refused,
     with_models,
-    work_option,
 )
 from vultus.cli.evaluate_page import page
-from vultus.cli.options import config_option, detector_option, json_option
 from vultus.cli.pages import write
 from vultus.evaluation import people
 from vultus.evaluation.rejection import Rejection, rejection
@@ -53,13 +50,8 @@ class Report(Struct, frozen=True, kw_only=True):
     show_default=True,
     help="Share of the pairs of one person that the threshold refuses before any is left out (FNMR).",
 )
-@detector_option
-@embedder_option
-@mirrored_option
-@work_option
-@out_option
-@config_option
-@json_option
+@of_embeddings
+@evaluation
 def quality(
     images: Path,
     share: float,

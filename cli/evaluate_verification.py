@@ -14,18 +14,15 @@ from vultus.cli.console import counted, line, print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import FaceReader, Judged, Pixels, Progress, aligned_chip
 from vultus.cli.evaluate_options import (
-    embedder_option,
-    mirrored_option,
-    out_option,
+    evaluation,
+    of_embeddings,
     percent,
     reader,
     shown,
     tell_refused,
     with_models,
-    work_option,
 )
 from vultus.cli.evaluate_page import Wrong, page
-from vultus.cli.options import config_option, detector_option, json_option
 from vultus.cli.pages import write
 from vultus.configs.schema import Config
 from vultus.evaluation import bin_set, pairs
@@ -98,13 +95,8 @@ class _Set(Struct, kw_only=True, eq=False):
     is_flag=True,
     help="Besides, compare every photograph with every other one: many more pairs, for the rarer false alarms.",
 )
-@detector_option
-@embedder_option
-@mirrored_option
-@work_option
-@out_option
-@config_option
-@json_option
+@of_embeddings
+@evaluation
 def verification(
     pairs_file: Path,
     images: Path | None,
