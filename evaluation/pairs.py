@@ -14,8 +14,8 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from vultus.evaluation.errors import BadList
+from vultus.evaluation.lists import lines_of
 
-_MOST_BYTES = 64_000_000
 _MOST_PAIRS = 1_000_000
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -42,12 +42,7 @@ class Pairs(Struct, frozen=True, kw_only=True, eq=False):
 
 def read(path: Path) -> Pairs:
     """The list at `path`. Raises BadList (a ValueError) with the line that is wrong."""
-    if path.stat().st_size > _MOST_BYTES:
-        raise BadList(f"{path}: more than {_MOST_BYTES // 1_000_000} MB is no list of pairs")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadList(f"{path}: not a list of pairs but something binary; a set of InsightFace ends in .bin") from error
+    lines = lines_of(path, "pairs", "; a set of InsightFace ends in .bin")
     folds, each = _first(path, lines[0].split() if lines else [])
     rows = [(number, line.split()) for number, line in enumerate(lines[1:], start=2) if line.strip()]
     if len(rows) != folds * each * 2:

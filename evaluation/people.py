@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vultus.evaluation.errors import BadList
+from vultus.evaluation.lists import lines_of
 
 _ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"})
-_MOST_BYTES = 64_000_000
 
 
 def read(path: Path) -> list[tuple[str, Path]]:
@@ -34,14 +34,8 @@ def _folders(path: Path) -> list[tuple[str, Path]]:
 
 
 def _listed(path: Path) -> list[tuple[str, Path]]:
-    if path.stat().st_size > _MOST_BYTES:
-        raise BadList(f"{path}: more than {_MOST_BYTES // 1_000_000} MB is no list of photographs")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadList(f"{path}: not a list but something binary") from error
     found = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines_of(path, "photographs"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         name, tab, photo = line.partition("\t")
