@@ -14,9 +14,9 @@ from vultus.cli.options import config_option, configured, json_option
 from vultus.cli.pages import document, picture, write
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.quality import Grade, Reason, grade_found
+from vultus.stages.sources import kind_of
 from vultus.stages.store import chip_jpeg
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic"}
 _TERMS: tuple[str, ...] = ("size", "sharpness", "pose", "exposure", "score")
 _GOOD_ENOUGH = 0.7
 """A face whose worst term is this lacks nothing worth a word."""
@@ -138,7 +138,7 @@ def _photos(image: Path) -> list[Path]:
     """The file, or the photographs in the folder."""
     if not image.is_dir():
         return [image]
-    return [path for path in sorted(image.rglob("*")) if path.suffix.lower() in _PICTURES]
+    return [path for path in sorted(image.rglob("*")) if kind_of(str(path)) == "photo"]
 
 
 def _json(one: Graded) -> dict[str, object]:
