@@ -12,7 +12,10 @@ import os
 import resource
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType
 from typing import NoReturn, Protocol, TypeVar
 
@@ -59,6 +62,21 @@ def run(kind: type[T], make: Callable[[T], Program]) -> int:
 
     signal.signal(signal.SIGTERM, quit_in_order)
     return program.run()
+
+
+def socket_thread(loop: AbstractContextManager[object], run: Callable[[], None]) -> threading.Thread:
+    """The thread that owns the sockets: `run` while `loop` is open. What fails there ends the process, of no use without."""
+
+    def own() -> None:
+        try:
+            with loop:
+                run()
+        except BaseException:  # noqa: BLE001 -- whatever the reason
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(EXIT_FAILED)
+
+    return threading.Thread(target=own, name="sockets")
 
 
 def parent_gone() -> NoReturn:

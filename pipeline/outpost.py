@@ -6,9 +6,7 @@ Two threads: one owns the connection and keeps answering while the other is insi
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import threading
 import traceback
 from collections import Counter, deque
 from queue import SimpleQueue
@@ -59,7 +57,7 @@ class Outpost:
 
     def run(self) -> int:
         """The working thread; the exit code."""
-        sockets = threading.Thread(target=self._own_sockets, name="sockets")
+        sockets = child.socket_thread(self._loop, self._run_sockets)
         sockets.start()
         code = 0
         session = b""
@@ -149,25 +147,19 @@ class Outpost:
         self._posted.append(action)
         self._loop.wake()
 
-    def _own_sockets(self) -> None:
-        try:
-            with self._loop:
-                config = self._spec.config
-                self._link = link = Link(
-                    self._loop,
-                    self._spec.address,
-                    config.network,
-                    read(network_key_file(config)),
-                    order=self._orders.put,
-                    tell=_say,
-                )
-                self._loop.on_file(sys.stdin.fileno(), child.parent_gone)
-                self._loop.run(self._turn)
-                link.close()
-        except BaseException:  # noqa: BLE001 -- without its sockets the process is of no use, whatever the reason
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(child.EXIT_FAILED)
+    def _run_sockets(self) -> None:
+        config = self._spec.config
+        self._link = link = Link(
+            self._loop,
+            self._spec.address,
+            config.network,
+            read(network_key_file(config)),
+            order=self._orders.put,
+            tell=_say,
+        )
+        self._loop.on_file(sys.stdin.fileno(), child.parent_gone)
+        self._loop.run(self._turn)
+        link.close()
 
     def _turn(self) -> None:
         assert self._link is not None

@@ -6,9 +6,7 @@ Two threads: one owns the sockets and keeps answering while the other is inside 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import threading
 import traceback
 from collections import deque
 from time import monotonic
@@ -97,7 +95,7 @@ class Worker:
 
     def run(self) -> int:
         """The working thread: open the stages, work until told to drain; the exit code."""
-        sockets = threading.Thread(target=self._own_sockets, name="sockets")
+        sockets = child.socket_thread(self._loop, self._run_sockets)
         sockets.start()
         self._opening = True
         try:
@@ -208,15 +206,6 @@ class Worker:
     def _tell(self, message: ToSupervisor) -> None:
         self._reports.append(message)
         self._loop.wake()
-
-    def _own_sockets(self) -> None:
-        try:
-            with self._loop:
-                self._run_sockets()
-        except BaseException:  # noqa: BLE001 -- without its sockets the process is of no use, whatever the reason
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(child.EXIT_FAILED)
 
     def _run_sockets(self) -> None:
         spec = self._spec
