@@ -46,14 +46,18 @@ class Embed:
             return list(batch)
         # A frame without faces comes through as well: it tells `match` how far the clock is.
         together = chips[0] if len(chips) == 1 else np.concatenate(chips)
-        vectors, lengths = with_lengths(self._engine, together)
+        lengths = None
+        if self._magnitude is None:
+            vectors = vectors_of(self._engine, together)
+        else:
+            vectors, lengths = with_lengths(self._engine, together)
         self._context.count("faces", len(vectors))
         results, first = [], 0
         for message in batch:
             if isinstance(message, Chips):
                 count = len(message.faces)
                 faces = message.faces
-                if self._magnitude is not None:
+                if self._magnitude is not None and lengths is not None:
                     faces = _graded(faces, lengths[first : first + count], self._magnitude)
                 message = Embedded(
                     origin=message.origin,
