@@ -45,12 +45,14 @@ def build(name: StageName, config: Config, data: Path | None = None) -> Stage:
 
 def models(name: StageName, config: Config, data: Path | None = None) -> dict[str, str]:
     """Fingerprints of the models that decide the answers of a stage, by kind; another host has to have the same."""
+    from vultus.stages.detector import landmark_models
     from vultus.weights import Registry
 
     registry = Registry(data or data_folder())
     if name == "detect":
         model = registry.resolve(config.models.detector, "detector")
-        parts = {part: registry.resolve(part, "part").fingerprint for part in model.needs}
+        needed = {*model.needs, *landmark_models(config)}
+        parts = {part: registry.resolve(part, "part").fingerprint for part in sorted(needed)}
         return {"detector": model.fingerprint, **parts}
     if name == "embed":
         return {"embedder": registry.resolve(config.models.embedder, "embedder").fingerprint}

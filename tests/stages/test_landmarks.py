@@ -14,6 +14,7 @@ from vultus.pipeline.messages import Face
 from vultus.stages.detector import open_detector
 from vultus.stages.landmarks import Relocated
 from vultus.stages.mtcnn import Mtcnn
+from vultus.stages.registry import models
 from vultus.stages.view import View
 from vultus.weights import ModelMissing, Registry
 
@@ -62,3 +63,10 @@ def test_a_missing_onet_is_named_with_the_command(registry: Registry, data_home:
     (tmp_path / "models" / "yunet_2023mar.onnx").symlink_to(data_home / "models" / "yunet_2023mar.onnx")
     with pytest.raises(ModelMissing, match="models pull mtcnn_onet"):
         open_detector(Config(detect=ONET), tmp_path)
+
+
+def test_another_host_has_to_have_the_same_onet(mtcnn_registry: Registry, data_home: Path) -> None:
+    onet = mtcnn_registry.resolve("mtcnn_onet", "part").fingerprint
+    assert "mtcnn_onet" not in models("detect", Config(), data_home)
+    assert models("detect", Config(detect=ONET), data_home)["mtcnn_onet"] == onet
+    assert models("detect", Config(models=Models(detector="mtcnn")), data_home)["mtcnn_onet"] == onet
