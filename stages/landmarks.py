@@ -9,7 +9,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from vultus.pipeline.messages import Face
-from vultus.stages.onet import POINTS_FROM, SIDE, ONet, crops_of, squares_of
+from vultus.stages.onet import POINTS_FROM, ONet
 from vultus.stages.view import View
 from vultus.weights import Backend
 
@@ -28,8 +28,7 @@ class Relocated:
     def find(self, view: View) -> list[Face]:
         """The detector's faces, boxes and scores."""
         faces = self._detector.find(view)
-        squares = squares_of(np.array([face.box for face in faces], np.float64).reshape(-1, 4))
-        refined = self._onet.refine(crops_of(view.image, squares, SIDE), squares)
+        refined = self._onet.look(view.image, np.array([face.box for face in faces], np.float64).reshape(-1, 4))
         return [
             _with(face, points) if score >= POINTS_FROM else face
             for face, score, points in zip(faces, refined.scores.tolist(), refined.points.tolist(), strict=True)

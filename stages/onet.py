@@ -55,6 +55,11 @@ class ONet:
         points = squares[:, None, :2] + shares * squares[:, None, 2:]
         return Refined(given["scores"][:, 0].astype(np.float64), given["boxes"].astype(np.float64), points)
 
+    def look(self, image: Image, boxes: Floats) -> Refined:
+        """What the network says about the squares round boxes of another detector, `(n, 4)`: left, top, width, height."""
+        squares = squares_of(boxes)
+        return self.refine(crops_of(image, squares, SIDE), squares)
+
 
 def squares_of(boxes: Floats) -> Floats:
     """The squares, left, top, side, `(n, 3)`, with the centres and longer sides of boxes `(n, 4)`, left, top, width, height."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vultus.native import decode_ultralight, suppress
 from vultus.pipeline.messages import Face
-from vultus.stages.onet import POINTS_FROM, SIDE, ONet, crops_of, squares_of
+from vultus.stages.onet import POINTS_FROM, ONet
 from vultus.stages.view import View
 from vultus.weights import Backend, open_network
 
@@ -59,8 +59,7 @@ class UltraLight:
         boxes, scores = self.detect(view.pixels)
         corners = view.source(np.stack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1).astype(np.float64))
         found = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], axis=1)
-        squares = squares_of(found)
-        refined = self._onet.refine(crops_of(view.image, squares, SIDE), squares)
+        refined = self._onet.look(view.image, found)
         points = np.where(refined.scores[:, None, None] < POINTS_FROM, refined.points[:, 2:3], refined.points)
         return [_face(*each) for each in zip(found.tolist(), points.tolist(), scores.tolist(), strict=True)]
 
