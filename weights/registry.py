@@ -97,15 +97,16 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """Every model of the manifest, in its order, and of the user's own."""
-        return tuple({**self._manifest.models, **self._own.read().models})
+        return tuple(self._both().models)
 
     def entry(self, name: str) -> Entry:
         """What the manifests say of a model, the user's own before the other; UnknownModel (a LookupError) names the
         nearest one."""
-        own = self._own.read().models
-        return own.get(name) or msgspec.structs.replace(self._manifest, models={**self._manifest.models, **own}).entry(
-            name
-        )
+        return self._both().entry(name)
+
+    def _both(self) -> Manifest:
+        """The manifest with the user's own models in it."""
+        return msgspec.structs.replace(self._manifest, models={**self._manifest.models, **self._own.read().models})
 
     def _with_needed(self, names: Sequence[str]) -> dict[str, Entry]:
         """These models, each once, and behind each what it needs."""
@@ -121,7 +122,7 @@ class Registry:
 
     def known(self, sha256: str) -> str | None:
         """The name of the model whose published file has that hash, none if no manifest knows it."""
-        return next((name for name in self.names() if self.entry(name).source.sha256 == sha256), None)
+        return next((name for name, entry in self._both().models.items() if entry.source.sha256 == sha256), None)
 
     def add(self, name: str, entry: Entry, file: Path) -> Model:
         """A model of the user's own: its published file, as `entry` describes it, is copied here.
