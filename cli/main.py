@@ -38,6 +38,7 @@ _COMMANDS = {
         "vultus.cli.quality:quality",
         "Rank faces of photos by how well they can be recognised, with pictures.",
     ),
+    "serve": ("vultus.cli.serve:serve", "Serve the gallery over HTTP: pages for people, an API for programs."),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "evaluate": (
         "vultus.cli.evaluate:evaluate",

@@ -90,6 +90,12 @@ def network_key_file(config: Config) -> Path:
     return data_folder() / "network.key" if given is None else Path(given).expanduser().absolute()
 
 
+def server_folder(config: Config) -> Path:
+    """Where the server keeps what is its own."""
+    given = config.serve.folder
+    return data_folder() / "server" if given is None else Path(given).expanduser().absolute()
+
+
 def gallery_key(config: Config) -> bytes | None:
     """The 32 bytes of the key of an encrypted gallery; none if none is configured. Raises ConfigError."""
     given = os.environ.get("VULTUS_GALLERY_KEY")

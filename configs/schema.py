@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from vultus.configs.address import redact
 from vultus.configs.errors import ConfigError
+from vultus.configs.serving import Serve
 
 Positive = Annotated[int, Meta(ge=1)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -384,6 +385,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: tuple[Source, ...] = ()
     network: Network = Network()
     pipeline: Pipeline = Pipeline()
+    serve: Serve = Serve()
 
     def __post_init__(self) -> None:
         for group in (*self.pipeline.watch, *self.pipeline.index):

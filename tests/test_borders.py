@@ -19,7 +19,8 @@ MAY_IMPORT = {
     "pipeline": {"configs"},
     "stages": {"configs", "native", "weights", "index", "pipeline"},
     "evaluation": {"weights"},
-    "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
+    "server": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
+    "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation", "server"},
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
 STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}

@@ -1,0 +1,50 @@
+"""How `vultus serve` is reached, what it lets in, and how much at once; part of `vultus.configs.schema`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from vultus.configs.errors import ConfigError
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+ADDRESS_PATTERN = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}$"
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one caller may ask of the server, and all of them together."""
+
+    upload_bytes: Annotated[int, Meta(ge=1_000, le=4_000_000_000)] = 32_000_000
+    """Of one request's body; a larger one is answered with 413 before it is read."""
+    at_once: Annotated[int, Meta(ge=1, le=1024)] = 8
+    """Searches and detections that are worked on at the same time."""
+    waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200
+    """How many more may wait; beyond that the answer is 503 with Retry-After."""
+    patience: Seconds = 5.0
+    """Longest wait before the same answer."""
+
+
+class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server of `vultus serve`: API, pages and events."""
+
+    listen: Annotated[str, Meta(pattern=ADDRESS_PATTERN)] = "127.0.0.1:8470"
+    """ADDRESS:PORT. Another address than this machine's own loopback wants users first."""
+    folder: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """Where the server keeps what is its own (users, cameras, events, jobs); none = `server` in the user's data folder."""
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65_535:
+            raise ConfigError(f"listen {self.listen}: a port is a number up to 65535")
+
+    @property
+    def host(self) -> str:
+        """The address without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port; 0 lets the system choose a free one."""
+        return int(self.listen.rpartition(":")[2])

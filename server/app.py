@@ -1,0 +1,50 @@
+"""The web application: routes, middleware and errors put together over open services."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from vultus.server.bounds import BoundedBody
+from vultus.server.problems import MEDIA_TYPE, add_handlers
+from vultus.server.routes import health, search
+from vultus.server.schemas import ProblemDetails
+from vultus.server.services import Services
+
+_ROUTES = (search,)
+"""Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}
+    for status, what in (
+        (401, "Nobody is signed in"),
+        (403, "Not for this role"),
+        (404, "Not there"),
+        (413, "Too large"),
+        (422, "Not as described"),
+        (429, "Too often"),
+        (503, "Busy; try again after Retry-After seconds"),
+    )
+}
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over services that are open, for any ASGI server."""
+    app = FastAPI(
+        title="vultus",
+        version=version("vultus"),
+        description="Finds people in pictures: search, people, cameras and events of one gallery.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
+    for module in _ROUTES:
+        api.include_router(module.router)
+    app.include_router(api)
+    app.include_router(health.router)
+    add_handlers(app)
+    app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes)
+    return app

@@ -1,0 +1,23 @@
+"""What can go wrong with the server itself; every class is also the builtin that callers would catch."""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """Root of the server's errors."""
+
+
+class ServerDataError(ServerError, OSError):
+    """The server's own file cannot be opened, read or written."""
+
+    __str__ = Exception.__str__
+
+
+class WrongSetup(ServerError, ValueError):
+    """The server cannot be started safely as it is configured; the message says what to change."""
+
+
+class CannotListen(ServerError, OSError):
+    """The address is taken, or not one of this machine."""
+
+    __str__ = Exception.__str__

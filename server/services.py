@@ -1,0 +1,60 @@
+"""What the routes work with: the gallery, the face finders, the server's own file, and what runs beside the requests."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Annotated, Self
+
+from fastapi import Depends, Request
+from msgspec.structs import replace
+
+from vultus.configs.loader import server_folder
+from vultus.configs.schema import Config
+from vultus.index.configured import open_gallery
+from vultus.index.gallery import Gallery
+from vultus.server.desk import Desk
+from vultus.server.faces import Faces
+from vultus.server.store import Store
+from vultus.stages.gallery import threshold
+
+
+class Services:
+    """Everything that is open while the server runs; a context manager, entered before the first request."""
+
+    gallery: Gallery
+
+    def __init__(self, config: Config) -> None:
+        on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
+        self.config = replace(config, audit=replace(config.audit, enabled=on))
+        self.desk = Desk(config.serve.limits)
+        self.faces = Faces(self.config)
+        self.store = Store(server_folder(config))
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as opening:
+            opening.callback(self.store.close)
+            self.faces.open()
+            opening.callback(self.faces.close)
+            self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
+            opening.callback(self.gallery.close)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._open.close()
+
+    @property
+    def threshold(self) -> float:
+        """Cosine at or above which a face is a person: the configured one, the gallery's calibrated one, or the model's."""
+        return threshold(self.config, self.faces.model, self.gallery)
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Here = Annotated[Services, Depends(_services)]
+"""What a route takes to get at the services."""
