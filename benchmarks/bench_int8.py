@@ -3,8 +3,8 @@
     python benchmarks/bench_int8.py FP32 INT8 [--threads 1] [--batch 8] [--lfw FOLDER] [--seconds 8] [--json]
 
 Speed: both files of one network on the same faces, their calls interleaved, the ratio being the median of the rounds' ratios.
-Accuracy, with a FOLDER in the form of LFW (NAME/NAME_0001.jpg and pairs.txt): LFW's protocol, for each of the folds the
-share of its pairs that the threshold gets right which is best on the other folds; and the cosine between both files' answers.
+Accuracy, with a FOLDER in the form of LFW (NAME/NAME_0001.jpg and pairs.txt): LFW's protocol as `vultus evaluate verification`
+has it, with 95% intervals, and the cosine between both files' answers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
+from vultus.cli.evaluate_faces import FaceReader
+from vultus.configs import data_folder
+from vultus.configs.schema import Config
+from vultus.evaluation import pairs
+from vultus.evaluation.trials import MISSED
+from vultus.evaluation.verification import verification
+from vultus.evaluation.work import WorkFile
 from vultus.native import Engine
-from vultus.stages.finder import FaceFinder
+from vultus.stages.embed import vectors_of
 
 
 def speed(engines: list[Engine], chips: np.ndarray, seconds: float) -> dict[str, float]:
@@ -41,69 +48,30 @@ def speed(engines: list[Engine], chips: np.ndarray, seconds: float) -> dict[str,
     }
 
 
-def pairs(folder: Path) -> list[list[tuple[Path, Path, bool]]]:
-    """The folds of pairs.txt: two photographs, and whether they show one person."""
-    lines = (folder / "pairs.txt").read_text().splitlines()
-    folds, each = (int(number) for number in lines[0].split())
-
-    def photo(name: str, number: str) -> Path:
-        return folder / name / f"{name}_{int(number):04d}.jpg"
-
-    read = []
-    for line in lines[1:]:
-        words = line.split()
-        same = len(words) == 3
-        second = (words[0], words[2]) if same else (words[2], words[3])
-        read.append((photo(words[0], words[1]), photo(*second), same))
-    return [read[i * 2 * each : (i + 1) * 2 * each] for i in range(folds)]
-
-
-def chips_of(photos: list[Path]) -> dict[Path, np.ndarray]:
-    """The face nearest to the middle of each photograph, aligned; photographs without a face are left out."""
-    found = {}
-    with FaceFinder() as finder:
-        for photo in photos:
-            image = finder.read(photo)
-            middle = np.array(image.shape[1::-1]) / 2
-            faces = finder.find(image)
-            if faces:
-                away = [np.linalg.norm(np.mean(face.landmarks, axis=0) - middle) for face in faces]
-                found[photo] = faces[int(np.argmin(away))].chip
-    return found
-
-
-def accuracy(scores: list[np.ndarray], same: list[np.ndarray]) -> tuple[float, float]:
-    """Mean and standard error over the folds, in per cent."""
-    results = []
-    for i in range(len(scores)):
-        others = np.concatenate([score for j, score in enumerate(scores) if j != i])
-        truth = np.concatenate([one for j, one in enumerate(same) if j != i])
-        steps = np.linspace(-1, 1, 2001)
-        best = steps[np.argmax([((others >= step) == truth).mean() for step in steps])]
-        results.append(((scores[i] >= best) == same[i]).mean() * 100)
-    return float(np.mean(results)), float(np.std(results) / len(results) ** 0.5)
-
-
-def judge(engines: list[Engine], folder: Path) -> dict[str, object]:
-    folds = pairs(folder)
-    chips = chips_of(sorted({photo for fold in folds for a, b, _ in fold for photo in (a, b)}))
-    faces = np.stack(list(chips.values()))
-    vectors = [engine.embed_chips(faces) for engine in engines]
-    cosines = (vectors[0] * vectors[1]).sum(1)
+def judge(engines: list[Engine], folder: Path, work: Path) -> dict[str, object]:
+    """LFW's protocol with both files, and the cosine between their answers."""
+    listed = pairs.read(folder / "pairs.txt")
+    with WorkFile(work) as kept, FaceReader(Config(), data_folder(), kept) as reader:
+        chips = [reader.chip(pairs.locate(folder, photo)) for photo in listed.photos]
+    found = np.array([chip is not None for chip in chips])
+    faces = np.stack([chip for chip in chips if chip is not None])
+    first, second = listed.pairs.T
+    vectors = [vectors_of(engine, faces) for engine in engines]
+    cosines = np.einsum("nd,nd->n", *vectors)
     answer: dict[str, object] = {
-        "photographs": len(chips),
+        "photographs": len(found),
+        "without_face": int((~found).sum()),
         "cosine_mean": float(cosines.mean()),
         "cosine_of_the_worst_hundredth": float(np.quantile(cosines, 0.01)),
         "cosine_least": float(cosines.min()),
     }
     for name, own in zip(("fp32", "int8"), vectors, strict=True):
-        of = dict(zip(chips, own, strict=True))
-        kept = [[(of[a], of[b], same) for a, b, same in fold if a in of and b in of] for fold in folds]
-        mean, error = accuracy(
-            [np.array([a @ b for a, b, _ in fold]) for fold in kept],
-            [np.array([same for _, _, same in fold]) for fold in kept],
-        )
-        answer[f"{name}_accuracy"], answer[f"{name}_error"] = mean, error
+        every = np.zeros((len(found), own.shape[1]), np.float32)
+        every[found] = own
+        alike = np.where(found[first] & found[second], np.einsum("nd,nd->n", every[first], every[second]), MISSED)
+        judged = verification(alike, listed.same, listed.people[listed.pairs], listed.fold)
+        answer[f"{name}_accuracy"], answer[f"{name}_between"] = judged.accuracy.mean, judged.accuracy.between
+        answer[f"{name}_eer"] = judged.rates.eer
     return answer
 
 
@@ -114,6 +82,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lfw", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("build/accuracy.work"), help="keeps faces")
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
@@ -134,7 +103,7 @@ def main() -> None:
         **speed(engines, chips, args.seconds),
     }
     if args.lfw:
-        result |= judge(engines, args.lfw)
+        result |= judge(engines, args.lfw, args.work)
     print(json.dumps(result) if args.json else "\n".join(f"{key}: {value}" for key, value in result.items()))
 
 

@@ -1,12 +1,14 @@
 """How good and how fast is every pair of a detector and an embedder that is here, on labelled photographs?
 
-    python benchmarks/bench_models.py LFW [--detectors NAME...] [--embedders NAME...] [--folds 10] [--json]
+    python benchmarks/bench_models.py LFW [--detectors NAME...] [--embedders NAME...] [--folds 10] [--landmarks onet] [--json]
+    python benchmarks/bench_models.py LFW --speed [--photographs 8]
 
 LFW is a folder of NAME/NAME_0001.jpg with a pairs.txt. Accuracy is that of LFW's protocol over the folds (`--folds` takes the
 first ones); TAR is that of all photographs of these pairs compared with each other, at FAR 1e-3 and 1e-4, with 95% intervals.
 "No face" counts photographs. Milliseconds are for a photograph that is decoded already: finding the faces, cutting out one
-and embedding it, on one thread; all pairs take turns on 30 photographs, five times, and the best of each counts. The table is
-in Markdown, with the surest at FAR 1e-4 first.
+and embedding it, on one thread; all pairs take turns on `--photographs`, five times, and the best of each counts. `--speed`
+measures nothing else, in a few seconds, so that it can be done while nothing else runs. The table is in Markdown, with the
+surest at FAR 1e-4 first.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 
 from vultus.cli.evaluate_faces import FaceReader
 from vultus.configs import data_folder
-from vultus.configs.schema import Config, Models
+from vultus.configs.schema import Config, Detect, Models
 from vultus.evaluation import pairs
 from vultus.evaluation.trials import MISSED, all_against_all, rates
 from vultus.evaluation.verification import verification
@@ -38,9 +40,10 @@ def here(kind: str) -> list[str]:
     return [row.name for row in Registry(data_folder()).status() if row.kind == kind and row.state == "ok"]
 
 
-def speed(paths: list[Path], detectors: list[str], embedders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
+def speed(
+    config: Config, paths: list[Path], detectors: list[str], embedders: list[str]
+) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds of each detector for a photograph, and of each embedder for a face."""
-    config = Config()
     images = [photo.decode(path.read_bytes(), config.decode) for path in paths]
     finders = {name: open_detector(msgspec.structs.replace(config, models=Models(detector=name))) for name in detectors}
     registry = Registry(data_folder())
@@ -71,7 +74,10 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=None)
     parser.add_argument("--embedders", nargs="+", default=None)
     parser.add_argument("--folds", type=int, default=10)
+    parser.add_argument("--landmarks", choices=("own", "onet"), default="own")
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--photographs", type=int, default=30, help="of which the milliseconds are measured")
+    parser.add_argument("--speed", action="store_true", help="the milliseconds alone")
     parser.add_argument("--work", type=Path, default=Path("build/accuracy.work"), help="keeps faces and vectors")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -81,11 +87,15 @@ def main() -> None:
     chosen = fold < given.folds
     used, numbers = np.unique(listed.pairs[chosen], return_inverse=True)
     paths = [pairs.locate(given.lfw, listed.photos[at]) for at in used.tolist()]
-    finding, embedding = speed(paths[:30], detectors, embedders)
+    base = Config(detect=Detect(landmarks=given.landmarks))
+    finding, embedding = speed(base, paths[: given.photographs], detectors, embedders)
+    if given.speed:
+        print(json.dumps({"photographs": given.photographs, "ms": finding | embedding}))
+        return
     rows = []
     for detector in detectors:
         for embedder in embedders:
-            config = Config(models=Models(detector=detector, embedder=embedder))
+            config = msgspec.structs.replace(base, models=Models(detector=detector, embedder=embedder))
             with WorkFile(given.work) as work, FaceReader(config, data_folder(), work) as reader:
                 judged = reader.judged(paths, lambda _done, _all: None)
             scores = judged.similarities(numbers.reshape(-1, 2), MISSED)

@@ -12,9 +12,10 @@ from msgspec import Struct
 from vultus.cli.console import counted, line, print_json, progress, say, shown, table
 from vultus.cli.options import config_option, configured, json_option
 from vultus.cli.pages import document, picture, write
+from vultus.cli.photographs import photographs
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.quality import Grade, Reason, grade_found
-from vultus.stages.sources import kind_of
+from vultus.stages.sources import Unusable
 from vultus.stages.store import chip_jpeg
 
 _TERMS: tuple[str, ...] = ("size", "sharpness", "pose", "exposure", "score")
@@ -83,9 +84,12 @@ def quality(
     config, _ = configured(config_file, None)
     found: list[Graded] = []
     refused: list[tuple[Path, str]] = []
-    paths = [path for image in images for path in _photos(image)]
+    paths = list(photographs(images))
     with FaceFinder(config) as finder, progress(visible=not as_json) as bar:
         for path in bar.track(paths, description="faces"):
+            if isinstance(path, Unusable):
+                refused.append((Path(path.source), path.reason))
+                continue
             try:
                 pixels = finder.read(path)
             except (ValueError, OSError) as error:
@@ -132,13 +136,6 @@ def _tell(found: Sequence[Graded], source: str, page: Path | None) -> None:
         say("no face found")
     if page is not None:
         say(f"written: {page}")
-
-
-def _photos(image: Path) -> list[Path]:
-    """The file, or the photographs in the folder."""
-    if not image.is_dir():
-        return [image]
-    return [path for path in sorted(image.rglob("*")) if kind_of(str(path)) == "photo"]
 
 
 def _json(one: Graded) -> dict[str, object]:

@@ -11,16 +11,17 @@ import numpy.typing as npt
 
 from vultus.cli.console import line, print_json, progress, say
 from vultus.cli.options import json_option
+from vultus.cli.photographs import photographs
 from vultus.configs.loader import data_folder
 from vultus.native import Engine
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder
+from vultus.stages.sources import Unusable
 from vultus.weights import Samples
 from vultus.weights.disk import write_atomically
 
 Chips = npt.NDArray[np.uint8]
 
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _MOST_CHIPS = 256
 """More change nothing any more."""
 
@@ -86,10 +87,13 @@ def quantize(
 def _chips(folder: Path | None, *, visible: bool) -> Chips:
     """Aligned faces of photographs and their mirror images, (n, 112, 112, 3) uint8 BGR."""
     data = data_folder()
-    photos = [path for path in sorted((folder or Samples(data).pull()).rglob("*")) if path.suffix.lower() in _PICTURES]
+    photos = list(photographs([folder or Samples(data).pull()]))
     found: list[Chips] = []
     with FaceFinder(data=data) as finder, progress(visible=visible) as bar:
         for photo in bar.track(photos, description="faces"):
+            if isinstance(photo, Unusable):
+                say(f"{photo.source}: {photo.reason}; left out")
+                continue
             try:
                 found += [face.chip for face in finder.find(photo)]
             except RefusedInput as error:

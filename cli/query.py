@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec import Struct
 from vultus.cli.console import print_json, progress, say, shown, table
 from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
 from vultus.cli.persons import person_meant
+from vultus.cli.photographs import photographs
 from vultus.cli.picture import Mark, picture_file, save_marked
 from vultus.cli.veil import Veil
 from vultus.configs.address import Place
@@ -22,7 +22,7 @@ from vultus.index.configured import open_gallery
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.gallery import threshold as threshold_of
-from vultus.stages.sources import Unusable, find
+from vultus.stages.sources import Unusable
 
 _TOGETHER = 32
 """Pictures whose faces are searched for in one batch."""
@@ -101,7 +101,7 @@ def query(
     alone = len(images) == 1 and not images[0].is_dir()
     if out_file is not None and not alone:
         raise click.UsageError("--out writes one picture; name a single photo with it")
-    photos = list(_photos(images))
+    photos = [_asked(image) for image in photographs(images)]
     if not photos:
         raise click.ClickException("no photo found in " + ", ".join(str(image) for image in images))
     with FaceFinder(config) as finder, open_gallery(config, finder.model.fingerprint) as gallery:
@@ -148,19 +148,11 @@ class Answer(Struct, kw_only=True, eq=False):
     """Of each face."""
 
 
-def _photos(images: Sequence[Path]) -> Iterator[Answer]:
-    """The photos that are meant, each once, as answers that are still to be given."""
-    seen = set[str]()
-    for image in images:
-        inside = find([os.path.abspath(image)]) if image.is_dir() else None
-        for found in [None] if inside is None else inside:
-            if isinstance(found, Unusable):
-                yield Answer(image=Path(found.source), error=found.reason)
-                continue
-            path = image if found is None else Path(found.address)
-            if (found is None or found.kind == "photo") and os.path.abspath(path) not in seen:
-                seen.add(os.path.abspath(path))
-                yield Answer(image=path)
+def _asked(image: Path | Unusable) -> Answer:
+    """An answer that is still to be given, or that there is none."""
+    if isinstance(image, Unusable):
+        return Answer(image=Path(image.source), error=image.reason)
+    return Answer(image=image)
 
 
 def _answered(
