@@ -14,12 +14,13 @@ from msgspec import Struct
 from PIL import Image as Pillow
 
 from vultus.cli.console import clock, line, progress, say, table
-from vultus.cli.index import IndexJob
+from vultus.cli.index import Terminal, run_with_bar, tell_summary
 from vultus.cli.job import stopped_by_signals, tell
 from vultus.cli.models import fetch_defaults
 from vultus.cli.picture import Mark, save_marked
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Match, Source
+from vultus.jobs.indexing import Indexing
 from vultus.pipeline.messages import ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages import video
@@ -77,10 +78,11 @@ def demo(ctx: click.Context, out_dir: Path) -> None:
 
     say("")
     say("2. A gallery: vultus index archive --label-from-folder")
-    job = IndexJob((Source(address=str(_archive(shown))),), {}, label_from_folder=True)
-    if job.run(config):
+    terminal = Terminal()
+    job = Indexing(config, (Source(address=str(_archive(shown))),), terminal, label_from_folder=True)
+    if run_with_bar(job, terminal):
         ctx.exit(130)
-    job.tell_summary(out_dir / "gallery")
+    tell_summary(job, out_dir / "gallery")
 
     say("")
     say(f"3. A video of other photographs: vultus watch {shown.film}")

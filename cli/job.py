@@ -6,21 +6,28 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Protocol
 
 from vultus.cli.console import say
 from vultus.configs.schema import Group
 from vultus.pipeline.messages import SourceState, WorkerState
-from vultus.pipeline.supervisor import Pipeline
+
+
+class Stoppable(Protocol):
+    """What can be asked to end."""
+
+    def stop(self) -> None:
+        """End soon; called in a signal handler."""
 
 
 @contextmanager
-def stopped_by_signals(pipeline: Pipeline) -> Iterator[list[int]]:
-    """While inside, the first Ctrl-C or SIGTERM asks the pipeline to end; yields the signals that came."""
+def stopped_by_signals(job: Stoppable) -> Iterator[list[int]]:
+    """While inside, the first Ctrl-C or SIGTERM asks the job to end; yields the signals that came."""
     seen: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         seen.append(number)
-        pipeline.stop()
+        job.stop()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

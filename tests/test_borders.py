@@ -19,8 +19,9 @@ MAY_IMPORT = {
     "pipeline": {"configs"},
     "stages": {"configs", "native", "weights", "index", "pipeline"},
     "evaluation": {"weights"},
-    "server": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
-    "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation", "server"},
+    "jobs": {"configs", "weights", "index", "pipeline", "stages"},
+    "server": {"jobs", "configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
+    "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation", "jobs", "server"},
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
 STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}
