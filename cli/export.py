@@ -35,7 +35,7 @@ _SUFFIXES = (".bin", ".onnx")
 )
 @json_option
 def export(file: Path, target: Path, mean: str | None, std: str | None, colour: str | None, as_json: bool) -> None:
-    """Make a file that the engine runs of a PyTorch or Keras CHECKPOINT, or EFM3 of a MobileFaceNet in ONNX.
+    """Make a file that the engine runs of a PyTorch or Keras CHECKPOINT, or EFM3 of a MobileFaceNet in ONNX and back.
 
     CHECKPOINT is a state dict (`torch.save(model.state_dict(), ...)`) of a MobileFaceNet, an iResNet (MagFace, InsightFace)
     or a slim Ultra-Light detector; whatever else is in the file, a prefix of the names or the classifier of the training
@@ -48,6 +48,7 @@ def export(file: Path, target: Path, mean: str | None, std: str | None, colour: 
     vultus models export magface_iresnet100.pth --to magface.onnx
     vultus models export MobileFaceNet.h5 --to mobilefacenet.onnx
     vultus models export arcface_r50.pth --to r50.onnx --colour rgb --mean 127.5 --std 127.5
+    vultus models export mobilefacenet.bin --to mobilefacenet.onnx
     """
     from vultus.weights.convert import Suffix, convert  # `onnx` is for this command only
 

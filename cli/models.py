@@ -13,6 +13,7 @@ from vultus.cli.console import counted, print_json, progress, say, table
 from vultus.cli.export import export
 from vultus.cli.licence import accept_licence_option, accept_with, agree
 from vultus.cli.model_facts import accuracy, megabytes, takes
+from vultus.cli.model_file import facts_of
 from vultus.cli.options import json_option
 from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
@@ -72,11 +73,21 @@ def list_models(as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """All about one model: sources, licence, sizes, what it takes, how good and how fast it is."""
+    """All about one model: sources, licence, sizes, what it takes, how good and how fast it is.
+
+    Of a FILE, EFM3 or ONNX, what it says itself: what it takes and gives, its layers, the memory it wants.
+    """
     registry = Registry(data_folder())
+    if name not in registry.names() and Path(name).is_file():
+        facts = facts_of(Path(name))
+        if as_json:
+            print_json(facts)
+        else:
+            table("", ("", ""), facts.rows())
+        return
     state, entry = registry.state(name), registry.entry(name)
     if as_json:
         print_json({**msgspec.to_builtins(state), "entry": entry})

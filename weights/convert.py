@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from vultus.native import Engine
 from vultus.weights import (
     checkpoint,
     efm3,
@@ -37,7 +38,7 @@ class Converted(Struct, frozen=True, kw_only=True):
 def convert(
     path: Path, suffix: Suffix, *, mean: str | None = None, std: str | None = None, colour: str | None = None
 ) -> Converted:
-    """The network of a PyTorch checkpoint, of a file of Keras, or of an ONNX file of a MobileFaceNet, as EFM3 (`.bin`) or ONNX.
+    """The network of a PyTorch checkpoint, of a file of Keras, or of a MobileFaceNet in ONNX or EFM3, as EFM3 (`.bin`) or ONNX.
 
     `mean`, `std` ("127.5", or three numbers with commas) and `colour` ("rgb", "bgr") are how an iResNet or a network of Keras
     was trained, which its file does not say; by default pixels divided by 255, blue first for an iResNet, as MagFace, and
@@ -48,9 +49,13 @@ def convert(
     """
     with path.open("rb") as file:
         begin = file.read(8)
-    if begin[:4] == b"EFM3":
+    if begin[:4] == b"EFM3" and suffix == ".bin":
         raise ImportFailed(f"{path}: an EFM3 file already")
     try:
+        if begin[:4] == b"EFM3":
+            Engine(path, threads=1)  # whose reader is the one that checks such a file
+            graph = mobilefacenet.from_efm3(onnx_check.read(path))
+            return Converted(family="MobileFaceNet", data=graph.SerializeToString(deterministic=True))
         if checkpoint.is_checkpoint(begin):
             return _from_checkpoint(path, suffix, mean=mean, std=std, colour=colour)
         if begin == keras_file.SIGNATURE:

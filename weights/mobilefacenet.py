@@ -106,7 +106,7 @@ def from_efm3(data: bytes) -> onnx.ModelProto:
     )
     if magic != b"EFM3" or (file_version, version) != (3, 1):
         raise ImportFailed(
-            "not an EFM3 file of version 3, which is FP32; an INT8 file is judged by the one it was made of"
+            "not an EFM3 file of version 3, which is FP32; of an INT8 file, name the one that it was made of"
         )
     at = 92 + struct.unpack_from("<I", data, 88)[0] + 4
 

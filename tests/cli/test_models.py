@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import efm3_reference as efm3
 import numpy as np
 import pytest
 from cli_process import Run
@@ -33,6 +34,24 @@ def test_show_says_sources_licence_and_what_is_not_known(vultus: Run) -> None:
     told = vultus("models", "show", "w600k_mbf", "--json").json
     assert (told["commercial"], told["accepted"], told["sources"]) == (False, False, ["local file w600k_mbf.onnx"])
     assert told["entry"]["mean"] == [127.5, 127.5, 127.5]
+
+
+def test_show_tells_what_a_file_says_itself(
+    vultus: Run, tmp_path: Path, data_home: Path, rand: np.random.Generator
+) -> None:
+    shape = efm3.Shape(stem=8, block=16, final=32, dim=24, stages=((2, 1, 2), (2, 1, 2), (2, 1, 2)))
+    (tmp_path / "m.bin").write_bytes(efm3.write(shape, efm3.make_layers(shape, rand)))
+    told = vultus("models", "show", tmp_path / "m.bin", "--json").json
+    assert (told["format"], told["precision"], told["input_size"], told["dim"]) == ("EFM3", "fp32", [112, 112], 24)
+    assert len(told["layers"]) == 5 + 3 * 3
+    assert re.search(
+        r"takes +112×112 pixels, RGB, \(x - 127.5\) / 128", vultus("models", "show", tmp_path / "m.bin").out
+    )
+    detector = vultus("models", "show", data_home / "models" / "yunet_2023mar.onnx").out
+    assert "pictures of any size, BGR" in detector
+    assert re.search(r"gives kps_32 +100 × 10", detector)
+    (tmp_path / "m.txt").write_text("no model")
+    assert "neither an EFM3 file" in vultus("models", "show", tmp_path / "m.txt", code=2).err
 
 
 def test_a_licence_without_commercial_use_is_shown_and_recorded(
