@@ -15,10 +15,10 @@ from vultus.cli.options import config_option, configured, detector_option, galle
 from vultus.cli.persons import person_meant
 from vultus.cli.photographs import photographs
 from vultus.cli.picture import Mark, picture_file, save_marked
-from vultus.cli.veil import Veil
 from vultus.configs.address import Place
 from vultus.index import Gallery, Match, Where
 from vultus.index.configured import open_gallery
+from vultus.index.veil import Veil
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.gallery import threshold as threshold_of

@@ -15,11 +15,11 @@ from vultus.cli.options import config_option, configured, gallery_option, json_o
 from vultus.cli.pages import write
 from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
 from vultus.cli.shots_page import Entry, page, who
-from vultus.cli.veil import Veil
 from vultus.configs.address import Place
 from vultus.index import Gallery, Sighting
 from vultus.index.configured import open_gallery
 from vultus.index.store import private
+from vultus.index.veil import Veil
 
 _PAGE = 1000
 

@@ -196,6 +196,19 @@ class Privacy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whoever has no name."""
 
 
+class Preview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Live pictures of cameras, made only while somebody looks at them."""
+
+    fps: Annotated[float, Meta(gt=0.0, le=60.0)] = 10.0
+    """At most so many a second."""
+    side: Annotated[int, Meta(ge=64, le=1920)] = 640
+    """Their longer side is at most this."""
+    snapshot_side: Annotated[int, Meta(ge=64, le=4096)] = 1920
+    """The same of a single picture that is asked for."""
+    quality: Annotated[int, Meta(ge=10, le=95)] = 75
+    """Of the JPEG."""
+
+
 class Group(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Stages that share a process, and how many such processes run."""
 
@@ -382,6 +395,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     audit: Audit = Audit()
     retention: Retention = Retention()
     privacy: Privacy = Privacy()
+    preview: Preview = Preview()
     sources: tuple[Source, ...] = ()
     network: Network = Network()
     pipeline: Pipeline = Pipeline()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from vultus.pipeline.messages import Count, SourceState, WorkerState
+from vultus.pipeline.messages import MAX_SHOWN, Boxes, Count, Names, Preview, SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, Doing
 
 
@@ -99,6 +99,30 @@ class Seen(Struct, frozen=True, kw_only=True, tag_field="type", tag="seen"):
     item: Count
 
 
+class Shown(Struct, frozen=True, kw_only=True, tag_field="type", tag="shown"):
+    """Worker → supervisor: something for whoever looks at a camera; it overtakes all queues."""
+
+    what: Preview | Boxes | Names
+
+
+class Look(Struct, frozen=True, kw_only=True, tag_field="type", tag="look"):
+    """Supervisor → worker: somebody looks at this camera for so long, or asks for one full picture within that time."""
+
+    item: Count
+    seconds: Annotated[float, Meta(gt=0.0, le=60.0)]
+    full: bool = False
+    awake: bool = False
+    """Whether it is to be decoded in full though nothing moves."""
+    veiled: bool = False
+
+
+class Clear(Struct, frozen=True, kw_only=True, tag_field="type", tag="clear"):
+    """Supervisor → worker: of this camera only these tracks' faces may be seen in veiled pictures."""
+
+    item: Count
+    tracks: Annotated[tuple[Count, ...], Meta(max_length=MAX_SHOWN)]
+
+
 HopMessage = Hello | Ready
-ToSupervisor = Bound | Opened | Failed | Beat | Report | Lost | Drained | Seen
-ToWorker = Upstreams | Gone | Cancel | Drain | Seen
+ToSupervisor = Bound | Opened | Failed | Beat | Report | Lost | Drained | Seen | Shown
+ToWorker = Upstreams | Gone | Cancel | Drain | Seen | Look | Clear

@@ -23,19 +23,22 @@ from vultus.pipeline.control import (
     Beat,
     Bound,
     Cancel,
+    Clear,
     Drain,
     Failed,
     Gone,
+    Look,
     Lost,
     Opened,
     Report,
     Seen,
+    Shown,
     ToSupervisor,
     ToWorker,
     Upstreams,
 )
 from vultus.pipeline.errors import CodecError, WorkerFailed
-from vultus.pipeline.messages import SourceState, WorkerState
+from vultus.pipeline.messages import Boxes, Names, Preview, SourceState, WorkerState
 from vultus.pipeline.metrics import Counters, WorkerMetrics
 from vultus.pipeline.network import WORKS_AHEAD
 from vultus.pipeline.process import WorkerProcess
@@ -44,6 +47,8 @@ from vultus.pipeline.worker import WorkerSpec
 
 STICKY = frozenset({"track", "match", "store"})
 """Stages that keep something of an item between messages."""
+_LOOKED_AT = frozenset({"track", "match"})
+"""Stages behind the decoders that tell whoever looks at a camera what they see."""
 HEALTHY_AFTER = 10.0
 """A process that worked so long before it died is started again with the shortest pause."""
 MISSED_BEATS = 6
@@ -110,6 +115,8 @@ class Events(Struct, frozen=True, kw_only=True):
     """A process ended while its group was being drained."""
     seen: Callable[[int], None]
     """A camera shows faces, by its item."""
+    shown: Callable[[Preview | Boxes | Names], None]
+    """Something of a camera that somebody looks at."""
     malformed: Callable[[], None]
     """A process got something that is no message."""
 
@@ -159,6 +166,13 @@ class Fleet:
         for place in self.group(0):
             if place.worker == worker:
                 self._send(place, Seen(item=item))
+
+    def tell_lookers(self, decoder: int, message: Look | Clear) -> None:
+        """Tell the process of the first group that watches a camera, and all that work on it, who looks at it."""
+        for place in self.places:
+            stages = self._plan.groups[place.group].stages
+            if place.worker == decoder if place.group == 0 else _LOOKED_AT.intersection(stages):
+                self._send(place, message)
 
     def drain(self, group: int) -> None:
         """Let a group finish what it has and end; the groups before it have ended."""
@@ -291,6 +305,8 @@ class Fleet:
             self._events.state(message.state)
         elif isinstance(message, Seen):
             self._events.seen(message.item)
+        elif isinstance(message, Shown):
+            self._events.shown(message.what)
         elif isinstance(message, Lost):
             self._events.lost(message, place.name)
         else:

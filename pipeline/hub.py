@@ -11,8 +11,9 @@ from signal import SIGKILL, SIGTERM
 
 from msgspec import Struct
 
+from vultus.pipeline.audience import Audience
 from vultus.pipeline.codec import Codec
-from vultus.pipeline.control import Lost
+from vultus.pipeline.control import Clear, Look, Lost
 from vultus.pipeline.errors import CodecError
 from vultus.pipeline.feeder import Feeder
 from vultus.pipeline.fleet import START_WITHIN, Events, Fleet, Place, Plan
@@ -20,9 +21,21 @@ from vultus.pipeline.folder import RunFolder
 from vultus.pipeline.frames import FrameReader
 from vultus.pipeline.health import Health, Monitor
 from vultus.pipeline.hop import Delivery, Inlet, Outlet
-from vultus.pipeline.messages import Item, ItemDone, ItemEnd, Result, Sighting, SourceState, WorkerState
+from vultus.pipeline.messages import (
+    Boxes,
+    Item,
+    ItemDone,
+    ItemEnd,
+    Names,
+    Preview,
+    Result,
+    Sighting,
+    SourceState,
+    WorkerState,
+)
 from vultus.pipeline.metrics import Meter, WorkerMetrics
 from vultus.pipeline.queues import Inbox
+from vultus.pipeline.screen import Screen
 from vultus.pipeline.transport import Loop
 
 _NAME = "feeder"
@@ -68,6 +81,7 @@ class Hub(threading.Thread):
         self._posted: deque[Callable[[], None]] = deque()
         self._inbox: Inbox[Delivery] = Inbox()
         self._untaken: dict[int, Delivery] = {}
+        self._audience, self.screen = Audience(), Screen()
         per_worker = plan.config.decode.cameras_per_process
         self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker)
         self._feeder.hold_live = True
@@ -118,7 +132,18 @@ class Hub(threading.Thread):
     def leave(self, item: int) -> None:
         """Posted: watch this live item no longer."""
         self._monitor.end(item)
+        self.screen.forget(item)
         self._feeder.leave(item)
+
+    def look(self, look: Look) -> None:
+        """Posted: somebody looks at a camera."""
+        worker = self._feeder.watcher(look.item)
+        if self._fleet is None or worker is None:
+            return
+        if self._audience.of(look.item) is None:
+            self.screen.forget(look.item)
+        self._audience.renew(look.item, look.seconds, full=look.full, awake=look.awake, veiled=look.veiled)
+        self._fleet.tell_lookers(worker, look)
 
     def consumed(self, delivery: Delivery) -> None:
         """The caller is done with a result."""
@@ -144,6 +169,7 @@ class Hub(threading.Thread):
             self._folder.remove()
         except OSError as caught:
             error = error or caught
+        self.screen.close()
         self._mailbox.put(Over(error))
 
     def _work(self) -> None:
@@ -154,6 +180,7 @@ class Hub(threading.Thread):
             bound=self._connect,
             ended=self._drain_on,
             seen=self._seen,
+            shown=self._shown,
             malformed=self._feeder.incomplete,
         )
         self._outlet = Outlet(self._loop, self._plan.address(_NAME), self._feeder, self._feeder, self._meter, None)
@@ -249,6 +276,17 @@ class Hub(threading.Thread):
         worker = self._feeder.watcher(item)
         if self._fleet is not None and worker is not None:
             self._fleet.tell_decoder(worker, item)
+
+    def _shown(self, what: Preview | Boxes | Names) -> None:
+        lease, worker = self._audience.of(what.item), self._feeder.watcher(what.item)
+        if lease is None or worker is None or (isinstance(what, Preview) and lease.veiled and not what.veiled):
+            return  # late words
+        if isinstance(what, Names) and lease.veiled and self._fleet is not None:
+            clear = tuple(who.track for who in what.people if who.clear)
+            self._fleet.tell_lookers(worker, Clear(item=what.item, tracks=clear))
+        if isinstance(what, Preview) and what.full:
+            lease.given()
+        self.screen.put(what)
 
     def _lost(self, lost: Lost, sender: str) -> None:
         if lost.peer in self._silent:

@@ -224,6 +224,94 @@ class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):
     """Of a worker that `joined` or `left`."""
 
 
+MAX_JPEG = 2 << 20
+"""Bytes of a live picture."""
+MAX_SHOWN = 512
+"""Faces of a picture, and people before a camera, that are told of at once."""
+Jpeg = Annotated[bytes, Meta(max_length=MAX_JPEG)]
+
+
+class Preview(Message, frozen=True, kw_only=True, tag="preview"):
+    """decode, or track where faces are veiled → whoever looks: what a camera sees."""
+
+    item: Count
+    time: float
+    """When its frame arrived."""
+    width: Count
+    height: Count
+    jpeg: Jpeg
+    full: bool = False
+    """Whether it is a single picture that was asked for, and larger."""
+    veiled: bool = False
+    """Whether the faces of all who are not known to be shown are coarse squares in it."""
+
+
+class Spotted(Struct, frozen=True, kw_only=True):
+    """A face and its track."""
+
+    track: Count
+    box: Box
+    score: float
+
+
+class Boxes(Message, frozen=True, kw_only=True, tag="boxes"):
+    """track → whoever looks: the faces of an analysed frame, also if there are none."""
+
+    item: Count
+    time: float
+    width: Count
+    height: Count
+    """Of the source picture, in whose pixels boxes are."""
+    faces: Annotated[tuple[Spotted, ...], Meta(max_length=MAX_SHOWN)]
+
+
+class Who(Struct, frozen=True, kw_only=True):
+    """What is decided of a track."""
+
+    track: Count
+    identity: int | None = None
+    name: str | None = None
+    similarity: float | None = None
+    reason: Reason | None = None
+    hidden: bool = False
+    """A person of whom nothing is to be said."""
+    clear: bool = False
+    """Whether the face may be seen in a picture in which others are veiled."""
+
+
+class Names(Message, frozen=True, kw_only=True, tag="names"):
+    """match → whoever looks: all decided tracks that are before a camera now."""
+
+    item: Count
+    people: Annotated[tuple[Who, ...], Meta(max_length=MAX_SHOWN)]
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """A face to draw on a live picture."""
+
+    box: Box
+    track: Count
+    score: float
+    state: Literal["undecided", "known", "unknown"] = "undecided"
+    identity: int | None = None
+    """Of an unknown person the number, if the face is good enough for one."""
+    name: str | None = None
+    similarity: float | None = None
+    reason: Reason | None = None
+
+
+class Marks(Message, frozen=True, kw_only=True, tag="marks"):
+    """To whoever looks: an analysed frame's faces, and who they are as far as is known now."""
+
+    item: Count
+    time: float
+    """When its frame arrived; a `Preview` of the same frame has the same."""
+    width: Count
+    height: Count
+    """Of the source picture, in whose pixels boxes are."""
+    marks: tuple[Mark, ...]
+
+
 AnyMessage = (
     Item
     | Leave

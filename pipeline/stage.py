@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import Event
 from typing import Any, ClassVar, Protocol
 
+import msgspec
 from msgspec import Struct
 
-from vultus.pipeline.messages import Message, SourceState
+from vultus.pipeline.audience import Audience
+from vultus.pipeline.messages import Boxes, Message, Names, Preview, SourceState
 
 
 def _nobody(_item: int) -> None:
@@ -17,6 +19,10 @@ def _nobody(_item: int) -> None:
 
 def _nobody_counts(_item: int, _count: int) -> None:
     """Where nobody asks how a camera is."""
+
+
+def _nobody_looks(_shown: Preview | Boxes | Names) -> None:
+    """Where no page shows cameras."""
 
 
 class Context(Struct, frozen=True, kw_only=True):
@@ -35,6 +41,10 @@ class Context(Struct, frozen=True, kw_only=True):
     """`arrived(item, count)`: so many more frames of a camera came, whatever becomes of them."""
     notice: Callable[[int], None] = _nobody
     """Tells whoever decodes the camera of this item that it shows faces, twice a second at most; `Noticed` arrives there."""
+    audience: Audience = msgspec.field(default_factory=Audience)
+    """Which cameras somebody looks at now."""
+    show: Callable[[Preview | Boxes | Names], None] = _nobody_looks
+    """Tells those about such a camera, past all queues; from any thread."""
     life: int = 0
     """How many processes did this work before, in this job. Cameras go on when one dies, so what its successor numbers
     must not meet the numbers that were given already."""

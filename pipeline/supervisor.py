@@ -14,12 +14,13 @@ from types import TracebackType
 from msgspec.structs import replace
 
 from vultus.configs.schema import Config, Group
+from vultus.pipeline.control import Look
 from vultus.pipeline.feeder import live_workers
 from vultus.pipeline.fleet import Plan
 from vultus.pipeline.folder import RunFolder
 from vultus.pipeline.health import Health, StatusServer
 from vultus.pipeline.hub import Hub, Mailbox, Over, Wanted
-from vultus.pipeline.messages import Item, Result
+from vultus.pipeline.messages import Item, Marks, Preview, Result
 from vultus.pipeline.metrics import WorkerMetrics
 
 
@@ -103,9 +104,7 @@ class Pipeline:
 
     def add(self, item: Item) -> None:
         """One more item while the run goes on; from any thread. Files only where `has_files` announced some."""
-        hub = self._hub
-        if hub is None:
-            raise RuntimeError("a pipeline is entered with `with` before `add`")
+        hub = self._entered("add")
         self._check(item)
         hub.post(lambda: hub.add(item))
 
@@ -114,6 +113,40 @@ class Pipeline:
         hub = self._hub
         if hub is not None:
             hub.post(lambda: hub.leave(item))
+
+    def view(self, item: int, seconds: float, *, veiled: bool, awake: bool = False) -> None:
+        """Somebody looks at this camera (its item's number) for the next `seconds`, up to 60; from any thread.
+
+        Meanwhile `shown` has its pictures and marks. It is a lease: who looks for longer calls again in time, and one who
+        dies costs nothing. One lease serves everybody who looks. What happened to it when a process died is mended by
+        the next call.
+
+        `veiled`: only people who were recognised, and may be seen, have a face in these pictures; for a gallery in which
+        somebody is hidden. Always so where `config.privacy` veils anybody. Such pictures are those that were analysed.
+        `awake`: decode every frame; otherwise a camera before which nothing moves shows its key frames.
+        Raises ValueError for other `seconds`.
+        """
+        self._look(Look(item=item, seconds=_lease(seconds), awake=awake, veiled=self._veiled(veiled)))
+
+    def shown(self) -> Iterator[Preview | Marks]:
+        """What the cameras show at which somebody looks, as it comes; ends with the run. For one reader.
+
+        Of each camera the newest picture and the newest marks wait for the reader, who never gets older ones after them.
+        """
+        hub = self._entered("shown")
+        while (one := hub.screen.take()) is not None:
+            yield one
+
+    def snapshot(self, item: int, *, veiled: bool, timeout: float = 5.0) -> Preview:
+        """One picture of this camera now, up to `preview.snapshot_side`; `veiled` as in `view`. From any thread; waits.
+
+        Raises TimeoutError if none came within `timeout` seconds, up to 60, also when the run has ended.
+        """
+        hub = self._entered("snapshot")
+        look = Look(item=item, seconds=_lease(timeout), full=True, veiled=self._veiled(veiled))
+        with hub.screen.asking(item) as picture:
+            self._look(look)
+            return picture.result(timeout)
 
     def stop(self) -> None:
         """End the run soon: sources first, then what is on its way; safe from any thread and from signal handlers."""
@@ -142,6 +175,19 @@ class Pipeline:
             self._hub.stop()
             self._hub.join()
 
+    def _entered(self, what: str) -> Hub:
+        if self._hub is None:
+            raise RuntimeError(f"a pipeline is entered with `with` before `{what}`")
+        return self._hub
+
+    def _veiled(self, wished: bool) -> bool:
+        privacy = self._config.privacy
+        return wished or bool(privacy.veil) or privacy.veil_strangers
+
+    def _look(self, look: Look) -> None:
+        hub = self._entered("view")
+        hub.post(lambda: hub.look(look))
+
     def _feed(self, hub: Hub, item: Item | None) -> None:
         if item is not None:
             self._check(item)
@@ -150,6 +196,12 @@ class Pipeline:
     def _check(self, item: Item) -> None:
         if not item.live and not self._has_files:
             raise ValueError(f"{item.source!r} is no live source, and no files were announced")
+
+
+def _lease(seconds: float) -> float:
+    if not 0.0 < seconds <= 60.0:
+        raise ValueError(f"somebody looks at a camera for up to 60 seconds at a time, not {seconds:g}")
+    return seconds
 
 
 def _count_workers(groups: tuple[Group, ...], live: int, has_files: bool) -> tuple[int, ...]:

@@ -14,20 +14,24 @@ from time import monotonic
 from vultus.configs.loader import network_key_file
 from vultus.configs.schema import Config, Group
 from vultus.pipeline import child
+from vultus.pipeline.audience import Audience
 from vultus.pipeline.chain import Chain
 from vultus.pipeline.codec import Part, PlainCodec
 from vultus.pipeline.control import (
     Beat,
     Bound,
     Cancel,
+    Clear,
     Drain,
     Drained,
     Failed,
     Gone,
+    Look,
     Lost,
     Opened,
     Report,
     Seen,
+    Shown,
     ToSupervisor,
     ToWorker,
     Upstreams,
@@ -84,6 +88,7 @@ class Worker:
         self._inbox: Inbox[Delivery] = Inbox()
         self._queue = FairQueue(spec.group.queue, self._loop.wake)
         self._cancelled = Cancelled()
+        self._audience = Audience()
         self._reports: deque[ToSupervisor] = deque()
         self._addresses: dict[str, str] = {}
         self._told_of: dict[int, float] = {}
@@ -139,6 +144,8 @@ class Worker:
             arrivals=lambda: [*runner.arrivals(), *self._noticed()],
             notice=self._notice,
             arrived=self._arrived,
+            audience=self._audience,
+            show=lambda what: self._tell(Shown(what=what)),
             life=self._spec.incarnation,
         )
         with Chain(self._stages(), context, runner.admit) as chain:
@@ -277,6 +284,12 @@ class Worker:
             self._meter.drop("obsolete", self._queue.discard(self._cancelled.useless))
         elif isinstance(message, Seen):
             self._seen.append(message.item)
+        elif isinstance(message, Look):
+            self._audience.renew(
+                message.item, message.seconds, full=message.full, awake=message.awake, veiled=message.veiled
+            )
+        elif isinstance(message, Clear):
+            self._audience.permit(message.item, message.tracks)
         elif isinstance(message, Drain):
             self._draining = True
             self._stopping.set()

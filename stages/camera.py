@@ -17,6 +17,7 @@ from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Notic
 from vultus.pipeline.stage import Context
 from vultus.stages import video, webcam
 from vultus.stages.grabber import Grabber, Reader, Shot, SourceEnded, SourceLost
+from vultus.stages.preview import Glimpses
 from vultus.stages.waking import Attention
 from vultus.stages.zones import covered
 
@@ -102,7 +103,9 @@ class _Camera:
         self._config = config.decode
         self._context = context
         self._ready = ready
-        self._attention = Attention(config.decode, item.view.masks + item.view.zones) if config.decode.motion else None
+        ignored = item.view.masks + item.view.zones
+        self._attention = Attention(config.decode, ignored, self._looked_at) if config.decode.motion else None
+        self._glimpses = Glimpses(item.item, item.view.zones, config.preview, context, self._attention)
         self._reader = _reader(item, config.decode, self._attention)
         self._grabber: Grabber | None = None
         self._stuck: list[Grabber] = []
@@ -163,6 +166,11 @@ class _Camera:
         self._tell("ended", reason)
         return ItemEnd(origin=self._origin(time.time()), frames=self._seq, refused=reason if refused else None)
 
+    def _looked_at(self) -> bool:
+        """Whether somebody wants to see every frame."""
+        lease = self._context.audience.of(self._item.item)
+        return lease is not None and lease.awake
+
     def _connect(self) -> None:
         self._stuck = [grabber for grabber in self._stuck if grabber.error is None]
         if len(self._stuck) >= _MOST_STUCK:
@@ -176,7 +184,7 @@ class _Camera:
         self._jammed = False
         self._told = False
         self._counted = dict.fromkeys(self._counted, 0)
-        self._grabber = Grabber(f"camera {self._item.item}", self._reader, self._ready)
+        self._grabber = Grabber(f"camera {self._item.item}", self._reader, self._ready, self._glimpses.see)
         self._grabber.start()
 
     def _trouble(self, grabber: Grabber, now: float) -> Exception | None:

@@ -14,14 +14,18 @@ from vultus.pipeline.frames import Image
 Shot: TypeAlias = Callable[[], Image]
 """A decoded frame that becomes a picture, upright, when called; most frames are never called for."""
 Reader: TypeAlias = Callable[
-    [Callable[[], None], Callable[[], None], Callable[[str], None]], Iterator[tuple[float, Shot]]
+    [Callable[[], None], Callable[[], None], Callable[[str], None]], Iterator[tuple[float, Shot, bool]]
 ]
-"""Opens a source and yields its frames, each with the time it arrived, in seconds since the epoch; is given what to call
-for each sign of life, for each damaged frame, and with who decodes."""
+"""Opens a source and yields its frames, each with the time it arrived, in seconds since the epoch, and whether it is to be
+handed on; is given what to call for each sign of life, for each damaged frame, and with who decodes."""
 _BACKLOG = 16
 """Frames of a camera that just woke up, which are handed on though there are newer ones."""
 _LATE = 0.15
 """Seconds after its arrival from which on a frame counts as one of those."""
+
+
+def _unseen(_when: float, _shot: Shot) -> None:
+    """Where nobody looks."""
 
 
 class SourceLost(ConnectionError):
@@ -50,10 +54,15 @@ class Grabber(threading.Thread):
     and closes its connection, whenever the read does return.
     """
 
-    def __init__(self, name: str, reader: Reader, ready: threading.Condition) -> None:
-        """`ready` is notified when there is a frame or the end; the public attributes are guarded by it."""
+    def __init__(
+        self, name: str, reader: Reader, ready: threading.Condition, see: Callable[[float, Shot], None] = _unseen
+    ) -> None:
+        """`ready` is notified when there is a frame or the end; the public attributes are guarded by it.
+
+        `see` is called in this thread with every frame and the time it arrived, also with those that are not handed on.
+        """
         super().__init__(name=name, daemon=True)
-        self._reader = reader
+        self._reader, self._see = reader, see
         self._ready = ready
         self.started = time.monotonic()
         self.sign = self.started
@@ -88,9 +97,10 @@ class Grabber(threading.Thread):
         """Read until the source breaks or nobody wants it any more."""
         error: Exception = SourceLost("the other side ended the stream")
         try:
-            for when, shot in self._reader(self._alive, self._count_broken, self._decodes):
-                if not self._keep(when, shot):
+            for when, shot, wanted in self._reader(self._alive, self._count_broken, self._decodes):
+                if wanted and not self._keep(when, shot):
                     break
+                self._see(when, shot)
         except Exception as reason:  # noqa: BLE001 - whoever owns the camera gets it and decides
             error = reason.with_traceback(None)  # which would keep all of the connection alive
         with self._ready:

@@ -18,7 +18,20 @@ from vultus.configs.schema import Config
 from vultus.index import Gallery, GalleryBusy, StorageError, UnknownIdentity, Where
 from vultus.index import Match as Near
 from vultus.index import Sighting as Stored
-from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, Reason, Sighting, TrackedFace
+from vultus.index.veil import Veil
+from vultus.pipeline.messages import (
+    MAX_SHOWN,
+    Embedded,
+    ItemDone,
+    ItemEnd,
+    Message,
+    Names,
+    Origin,
+    Reason,
+    Sighting,
+    TrackedFace,
+    Who,
+)
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
 from vultus.stages.gallery import open_gallery, threshold, unknown_threshold
@@ -56,8 +69,8 @@ class _Person:
     """What is known of one track."""
 
     __slots__ = (
-        "announced", "chip", "clearest", "first", "hidden", "last", "looks", "names", "nearest", "shots", "sighting",
-        "stranger", "template", "told", "track", "vector",
+        "announced", "chip", "clearest", "concealed", "first", "hidden", "last", "looks", "name", "names", "nearest",
+        "shots", "sighting", "stranger", "template", "told", "track", "vector",
     )  # fmt: skip
 
     def __init__(self, track: int, when: float, shots: int) -> None:
@@ -79,8 +92,11 @@ class _Person:
         """Candidates who are hidden."""
         self.stranger: int | None = None
         """The unknown person whom a stranger was found to be."""
-        self.told = False
+        self.told = self.concealed = False
+        """Whether it was decided who it is, and whether that is a hidden person."""
         self.announced: int | None = None
+        self.name: str | None = None
+        """Of the one who was announced."""
         self.shots = Shots(shots)
         self.sighting: int | None = None
         """Number in the gallery."""
@@ -152,6 +168,7 @@ class Match:
         self._gallery.load()
         self._threshold = threshold(self._config, model, self._gallery)
         self._unknown = unknown_threshold(self._config, model)
+        self._veil = Veil(self._config.privacy)
         self._run = secrets.token_hex(8)
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
 
@@ -191,6 +208,8 @@ class Match:
                 waited = not message.origin.still and not self._patient(person, now)
                 yield from self._decide(item, track, person, waited=waited)
         self._keep_shots(item)
+        if message.origin.live and self._context.audience.of(message.origin.item) is not None:
+            self._show(item, message)
         if message.origin.live:
             self._forget(item, now)
         while len(item.people) > _MOST_TRACKS:
@@ -222,6 +241,25 @@ class Match:
             if person.clearest is None or face.quality > person.clearest.face.quality:
                 person.clearest = _Look(message.origin, face, None)
                 person.vector, person.chip = np.array(vector), np.array(chip)
+
+    def _show(self, item: _Item, message: Embedded) -> None:
+        """Tell whoever looks at this camera who is before it."""
+        there = dict.fromkeys((*message.alive, *(face.track for face in message.faces)))
+        decided = [(track, item.people[track]) for track in there if track in item.people and item.people[track].told]
+        people = tuple(self._who(track, person) for track, person in decided[:MAX_SHOWN])
+        self._context.show(Names(item=message.origin.item, people=people))
+
+    def _who(self, track: int, person: _Person) -> Who:
+        if person.concealed or person.announced in person.hidden:
+            return Who(track=track, hidden=True)
+        if person.announced is None:
+            reason = person.reason(self._threshold, self._config.match.margin)
+            near = person.nearest.similarity if person.nearest is not None else None
+            return Who(track=track, identity=person.stranger, similarity=near, reason=reason)
+        name, look = person.names.get(person.announced, (person.name, None))
+        similarity = None if look is None else look.similarity
+        clear = not self._veil.over(name)
+        return Who(track=track, identity=person.announced, name=name, similarity=similarity, clear=clear)
 
     def _keep_shots(self, item: _Item) -> None:
         """Give the gallery what is clearer than it has of somebody who was told."""
@@ -302,13 +340,15 @@ class Match:
                 self._context.count("not_stored", 1)
                 _log.warning("a sighting could not be stored yet: %s", error)
                 return
-            if said is None and (who is not None or self._config.match.report_unknown):
+            person.concealed = said is None and (who is not None or self._config.match.report_unknown)
+            if person.concealed:
                 self._context.count("hidden", 1)
             else:
                 self._context.count("changed" if person.told else "unknown" if who is None else "recognised", 1)
                 if who is None:
                     self._context.count(person.reason(self._threshold, margin), 1)
             person.told, person.announced = True, who
+            person.name = None if who is None else person.names[who][0]
             return
 
     def _rejoins(self, item: _Item, track: int, person: _Person, who: int | None) -> bool:

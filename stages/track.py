@@ -12,9 +12,21 @@ import numpy.typing as npt
 
 from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Detections, Face, ItemEnd, Message, Origin, Tracked, TrackedFace
+from vultus.pipeline.messages import (
+    MAX_SHOWN,
+    Boxes,
+    Detections,
+    Face,
+    ItemEnd,
+    Message,
+    Origin,
+    Spotted,
+    Tracked,
+    TrackedFace,
+)
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
+from vultus.stages.preview import Pace, show_veiled
 from vultus.stages.quality import Grade, grade
 from vultus.stages.tracker import Track as Path
 from vultus.stages.tracker import Tracker
@@ -32,10 +44,10 @@ _TICK, _TICKS = 0.5, 3.0
 class _Source:
     """What is remembered of one item."""
 
-    __slots__ = ("alive", "looked", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
+    __slots__ = ("alive", "looked", "pace", "sent", "seq", "shape", "thumb", "time", "told", "tracker")
 
-    def __init__(self, tracker: Tracker) -> None:
-        self.tracker = tracker
+    def __init__(self, tracker: Tracker, pace: Pace) -> None:
+        self.tracker, self.pace = tracker, pace
         self.seq = -1
         self.time = -np.inf
         self.shape: tuple[int, ...] = ()
@@ -60,7 +72,7 @@ class Track:
     name: ClassVar[str] = "track"
 
     def __init__(self, config: Config) -> None:
-        self._config = config.track
+        self._config, self._preview = config.track, config.preview
 
     def open(self, context: Context) -> None:
         """Start with no item known."""
@@ -96,6 +108,8 @@ class Track:
             return
         source.seq = message.origin.seq
         faces = self._choose(message, source)
+        if message.origin.live and self._context.audience.of(message.origin.item) is not None:
+            self._show(message, source)
         if faces:
             source.sent += len(faces)
             source.looked = source.told = source.time
@@ -114,7 +128,17 @@ class Track:
         used = 0
         if origin.live:
             used = self._context.life * _IDS_OF_A_LIFE if former is None else former.tracker.used
-        return _Source(Tracker(lost_after=self._config.lost_after, used=used))
+        return _Source(Tracker(lost_after=self._config.lost_after, used=used), Pace(self._preview.fps))
+
+    def _show(self, message: Detections, source: _Source) -> None:
+        """Tell whoever looks at this camera where its faces are, and if some are to be veiled what it sees."""
+        origin, image = message.origin, message.image
+        found = zip(message.faces, source.alive, strict=True)
+        faces = tuple(Spotted(track=track, box=face.box, score=face.score) for face, track in found)[:MAX_SHOWN]
+        boxes = Boxes(item=origin.item, time=origin.time, width=image.width, height=image.height, faces=faces)
+        self._context.show(boxes)
+        gone = source.tracker.unseen(source.time)
+        show_veiled(message, source.alive, gone, source.pace, self._preview, self._context)
 
     def _choose(self, message: Detections, source: _Source) -> list[TrackedFace]:
         image = message.image

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vultus.pipeline.messages import Face
+from vultus.pipeline.messages import Box, Face
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,6 +111,10 @@ class Tracker:
         """Every face from now on starts a track; returns those that ended with that."""
         ended, self._tracks = self._tracks, []
         return ended
+
+    def unseen(self, time: float) -> list[Box]:
+        """Where those were last who are not there at `time`, that of the last update, but may be hidden or turned away."""
+        return [track.box for track in self._tracks if track.time < time]
 
     def update(self, faces: Sequence[Face], time: float) -> list[Track]:
         """The track of each face, in their order; `time` in seconds, not before that of the last call.

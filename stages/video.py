@@ -108,7 +108,7 @@ def play(
     alive: Callable[[], None],
     broken: Callable[[], None],
     decodes: Callable[[str], None],
-) -> Iterator[tuple[float, Shot]]:
+) -> Iterator[tuple[float, Shot, bool]]:
     """Every frame of a video file, each when its time has come since the first.
 
     The arguments are those of `listen`. Raises SourceEnded, after the last frame or because there is none.
@@ -120,7 +120,7 @@ def play(
                 alive()
                 time.sleep(min(early, 0.5))
             alive()
-            yield time.time(), _as_it_is(moment.image)
+            yield time.time(), _as_it_is(moment.image), True
     except RefusedInput as error:
         raise SourceEnded(str(error), refused=True) from None
     raise SourceEnded("the file is at its end")
@@ -133,12 +133,12 @@ def listen(
     alive: Callable[[], None],
     broken: Callable[[], None],
     decodes: Callable[[str], None],
-) -> Iterator[tuple[float, Shot]]:
+) -> Iterator[tuple[float, Shot, bool]]:
     """Frames of a network stream as they come, with the time of their arrival, until it breaks.
 
-    `attention` chooses which (none: all). `alive` is called for each packet that arrives, `broken` for each damaged
-    packet or frame, `decodes` once with who decodes, in words. Raises SourceLost, also when the stream merely ends; no text
-    of it holds a password. May hang for longer than the time-outs say.
+    `attention` chooses what is decoded and which frames are to be handed on (none: all). `alive` is called for each packet
+    that arrives, `broken` for each damaged packet or frame, `decodes` once with who decodes, in words. Raises SourceLost,
+    also when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
     """
     options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
@@ -202,16 +202,16 @@ def _alive(packets: Iterable[Any], alive: Callable[[], None]) -> Iterator[Any]:
 
 def _live_frames(
     packets: Iterable[Any], stream: Any, config: Decode, attention: Attention | None, broken: Callable[[], None]
-) -> Iterator[tuple[float, Shot]]:
+) -> Iterator[tuple[float, Shot, bool]]:
     decoder = _LiveDecoder(stream.codec_context, broken, config)
     if attention is None:
         for packet in packets:
             now = time.time()
             for decoded in decoder.decode(packet):
-                yield now, _shot(decoded.frame, config)
+                yield now, _shot(decoded.frame, config), True
         return
-    for when, decoded in choose(packets, decoder, attention):
-        yield when, _shot(decoded.frame, config)
+    for when, decoded, wanted in choose(packets, decoder, attention):
+        yield when, _shot(decoded.frame, config), wanted
 
 
 class _LiveDecoder:

@@ -15,7 +15,7 @@ handed on: whoever came in between two key frames is seen from the first step on
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -74,11 +74,16 @@ class Decoder(Protocol):
         ...
 
 
+def _nobody() -> bool:
+    return False
+
+
 class Attention:
     """For one camera, over all its connections: what was seen, and when."""
 
-    def __init__(self, limits: Decode, ignored: Sequence[Polygon]) -> None:
-        self._limits = limits
+    def __init__(self, limits: Decode, ignored: Sequence[Polygon], looked_at: Callable[[], bool] = _nobody) -> None:
+        """`looked_at`: whether somebody wants to see every frame, also while nothing moves."""
+        self._limits, self._kept_awake = limits, looked_at
         self.counts = {"still": 0, "idle": 0}
         """Frames that were not handed on, packets that were not decoded."""
         self._motion = Motion(ignored)
@@ -93,7 +98,8 @@ class Attention:
     @property
     def awake(self) -> bool:
         """Whether every packet is worth decoding."""
-        return time.monotonic() - max(self._moved_at, self._faces_at) < self._limits.idle_after
+        lately = time.monotonic() - max(self._moved_at, self._faces_at) < self._limits.idle_after
+        return lately or self._kept_awake()
 
     def look(self, luma: npt.NDArray[np.uint8]) -> bool:
         """Compare a picture with the background."""
@@ -105,6 +111,10 @@ class Attention:
     def suspect(self) -> None:
         """Something may move: look at every packet for a moment, and go on if it does."""
         self._moved_at = max(self._moved_at, time.monotonic() - self._limits.idle_after + _MOTION_LASTS)
+
+    def hasten(self) -> None:
+        """Hand the next frame on, whatever happens."""
+        self._given_at = -np.inf
 
     def wanted(self, luma: npt.NDArray[np.uint8]) -> bool:
         """Whether this frame, the newest, is handed on."""
@@ -142,8 +152,8 @@ class _Sizes:
         return large
 
 
-def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> Iterator[tuple[float, Decoded]]:
-    """Frames to hand on, each with the time it arrived, seconds since the epoch."""
+def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> Iterator[tuple[float, Decoded, bool]]:
+    """The frames that are decoded, each with the time it arrived, seconds since the epoch, and whether to hand it on."""
     kept: list[tuple[float, Coded]] = []
     size = 0
     idle = False
@@ -155,16 +165,14 @@ def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> 
             idle = True
         if not idle:
             for decoded in decoder.decode(packet):
-                if attention.wanted(decoded.luma):
-                    yield now, decoded
+                yield now, decoded, attention.wanted(decoded.luma)
             continue
         if packet.is_keyframe and now - looked >= _KEY_STEP:
             looked = now
             before, kept, size, moved = kept, [(now, packet)], packet.size, False
             for decoded in decoder.only(packet):
                 moved = attention.look(decoded.luma)
-                if not moved and attention.wanted(decoded.luma):
-                    yield now, decoded
+                yield now, decoded, not moved and attention.wanted(decoded.luma)
             if moved:
                 kept = before + kept
         else:
@@ -179,10 +187,10 @@ def choose(packets: Iterable[Coded], decoder: Decoder, attention: Attention) -> 
             kept, size = [], 0
 
 
-def _late(kept: Sequence[tuple[float, Coded]], decoder: Decoder, now: float) -> Iterator[tuple[float, Decoded]]:
+def _late(kept: Sequence[tuple[float, Coded]], decoder: Decoder, now: float) -> Iterator[tuple[float, Decoded, bool]]:
     last = -np.inf
     for when, packet in kept:
         for decoded in decoder.decode(packet):
-            if now - when <= _BACKLOG_AGE and (when - last >= _BACKLOG_STEP or when == now):
-                last = when
-                yield when, decoded
+            wanted = now - when <= _BACKLOG_AGE and (when - last >= _BACKLOG_STEP or when == now)
+            last = when if wanted else last
+            yield when, decoded, wanted

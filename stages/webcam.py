@@ -16,7 +16,7 @@ from vultus.stages.grabber import Shot, SourceLost
 
 def listen(
     address: str, alive: Callable[[], None], broken: Callable[[], None], decodes: Callable[[str], None]
-) -> Iterator[tuple[float, Shot]]:
+) -> Iterator[tuple[float, Shot, bool]]:
     """Frames of `webcam:N`, which is `/dev/videoN`, as they come; the arguments are those of `video.listen`.
 
     Raises SourceLost.
@@ -35,7 +35,7 @@ def listen(
             alive()
             there, pixels = capture.retrieve()
             if there:
-                yield time.time(), _shot(np.asarray(pixels, np.uint8))
+                yield time.time(), _shot(np.asarray(pixels, np.uint8)), True
             else:
                 broken()
         raise SourceLost(f"{device} sends no more pictures")

@@ -84,8 +84,9 @@ def run(clock, rand, *, seconds, enters=None, size_tells=False, faces=(), limits
                 int(min(279, (at - enters) * 100)) if inside else None,
             )
 
-    for when, decoded in choose(packets(), decoder, attention):
-        got.append((decoded.frame, clock[0] - when))
+    for when, decoded, wanted in choose(packets(), decoder, attention):
+        if wanted:
+            got.append((decoded.frame, clock[0] - when))
     return got, decoder, attention
 
 
