@@ -54,7 +54,10 @@ def test_boxes_get_the_names_that_were_decided():
     screen.put(boxes(1, 2, time=2.0))
     assert screen.take().time == 2.0, "the same names again are no news"
     screen.put(names(ANNA, Who(track=2, similarity=0.1, reason="below_threshold")))
-    assert [(mark.state, mark.reason) for mark in screen.take().marks] == [("known", None), ("unknown", "below_threshold")]
+    assert [(mark.state, mark.reason) for mark in screen.take().marks] == [
+        ("known", None),
+        ("unknown", "below_threshold"),
+    ]
 
 
 def test_hidden_people_have_no_mark_and_an_empty_picture_takes_marks_away():
