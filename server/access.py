@@ -2,49 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from fastapi import Depends, Request
+from fastapi import APIRouter, Depends, Security
+from fastapi.openapi.models import APIKey, HTTPBearer
+from fastapi.openapi.models import SecurityBase as SecurityModel
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.security.base import SecurityBase
 from msgspec import Struct
+from starlette.requests import HTTPConnection
 
 from vultus.server.problems import Problem
 from vultus.server.services import Here
 
 Role = Literal["viewer", "operator", "admin"]
 """Each may do what those before it may: look and search; name, enrol, and work with people; everything."""
-ROLES: tuple[Role, ...] = ("viewer", "operator", "admin")
+ROLES: tuple[Role, ...] = get_args(Role)
+Area = Literal["people", "search", "events", "cameras", "jobs", "system"]
+"""What a key may be for. People who sign in have them all, as far as their role goes."""
+AREAS: tuple[Area, ...] = get_args(Area)
 
 
 class Principal(Struct, frozen=True, kw_only=True):
     """Whoever makes a request."""
 
+    kind: Literal["local", "user", "key"]
     name: str
     role: Role
+    areas: frozenset[Area] = frozenset(AREAS)
+
+    @property
+    def actor(self) -> str:
+        """What the audit log calls it; no user's name has a colon."""
+        return f"key:{self.name}" if self.kind == "key" else self.name
 
 
-LOCAL = Principal(name="local", role="admin")
+COOKIE = "vultus"
+LOCAL = Principal(kind="local", name="local", role="admin")
 """Anybody on this machine, while there are no users."""
 
 
-async def _principal(_: Request) -> Principal:
-    return LOCAL
+class _Scheme(SecurityBase):
+    """Lets the description of the API say how one signs in; `Guard` is who looks."""
+
+    def __init__(self, name: str, model: SecurityModel) -> None:
+        self.scheme_name, self.model = name, model
+
+    async def __call__(self) -> None:
+        """Nothing is left to do."""
 
 
-Asker = Annotated[Principal, Depends(_principal)]
+_KEY = Security(_Scheme("key", HTTPBearer(description="An API key: `Authorization: Bearer vk_...`.")))
+_SESSION = Security(
+    _Scheme(
+        "session",
+        APIKey.model_validate(
+            {
+                "in": "cookie",
+                "name": COOKIE,
+                "description": f"The cookie of `POST /api/v1/session`, `__Host-{COOKIE}` over https. Whatever is not GET "
+                "or HEAD needs its `csrf` in the header `X-CSRF-Token` too.",
+            }
+        ),
+    )
+)
+
+
+class Needs:
+    """What a route asks of whoever calls it; the dependency that `allowed` makes."""
+
+    def __init__(self, role: Role, area: Area | Literal["accounts"] | None) -> None:
+        self.role, self.area = role, area
+
+    async def __call__(self, connection: HTTPConnection, _key: None = _KEY, _session: None = _SESSION) -> None:
+        """Raises Problem: 401 if nobody asks, 403 if somebody else should."""
+        asker: Principal | None = connection.state.asker
+        if asker is None:
+            raise Problem(401, "unauthorized", "Sign in, or send an API key.", headers={"WWW-Authenticate": "Bearer"})
+        if ROLES.index(asker.role) < ROLES.index(self.role):
+            raise Problem(403, "forbidden", f"This is for the role {self.role}; yours is {asker.role}.")
+        if self.area == "accounts":
+            if asker.kind == "key":
+                raise Problem(403, "forbidden", "This is for people who are signed in, not for API keys.")
+        elif self.area is not None and self.area not in asker.areas:
+            raise Problem(403, "forbidden", f"This API key is not for {self.area}.")
+
+
+def allowed(role: Role, area: Area | Literal["accounts"] | None) -> Any:
+    """A dependency: only for those of at least this role, and of API keys for those for this area.
+
+    "accounts" is for no API key at all; None for all of them.
+    """
+    return Depends(Needs(role, area))
+
+
+class Everybody:
+    """Marks a route that answers before anybody is signed in."""
+
+    async def __call__(self) -> None:
+        """Let everybody in."""
+
+
+PUBLIC: Any = Depends(Everybody())
+"""A dependency of the few routes that need nobody to be signed in."""
+
+
+def demands(router: APIRouter) -> Iterator[tuple[APIRoute | APIWebSocketRoute, list[Needs | Everybody]]]:
+    """Every route of a router, and what it asks of its callers; one that asks nothing, not even PUBLIC, was forgotten."""
+    for route in router.routes:
+        assert isinstance(route, APIRoute | APIWebSocketRoute), f"{route}: a router of ours holds routes only"
+        calls = (dependency.dependency for dependency in route.dependencies)
+        yield route, [call for call in calls if isinstance(call, Needs | Everybody)]
+
+
+async def _asker(connection: HTTPConnection) -> Principal:
+    asker: Principal | None = connection.state.asker
+    if asker is None:
+        raise Problem(401, "unauthorized", "Sign in, or send an API key.", headers={"WWW-Authenticate": "Bearer"})
+    return asker
+
+
+Asker = Annotated[Principal, Depends(_asker)]
 """What a route takes to know who asks."""
 
 
-def allowed(role: Role) -> Any:
-    """A dependency: only for those of at least this role, whose name the gallery's audit log gets for what they do."""
+async def _visitor(connection: HTTPConnection) -> Principal | None:
+    asker: Principal | None = connection.state.asker
+    return asker
 
-    async def check(asker: Asker, here: Here) -> AsyncIterator[None]:
-        if ROLES.index(asker.role) < ROLES.index(role):
-            raise Problem(403, "forbidden", f"This is for the role {role}; yours is {asker.role}.")
-        with here.gallery.audit.acting(asker.name):
-            yield
 
-    return Depends(check)
+Visitor = Annotated[Principal | None, Depends(_visitor)]
+"""What a page takes that is shown to everybody; None if nobody is signed in."""
 
 
 async def _seat(here: Here) -> AsyncIterator[None]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
+from vultus.server.access import demands
 from vultus.server.bounds import BoundedBody
+from vultus.server.guard import Guard
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import health, search
 from vultus.server.schemas import ProblemDetails
@@ -42,9 +44,13 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
     for module in _ROUTES:
+        forgotten = [route.path for route, needs in demands(module.router) if not needs]
+        if forgotten:
+            raise TypeError(f"routes that do not say who may call them: {forgotten}")
         api.include_router(module.router)
     app.include_router(api)
     app.include_router(health.router)
     add_handlers(app)
     app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes)
+    app.add_middleware(Guard, services=services)
     return app

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketState
 
 from vultus.configs.address import redact_text
 from vultus.index import errors as gallery
@@ -90,8 +91,12 @@ def problem_of(error: Exception) -> Problem:
 def add_handlers(app: FastAPI) -> None:
     """Let every error of a route become a problem."""
 
-    async def ours(_: Request, error: Exception) -> JSONResponse:
-        return problem_of(error).response()
+    async def ours(connection: Request | WebSocket, error: Exception) -> Any:
+        problem = problem_of(error)
+        if isinstance(connection, WebSocket) and connection.application_state is WebSocketState.CONNECTED:
+            await connection.close(1008 if problem.status < 500 else 1011, problem.detail[:100])
+            return None
+        return problem.response()
 
     async def http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Annotated, Self
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from msgspec.structs import replace
+from starlette.requests import HTTPConnection
 
 from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
@@ -51,8 +52,8 @@ class Services:
         return threshold(self.config, self.faces.model, self.gallery)
 
 
-def _services(request: Request) -> Services:
-    services: Services = request.app.state.services
+def _services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
     return services
 
 

@@ -13,7 +13,7 @@ from vultus.server.services import Here
 from vultus.server.uploads import Photo
 from vultus.stages.finder import FoundFace
 
-router = APIRouter(prefix="/search", tags=["search"], dependencies=[allowed("viewer")])
+router = APIRouter(prefix="/search", tags=["search"], dependencies=[allowed("viewer", "search")])
 
 
 class Candidate(Schema):
