@@ -18,7 +18,7 @@ from vultus.cli.options import Decorated, config_option, configured, gallery_opt
 from vultus.cli.pruning import prune
 from vultus.configs.address import Place
 from vultus.configs.loader import read_key
-from vultus.index import Gallery, kinds
+from vultus.index import AuditEntry, Gallery, kinds
 from vultus.index.configured import open_gallery
 from vultus.index.store import private
 
@@ -42,6 +42,11 @@ def _numbers(people: Sequence[int]) -> str:
     """The first few of these numbers."""
     shown = " ".join(map(str, people[:_MOST_SHOWN]))
     return f"{shown} and {len(people) - _MOST_SHOWN} more" if len(people) > _MOST_SHOWN else shown
+
+
+def _who(entry: AuditEntry) -> str | None:
+    """Who it was, and from where."""
+    return entry.actor if entry.via is None else f"{entry.actor} from {entry.via}"
 
 
 @click.group()
@@ -173,7 +178,7 @@ def audit(gallery_dir: Place | None, config_file: Path | None, since: float, lim
         "",
         ("when", "who", "what", "people", ">faces", ">k", ">threshold", "program"),
         (
-            (utc(one.at), one.actor, one.operation, _numbers(one.people), one.faces, one.k, one.threshold, one.program)
+            (utc(one.at), _who(one), one.operation, _numbers(one.people), one.faces, one.k, one.threshold, one.program)
             for one in entries
         ),
     )

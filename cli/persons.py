@@ -6,7 +6,7 @@ import click
 
 from vultus.cli.console import utc
 from vultus.index import Gallery, Identity, StoredFace, UnknownIdentity
-from vultus.index.people import clean_name
+from vultus.index.names import clean_name
 
 # More digits make no number that a database could hold.
 _DIGITS = 18

@@ -165,7 +165,7 @@ class Audit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Recording of who searches and who changes what."""
 
     enabled: bool | None = None
-    """None: off on the command line."""
+    """None: off on the command line, on in a server."""
     keep_days: Days | None = 365.0
     """Older entries are forgotten; none = never."""
     strict: bool = False

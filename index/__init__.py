@@ -1,6 +1,6 @@
 """The gallery: durable store, vector index, identities."""
 
-from vultus.index.audit import AuditEntry
+from vultus.index.audit import AuditEntry, AuditWhere
 from vultus.index.calibration import Calibration, Policy
 from vultus.index.errors import (
     AccessDenied,
@@ -27,6 +27,7 @@ from vultus.index.errors import (
 from vultus.index.export import Exported
 from vultus.index.gallery import Gallery
 from vultus.index.migration import MigrationState, PendingFace
+from vultus.index.paging import Page
 from vultus.index.retention import Pruned
 from vultus.index.types import (
     Act,
@@ -53,6 +54,7 @@ __all__ = [
     "AccessDenied",
     "Act",
     "AuditEntry",
+    "AuditWhere",
     "Calibration",
     "CannotUndo",
     "Confusable",
@@ -79,6 +81,7 @@ __all__ = [
     "NameTaken",
     "NearFace",
     "NotInDatabase",
+    "Page",
     "PendingFace",
     "Placed",
     "Policy",

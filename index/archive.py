@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 
-from vultus.index import journal
-from vultus.index.people import drop_empty
-from vultus.index.storage import Connection
+from vultus.index.people import after_removal
+from vultus.index.storage import Connection, Writer
 from vultus.index.types import FileRecord, FileState, FileStatus, KnownFile
 
 _LAST = 2**63 - 1
 
 
-def forget_faces(connection: Connection, writer: str, source: str) -> None:
+def forget_faces(connection: Connection, writer: Writer, source: str) -> None:
     """Delete the faces that an earlier commit of this file stored."""
     row = connection.execute("SELECT id FROM files WHERE source = ?", (source,)).fetchone()
     if row is None:
@@ -20,8 +19,7 @@ def forget_faces(connection: Connection, writer: str, source: str) -> None:
     faces: dict[int, int | None] = dict(connection.execute("SELECT id, identity FROM faces WHERE file = ?", row))
     if faces:
         connection.execute("DELETE FROM faces WHERE file = ?", row)
-        journal.append_removed(connection, writer, faces)
-        drop_empty(connection, writer, faces.values())
+        after_removal(connection, writer, faces)
 
 
 def mark_file(connection: Connection, record: FileRecord, status: FileStatus, reason: str | None, faces: int) -> int:

@@ -19,11 +19,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 from msgspec import Struct
 
 from vultus.configs.schema import Audit as Rules
 from vultus.index.errors import GalleryError, StorageError
+from vultus.index.paging import Order, Page, check_limit
 from vultus.index.storage import Connection, Storage
 from vultus.index.types import Match, NearFace
 
@@ -36,7 +38,10 @@ _MOST_WAITING = 10_000
 _MOST_PEOPLE = 1000
 """People that one entry names; a batch of probes may find more."""
 _DAY = 86400.0
-_ACTING: ContextVar[str | None] = ContextVar("actor", default=None)
+_ACTING: ContextVar[tuple[str, str | None] | None] = ContextVar("actor", default=None)
+_NEWEST = Order("time of audit", "at, which, number", (float, int, int), descending=True)
+_NOTES, _CHANGES = 1, 0
+"""Which of two entries of the same time comes first."""
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -47,13 +52,28 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     """Operating system's user, or who `Audit.acting` or `Gallery.open` said; none if auditing was off at the time."""
     program: str
     operation: str
-    """A kind of the journal (`vultus.index.journal`), or "search", "export", "backup", "convert", "compact"."""
+    """A kind of the journal (`vultus.index.journal`), or "search", "export", "backup", "convert", "key", or what a server
+    notes."""
     people: tuple[int, ...] = ()
     """Numbers of those who were found, changed, or looked at."""
     faces: int = 0
     """Probes of a search, faces of a change."""
     k: int | None = None
     threshold: float | None = None
+    via: str | None = None
+    """Where the actor came from, as `Audit.acting` said it: an address, a key, a session."""
+
+
+class AuditWhere(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which entries are wanted; fields that are set must all hold."""
+
+    after: float | None = None
+    """Of this time or later, seconds since the epoch."""
+    before: float | None = None
+    """Earlier than this."""
+    actor: str | None = None
+    operations: tuple[str, ...] | None = None
+    """Of one of these kinds."""
 
 
 class Audit:
@@ -79,14 +99,19 @@ class Audit:
                 )
             store.actor = self.actor
 
-    def actor(self) -> str:
-        """Who acts now, in this thread or task."""
-        return _ACTING.get() or self._actor
+    def actor(self) -> tuple[str, str | None]:
+        """Who acts now, in this thread or task, and from where."""
+        return _ACTING.get() or (self._actor, None)
 
     @contextlib.contextmanager
-    def acting(self, actor: str) -> Iterator[None]:
-        """Record what this thread or task does inside as done by `actor`, a user of a server for instance."""
-        token = _ACTING.set(clean_actor(actor))
+    def acting(self, actor: str, via: str | None = None) -> Iterator[None]:
+        """Record what is done inside as done by `actor`, a user of a server for instance, who came `via` an address.
+
+        It holds in this thread or task, and wherever its context is copied to, as `asyncio.to_thread` does.
+        """
+        token = _ACTING.set(
+            (clean_actor(actor), None if via is None else clean_actor(via, "where an actor comes from"))
+        )
         try:
             yield
         finally:
@@ -107,7 +132,7 @@ class Audit:
 
     def _add(self, what: str, people: Sequence[int], faces: int, k: int | None, threshold: float | None) -> None:
         listed = json.dumps(people[:_MOST_PEOPLE])
-        entry = (time.time(), self.actor(), self._store.process, what, listed, faces, k, threshold)
+        entry = (time.time(), *self.actor(), self._store.process, what, listed, faces, k, threshold)
         with self._changed:
             self._waiting.append(entry)
             full = len(self._waiting) > _MOST_WAITING
@@ -127,8 +152,8 @@ class Audit:
             if entries:
                 with self._store.write() as connection:
                     connection.executemany(
-                        "INSERT INTO audit (at, actor, program, operation, people, faces, k, threshold) "
-                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                        "INSERT INTO audit (at, actor, via, program, operation, people, faces, k, threshold) "
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                         entries,
                     )
                     if self._rules.keep_days is not None and time.monotonic() - self._pruned > _DAY / 24:
@@ -144,22 +169,37 @@ class Audit:
 
     def entries(self, since: float = 0.0, limit: int = 1000) -> list[AuditEntry]:
         """Return the last `limit` entries that are not older than `since`, oldest first: changes, searches and notes."""
+        return [entry for *_, entry in self._newest(AuditWhere(after=since), limit, None)][::-1]
+
+    def page(self, where: AuditWhere | None = None, *, limit: int = 100, cursor: str | None = None) -> Page[AuditEntry]:
+        """Return entries, the newest first: changes, searches and notes. Raises ValueError for a wrong cursor."""
+        check_limit(limit)
+        place = None if cursor is None else _NEWEST.place(cursor)
+        return _NEWEST.page(self._newest(where or AuditWhere(), limit + 1, place), limit, lambda rest: rest[0])
+
+    def _newest(
+        self, where: AuditWhere, limit: int, place: tuple[Any, ...] | None
+    ) -> list[tuple[float, int, int, AuditEntry]]:
+        """Return the newest entries beyond a place, each with its own: time, which table, number."""
         if self.enabled and not self._store.read_only:
             self.flush()
         with self._store.read() as connection:
             connection.steady()
+            terms, values = _terms(where, "operation", _NOTES, "id", place)
             notes = connection.execute(
-                "SELECT at, actor, program, operation, people, faces, k, threshold FROM audit "
-                "WHERE at >= ? ORDER BY at DESC, id DESC LIMIT ?",
-                (since, limit),
+                "SELECT at, id, actor, via, program, operation, people, faces, k, threshold FROM audit "  # noqa: S608
+                f"WHERE {terms} ORDER BY at DESC, id DESC LIMIT ?",
+                (*values, limit),
             )
-            found = [_note(row) for row in notes]
+            found = [(row[0], _NOTES, row[1], _note(row)) for row in notes]
+            terms, values = _terms(where, "kind", _CHANGES, "seq", place)
             changes = connection.execute(
-                "SELECT at, writer, kind, first, last, faces FROM changes WHERE at >= ? ORDER BY seq DESC LIMIT ?",
-                (since, limit),
+                "SELECT at, seq, actor, via, writer, kind, first, last, faces FROM changes "  # noqa: S608
+                f"WHERE {terms} ORDER BY at DESC, seq DESC LIMIT ?",
+                (*values, limit),
             ).fetchall()
-            found += [_change(connection, row) for row in changes]
-        return sorted(found, key=lambda entry: entry.at)[-limit:]
+            found += [(row[0], _CHANGES, row[1], _change(connection, row)) for row in changes]
+        return sorted(found, key=lambda one: one[:3], reverse=True)[:limit]
 
     def close(self) -> None:
         """Write what is left; that it could not be is logged."""
@@ -186,17 +226,43 @@ class Audit:
                 _log.warning("the audit log is not written now, and will be tried again: %s", error)
 
 
+def _terms(
+    where: AuditWhere, operation: str, which: int, number: str, place: tuple[Any, ...] | None
+) -> tuple[str, list[Any]]:
+    """Return SQL for the entries of one of the two tables that are wanted, and its parameters."""
+    terms, values = ["at >= ?"], list[Any]([where.after or 0.0])
+    if where.before is not None:
+        terms.append("at < ?")
+        values.append(where.before)
+    if where.actor is not None:
+        terms.append("actor = ?")
+        values.append(where.actor)
+    if where.operations is not None:
+        terms.append(f"{operation} IN (SELECT CAST(value AS TEXT) FROM json_each(?))")  # noqa: S608 - a column
+        values.append(json.dumps(where.operations))
+    if place is not None:
+        terms.append(f"(at, {which}, {number}) < (?, ?, ?)")
+        values += place
+    return " AND ".join(terms), values
+
+
 def _prune(connection: Connection, before: float) -> int:
     """Notes go; of changes, which other processes' indexes follow, it is forgotten who made them."""
     gone = connection.execute("DELETE FROM audit WHERE at < ?", (before,)).rowcount
-    return gone + connection.execute("UPDATE changes SET writer = '' WHERE at < ? AND writer <> ''", (before,)).rowcount
+    return (
+        gone
+        + connection.execute(
+            "UPDATE changes SET writer = '', actor = NULL, via = NULL WHERE at < ? AND writer <> ''", (before,)
+        ).rowcount
+    )
 
 
-def _note(row: tuple[float, str, str, str, str, int, int | None, float | None]) -> AuditEntry:
-    at, actor, program, operation, people, faces, k, threshold = row
+def _note(row: tuple[Any, ...]) -> AuditEntry:
+    at, _, actor, via, program, operation, people, faces, k, threshold = row
     return AuditEntry(
         at=at,
         actor=actor,
+        via=via,
         program=program,
         operation=operation,
         people=tuple(json.loads(people)),
@@ -206,8 +272,8 @@ def _note(row: tuple[float, str, str, str, str, int, int | None, float | None]) 
     )
 
 
-def _change(connection: Connection, row: tuple[float, str, str, int, int, int]) -> AuditEntry:
-    at, writer, kind, first, last, faces = row
+def _change(connection: Connection, row: tuple[Any, ...]) -> AuditEntry:
+    at, _, actor, via, program, kind, first, last, faces = row
     people: tuple[int, ...] = ()
     if kind in ("dropped", "merged", "renamed", "hidden"):
         people = tuple(dict.fromkeys((first, last)))
@@ -217,21 +283,13 @@ def _change(connection: Connection, row: tuple[float, str, str, int, int, int]) 
             (first, last, _MOST_PEOPLE),
         )
         people = tuple(number for (number,) in owners)
-    actor, comma, program = writer.rpartition(", process ")
-    return AuditEntry(
-        at=at,
-        actor=actor or None,
-        program=f"process {program}" if comma else writer,
-        operation=kind,
-        people=people,
-        faces=faces,
-    )
+    return AuditEntry(at=at, actor=actor, via=via, program=program, operation=kind, people=people, faces=faces)
 
 
-def clean_actor(actor: str) -> str:
-    """Return what an actor is recorded as. Raises ValueError for what is no name of one."""
+def clean_actor(actor: str, what: str = "an actor") -> str:
+    """Return what an actor, or `what`, is recorded as. Raises ValueError for what is no name of one."""
     if not (isinstance(actor, str) and 1 <= len(actor) <= MAX_ACTOR and actor.isprintable()):
-        raise ValueError(f"an actor has 1 to {MAX_ACTOR} printable characters, not {actor!a:.220}")
+        raise ValueError(f"{what} has 1 to {MAX_ACTOR} printable characters, not {actor!a:.220}")
     return actor
 
 

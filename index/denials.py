@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from vultus.index import journal, people
 from vultus.index.errors import Denied, UnknownDenial, UnknownFace
-from vultus.index.storage import Connection
+from vultus.index.storage import Connection, Writer
 from vultus.index.types import Denial
 from vultus.index.vectors import similarities_of
 
@@ -73,7 +73,7 @@ def load(connection: Connection) -> Denials:
     return Denials(*({person: tuple(listed) for person, listed in table.items()} for table in (faces, others)))
 
 
-def deny(connection: Connection, writer: str, key: int | str, face: int | None, other: int | str | None) -> None:
+def deny(connection: Connection, writer: Writer, key: int | str, face: int | None, other: int | str | None) -> None:
     """Remember that a person is not on a face, or is not another person; a second time nothing happens."""
     person, _, second = one = _resolved(connection, key, face, other)
     if face is not None and _owner(connection, face) == person:
@@ -86,7 +86,7 @@ def deny(connection: Connection, writer: str, key: int | str, face: int | None, 
         journal.append(connection, writer, "denied", person, person, 0)
 
 
-def allow(connection: Connection, writer: str, key: int | str, face: int | None, other: int | str | None) -> None:
+def allow(connection: Connection, writer: Writer, key: int | str, face: int | None, other: int | str | None) -> None:
     """Take a negative example back. Raises UnknownDenial if there is none."""
     person, _, second = one = _resolved(connection, key, face, other)
     if not connection.execute(f"DELETE FROM denials WHERE {_THE_ONE}", one).rowcount:  # noqa: S608 - a constant

@@ -18,11 +18,10 @@ def stats(backend: Backend) -> Stats:
         _, model, dim = bound_to(connection)
         named, unknown, faces, unlabelled, files, sightings = connection.execute(
             "SELECT (SELECT count(*) FROM identities WHERE name IS NOT NULL), "
-            "(SELECT count(*) FROM identities i WHERE i.name IS NULL "
-            "AND EXISTS (SELECT 1 FROM faces f WHERE f.identity = i.id)), "
+            "(SELECT count(*) FROM identities WHERE name IS NULL AND faces > 0), "
             "(SELECT count(*) FROM faces), "
-            "(SELECT count(*) FROM faces WHERE identity IS NULL) + "
-            "(SELECT count(*) FROM identities i JOIN faces f ON f.identity = i.id WHERE i.name IS NULL), "
+            "(SELECT count(*) FROM faces) - (SELECT coalesce(CAST(sum(faces) AS BIGINT), 0) FROM identities "
+            "WHERE name IS NOT NULL), "
             "(SELECT count(*) FROM files), (SELECT count(*) FROM sightings)"
         ).fetchone()
         of_index = backend.figures(connection)

@@ -23,6 +23,7 @@ from vultus.index.calibrating import Calibrating
 from vultus.index.contract import Backend
 from vultus.index.loading import bound_to
 from vultus.index.migration import Migration
+from vultus.index.names import clean_name
 from vultus.index.ownership import Ownership
 from vultus.index.searching import Searcher
 from vultus.index.types import (
@@ -142,7 +143,7 @@ class Gallery(Ownership):
         Names are compared exactly, after Unicode NFC and with space at the ends taken off: 1 to 200 characters
         without control characters. `faces` has one record a vector.
         """
-        clean = people.clean_name(name)
+        clean = clean_name(name)
         rows, records = intake.checked(vectors, faces, self.dim)
         if not len(rows):
             raise ValueError(f"{clean!r} cannot be enrolled without a vector")
@@ -156,7 +157,7 @@ class Gallery(Ownership):
         self, names: Sequence[str], vectors: ArrayLike, faces: Sequence[FaceRecord] | None = None
     ) -> list[int]:
         """Add one face to each named person, in one commit; return the people's numbers, one a name."""
-        known = {name: people.clean_name(name) for name in dict.fromkeys(names)}
+        known = {name: clean_name(name) for name in dict.fromkeys(names)}
         clean = [known[name] for name in names]
         rows, records = intake.checked(vectors, faces, self.dim)
         if len(clean) != len(rows):

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vultus.index import people
 from vultus.index.embedding import normalised
+from vultus.index.names import clean_name
 from vultus.index.types import FaceRecord, FileFaces
 
 
@@ -29,7 +29,7 @@ def checked(
 
 def checked_file(file: FileFaces, dim: int | None) -> tuple[np.ndarray, Sequence[FaceRecord], list[str | None]]:
     """Return vectors, records and the name of each face of a file."""
-    name = None if file.label is None else people.clean_name(file.label)
+    name = None if file.label is None else clean_name(file.label)
     rows, records = checked(file.vectors, file.faces, dim, file.record.source)
     if file.refused is not None and len(rows):
         raise ValueError(f"{file.record.source!r} is refused, but comes with {len(rows)} faces")

@@ -27,7 +27,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vultus.index.storage import Connection
+from vultus.index.storage import Connection, Writer
 
 _GAP = 64
 """Owners of so many faces in between are read for nothing rather than that the journal has another row."""
@@ -53,21 +53,21 @@ class Change(Struct, frozen=True):
     last: int
 
 
-def append(connection: Connection, writer: str, kind: Kind, first: int, last: int, faces: int) -> None:
+def append(connection: Connection, writer: Writer, kind: Kind, first: int, last: int, faces: int) -> None:
     """Add a row about `faces` faces, inside the caller's transaction."""
     connection.execute(
-        "INSERT INTO changes (mark, kind, first, last, faces, at, writer) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (secrets.randbits(63), kind, first, last, faces, time.time(), writer),
+        "INSERT INTO changes (mark, kind, first, last, faces, at, writer, actor, via) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (secrets.randbits(63), kind, first, last, faces, time.time(), writer.program, writer.actor, writer.via),
     )
 
 
-def append_removed(connection: Connection, writer: str, faces: Iterable[int]) -> None:
+def append_removed(connection: Connection, writer: Writer, faces: Iterable[int]) -> None:
     """Add `removed` rows for the given faces, inside the caller's transaction."""
     for first, last, count in runs(sorted(faces)):
         append(connection, writer, "removed", first, last, count)
 
 
-def append_moved(connection: Connection, writer: str, faces: Iterable[int]) -> None:
+def append_moved(connection: Connection, writer: Writer, faces: Iterable[int]) -> None:
     """Add `moved` rows for the given faces, inside the caller's transaction; small gaps are bridged."""
     for first, last, count in runs(sorted(faces), _GAP):
         append(connection, writer, "moved", first, last, count)

@@ -15,7 +15,8 @@ from msgspec import Struct
 from vultus.index import acts, journal, people
 from vultus.index.acts import Runs, packed_runs
 from vultus.index.errors import NameTaken, UnknownFace
-from vultus.index.storage import Connection
+from vultus.index.names import clean_name, folded
+from vultus.index.storage import Connection, Writer
 
 _IN = "IN (SELECT value FROM json_each(?))"
 
@@ -30,7 +31,7 @@ class Absorbed(Struct, frozen=True, kw_only=True):
     struck_faces: Runs
 
 
-def merge(connection: Connection, writer: str, into: int | str, other: int | str) -> None:
+def merge(connection: Connection, writer: Writer, into: int | str, other: int | str) -> None:
     """Give faces and sightings of `other` to `into`; `other` is gone then."""
     target, kept = people.find(connection, into)
     former, name = people.find(connection, other)
@@ -60,9 +61,10 @@ def merge(connection: Connection, writer: str, into: int | str, other: int | str
     )
 
 
-def absorb(connection: Connection, writer: str, target: int, former: int) -> Absorbed:
+def absorb(connection: Connection, writer: Writer, target: int, former: int) -> Absorbed:
     """Make `former` part of `target`."""
     faces = _numbers(connection, "UPDATE faces SET identity = ? WHERE identity = ? RETURNING id", target, former)
+    people.count(connection, {target: len(faces)})
     seen = _numbers(connection, "UPDATE sightings SET identity = ? WHERE identity = ? RETURNING id", target, former)
     denied_faces, denied_people = denials(connection, former)
     known_faces, known_people = denials(connection, target)
@@ -82,7 +84,7 @@ def absorb(connection: Connection, writer: str, target: int, former: int) -> Abs
     )
 
 
-def split(connection: Connection, writer: str, identity: int | str, faces: Sequence[int], name: str | None) -> int:
+def split(connection: Connection, writer: Writer, identity: int | str, faces: Sequence[int], name: str | None) -> int:
     """Make a new person of some faces of `identity`; return the number. Raises UnknownFace for one that is not there."""
     person, called = people.find(connection, identity)
     owners = _owners(connection, faces)
@@ -99,7 +101,7 @@ def split(connection: Connection, writer: str, identity: int | str, faces: Seque
     return new
 
 
-def move(connection: Connection, writer: str, faces: Sequence[int], to: int | str | None) -> None:
+def move(connection: Connection, writer: Writer, faces: Sequence[int], to: int | str | None) -> None:
     """Give faces to `to`, or to nobody. Raises UnknownFace, moving none, if one is not there."""
     target = None if to is None else people.find(connection, to)[0]
     owners = {face: owner for face, owner in _owners(connection, faces).items() if owner != target}
@@ -123,7 +125,9 @@ def move(connection: Connection, writer: str, faces: Sequence[int], to: int | st
     )
 
 
-def hand_over(connection: Connection, writer: str, faces: Collection[int], target: int | None) -> dict[int, int | None]:
+def hand_over(
+    connection: Connection, writer: Writer, faces: Collection[int], target: int | None
+) -> dict[int, int | None]:
     """Give faces to `target`, with the sightings of the same looks; return these, with the owners that they had."""
     listed = _listed(faces)
     seen: dict[int, int | None] = dict(
@@ -133,16 +137,21 @@ def hand_over(connection: Connection, writer: str, faces: Collection[int], targe
             (listed,),
         )
     )
+    lost: dict[int | None, int] = dict(
+        connection.execute(f"SELECT identity, -count(*) FROM faces WHERE id {_IN} GROUP BY identity", (listed,))  # noqa: S608
+    )
+    people.count(connection, lost)
+    people.count(connection, {target: -sum(lost.values())})
     connection.execute(f"UPDATE faces SET identity = ? WHERE id {_IN}", (target, listed))  # noqa: S608 - a constant
     connection.execute(f"UPDATE sightings SET identity = ? WHERE id {_IN}", (target, _listed(seen)))  # noqa: S608
     journal.append_moved(connection, writer, faces)
     return seen
 
 
-def rename(connection: Connection, writer: str, key: int | str, name: str) -> None:
+def rename(connection: Connection, writer: Writer, key: int | str, name: str) -> None:
     """Give a person another name, or an unknown one the first. Raises NameTaken if somebody else has it."""
     number, before = people.find(connection, key)
-    after = people.clean_name(name)
+    after = clean_name(name)
     if after == before:
         return
     taken = people.named(connection, after)
@@ -159,20 +168,21 @@ def rename(connection: Connection, writer: str, key: int | str, name: str) -> No
     )
 
 
-def call(connection: Connection, writer: str, number: int, name: str | None) -> None:
+def call(connection: Connection, writer: Writer, number: int, name: str | None) -> None:
     """Set a name that is free, or take it away."""
-    connection.execute("UPDATE identities SET name = ? WHERE id = ?", (name, number))
+    known = None if name is None else folded(name)
+    connection.execute("UPDATE identities SET name = ?, folded = ? WHERE id = ?", (name, known, number))
     journal.append(connection, writer, "renamed", number, number, 0)
 
 
-def hide(connection: Connection, writer: str, key: int | str, *, hidden: bool) -> None:
+def hide(connection: Connection, writer: Writer, key: int | str, *, hidden: bool) -> None:
     """Hide a person from searches and lists, or show again."""
     number, _ = people.find(connection, key)
     if conceal(connection, writer, number, hidden=hidden):
         acts.record(connection, acts.Hide(identity=number) if hidden else acts.Show(identity=number))
 
 
-def conceal(connection: Connection, writer: str, number: int, *, hidden: bool) -> bool:
+def conceal(connection: Connection, writer: Writer, number: int, *, hidden: bool) -> bool:
     """Hide or show; return whether that changed anything."""
     changed = connection.execute(
         "UPDATE identities SET hidden = ? WHERE id = ? AND hidden <> ?", (int(hidden), number, int(hidden))
@@ -189,8 +199,8 @@ def make(connection: Connection, name: str | None, created: float | None = None)
         if taken is not None:
             raise NameTaken(f"{name!r} is already the name of person {taken}")
     row: tuple[int] = connection.execute(
-        "INSERT INTO identities (name, created) VALUES (?, ?) RETURNING id",
-        (name, time.time() if created is None else created),
+        "INSERT INTO identities (name, folded, created) VALUES (?, ?, ?) RETURNING id",
+        (name, None if name is None else folded(name), time.time() if created is None else created),
     ).fetchone()
     return row[0]
 

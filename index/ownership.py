@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vultus.index import acts, owners, people, undo
+from vultus.index import acts, owners, undo
+from vultus.index.names import clean_name
 from vultus.index.storage import Storage
 from vultus.index.types import Act
 
@@ -33,7 +34,7 @@ class Ownership:
         Clustering never joins the two again. Raises UnknownIdentity, UnknownFace for a face that is not that person's,
         NameTaken.
         """
-        clean = None if name is None else people.clean_name(name)
+        clean = None if name is None else clean_name(name)
         with self._store.write() as connection:
             return owners.split(connection, self._store.writer, identity, faces, clean)
 

@@ -6,19 +6,19 @@ import json
 import math
 import struct
 import time
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vultus.index import acts, journal
 from vultus.index.errors import GalleryCorrupt, UnknownFace, UnknownIdentity
+from vultus.index.names import clean_name, folded
 from vultus.index.seal import CHIP, closed, opened_chip
-from vultus.index.storage import Connection
+from vultus.index.storage import Connection, Writer
 from vultus.index.types import Box, FaceRecord, Identity, Landmarks, StoredFace
 
-MAX_NAME = 200
 MAX_CHIP = 1 << 20
 _LANDMARKS = struct.Struct("<10f")
 
@@ -27,20 +27,6 @@ FACE_COLUMNS = (
     "f.landmarks, f.score, f.quality, f.track, f.created, f.collection"
 )
 FACES = "faces f LEFT JOIN identities i ON i.id = f.identity"
-
-
-def clean_name(name: str, what: str = "a name") -> str:
-    """Return a name, of a person or of `what`, as it is stored: NFC, no space at the ends. ValueError for what is none."""
-    if not isinstance(name, str):
-        raise TypeError(f"{what} must be a string, not {type(name).__name__}")
-    clean = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(clean) <= MAX_NAME:
-        raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, this one has {len(clean)}")
-    for character in clean:
-        # Control characters and line separators would break tables; lone surrogates cannot be stored.
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-            raise ValueError(f"{what} must not hold the control character U+{ord(character):04X}, as {clean!a} does")
-    return clean
 
 
 def find(connection: Connection, key: int | str) -> tuple[int, str | None]:
@@ -67,7 +53,10 @@ def ensure(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     numbers = _numbers(connection, wanted)
     missing = [name for name in wanted if name not in numbers]
     now = time.time()
-    connection.executemany("INSERT INTO identities (name, created) VALUES (?, ?)", ((name, now) for name in missing))
+    connection.executemany(
+        "INSERT INTO identities (name, folded, created) VALUES (?, ?, ?)",
+        ((name, folded(name), now) for name in missing),
+    )
     return numbers | _numbers(connection, missing)
 
 
@@ -94,9 +83,7 @@ def identity(connection: Connection, number: int) -> Identity:
     return _to_identity(connection.execute(f"{_IDENTITIES} WHERE i.id = ?", (number,)).fetchone())
 
 
-_IDENTITIES = (
-    "SELECT i.id, i.name, (SELECT count(*) FROM faces f WHERE f.identity = i.id), i.created, i.hidden FROM identities i"
-)
+_IDENTITIES = "SELECT i.id, i.name, i.faces, i.created, i.hidden FROM identities i"
 
 
 def _to_identity(row: tuple[int, str | None, int, float, int]) -> Identity:
@@ -104,7 +91,7 @@ def _to_identity(row: tuple[int, str | None, int, float, int]) -> Identity:
     return Identity(id=number, name=name, faces=faces, created=created, hidden=bool(hidden))
 
 
-def remove(connection: Connection, writer: str, key: int | str) -> None:
+def remove(connection: Connection, writer: Writer, key: int | str) -> None:
     """Delete a person with faces, vectors, chips and sightings."""
     number, _ = find(connection, key)
     (faces,) = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (number,)).fetchone()
@@ -115,7 +102,7 @@ def remove(connection: Connection, writer: str, key: int | str) -> None:
 
 def add_faces(
     connection: Connection,
-    writer: str,
+    writer: Writer,
     vectors: np.ndarray,
     records: Sequence[FaceRecord],
     people: Sequence[int | None],
@@ -135,6 +122,7 @@ def add_faces(
         f"INSERT INTO faces ({', '.join(told)}) VALUES ({', '.join('?' * len(told))})",  # noqa: S608 - constants
         zip(*told.values(), strict=True),
     )
+    count(connection, Counter(people))
     connection.add_vectors(numbers, vectors)
     pictured = {number: record.chip for number, record in zip(numbers, records, strict=True) if record.chip is not None}
     connection.executemany(
@@ -145,13 +133,12 @@ def add_faces(
     return list(numbers)
 
 
-def remove_faces(connection: Connection, writer: str, faces: Sequence[int]) -> None:
+def remove_faces(connection: Connection, writer: Writer, faces: Sequence[int]) -> None:
     """Delete faces. Raises UnknownFace, deleting nothing, if one is not there."""
     there = owners_of(connection, faces)
     listed = json.dumps(sorted(there))
     connection.execute("DELETE FROM faces WHERE id IN (SELECT value FROM json_each(?))", (listed,))
-    journal.append_removed(connection, writer, there)
-    drop_empty(connection, writer, there.values())
+    after_removal(connection, writer, there)
 
 
 def owners_of(connection: Connection, faces: Sequence[int]) -> dict[int, int | None]:
@@ -167,7 +154,23 @@ def owners_of(connection: Connection, faces: Sequence[int]) -> dict[int, int | N
     return found
 
 
-def drop_empty(connection: Connection, writer: str, owners: Iterable[int | None]) -> None:
+def after_removal(connection: Connection, writer: Writer, faces: dict[int, int | None]) -> None:
+    """Do what follows the deletion of faces, given with the owners that they had."""
+    lost = Counter(faces.values())
+    count(connection, {owner: -number for owner, number in lost.items()})
+    journal.append_removed(connection, writer, faces)
+    drop_empty(connection, writer, lost)
+
+
+def count(connection: Connection, more: Mapping[int | None, int]) -> None:
+    """Add to the number of faces that is kept of each person; faces of nobody are not counted."""
+    connection.executemany(
+        "UPDATE identities SET faces = faces + ? WHERE id = ?",
+        [(number, person) for person, number in more.items() if person is not None],
+    )
+
+
+def drop_empty(connection: Connection, writer: Writer, owners: Iterable[int | None]) -> None:
     """Delete those of the former owners of deleted faces who have no name, no face and were never sighted."""
     listed = json.dumps(sorted({owner for owner in owners if owner is not None}))
     gone = connection.execute(

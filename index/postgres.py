@@ -39,6 +39,7 @@ from vultus.index.errors import (
     StorageError,
     UnknownFormat,
 )
+from vultus.index.names import folded
 from vultus.index.seal import Seal
 from vultus.index.storage import Cursor, Storage
 from vultus.index.store import process_name
@@ -135,8 +136,8 @@ class PostgresStore(Storage):
         self.url = url
         self.read_only = False
         self.process = process_name()
-        self.actor: Callable[[], str] | None = None
-        """Says who acts, if that is to be recorded."""
+        self.actor: Callable[[], tuple[str, str | None]] | None = None
+        """Says who acts, and from where, if that is to be recorded."""
         self._options, self.schema = parsed(url)
         self._path = ""
         self._timeout = busy_timeout
@@ -259,7 +260,7 @@ class PostgresStore(Storage):
             )
             raw.execute(
                 "INSERT INTO changes (mark, kind, first, last, faces, at, writer) VALUES (%s, 'created', 0, 0, 0, %s, %s)",
-                (mark, now, self.writer),
+                (mark, now, self.process),
             )
 
     def _upgrade(self, raw: Raw) -> None:
@@ -269,6 +270,10 @@ class PostgresStore(Storage):
             raw.execute(f'SET LOCAL search_path = "{self.schema}"'.encode())
             for version in range(self._format(raw) or schema.FORMAT, schema.FORMAT):
                 raw.execute(schema.STEPS[version].encode())
+            people = raw.execute("SELECT id, name FROM identities WHERE name IS NOT NULL AND folded IS NULL").fetchall()
+            raw.cursor().executemany(
+                "UPDATE identities SET folded = %s WHERE id = %s", [(folded(name), number) for number, name in people]
+            )
             raw.execute("UPDATE gallery SET format = %s", (schema.FORMAT,))
 
     def _extension(self, raw: Raw) -> str:

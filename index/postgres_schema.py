@@ -1,4 +1,4 @@
-"""The tables of a gallery in PostgreSQL: those of `vultus.index.schema`, format 3, in a schema of their own.
+"""The tables of a gallery in PostgreSQL: those of `vultus.index.schema`, format 4, in a schema of their own.
 
 Text is compared byte by byte, as SQLite does it (`COLLATE "C"`), so that names are in the same order and folders found by
 the same ranges. Vectors are of pgvector's type, which keeps float32 as they are; `STORAGE MAIN` leaves them beside their
@@ -7,7 +7,7 @@ numbers, where a scan finds them without a second look.
 
 from __future__ import annotations
 
-FORMAT = 3
+FORMAT = 4
 LEAST_PGVECTOR = (0, 8)
 """The first that goes on searching when a filter leaves too few of what an index found."""
 
@@ -184,7 +184,33 @@ CREATE INDEX shots_by_sighting ON shots (sighting);
 CREATE INDEX shots_by_time ON shots (time);
 CREATE INDEX sightings_by_time ON sightings (time);
 """
-TABLES = _SECOND + _THIRD
-STEPS = {2: _THIRD}
-"""What makes of each older format the next; format 1 was never in a database."""
+_FOURTH = """
+ALTER TABLE identities ADD COLUMN folded TEXT COLLATE "C";
+ALTER TABLE identities ADD COLUMN faces BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX people_by_name ON identities (folded, id) WHERE name IS NOT NULL;
+CREATE INDEX people_by_number ON identities (id) WHERE name IS NOT NULL;
+CREATE INDEX people_by_faces ON identities (faces, id) WHERE name IS NOT NULL;
+CREATE INDEX unknown_by_faces ON identities (faces, id) WHERE name IS NULL;
+
+CREATE INDEX faces_by_quality ON faces (identity, coalesce(quality, -1.0), id) WHERE identity IS NOT NULL;
+DROP INDEX faces_by_collection;
+CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
+DROP INDEX sightings_by_identity;
+CREATE INDEX sightings_by_identity ON sightings (identity, time, id) WHERE identity IS NOT NULL;
+CREATE INDEX sightings_of_nobody ON sightings (time, id) WHERE identity IS NULL;
+CREATE INDEX sightings_by_source ON sightings (source, time, id);
+
+ALTER TABLE changes ADD COLUMN actor TEXT COLLATE "C";
+ALTER TABLE changes ADD COLUMN via TEXT COLLATE "C";
+CREATE INDEX changes_by_time ON changes (at, seq);
+ALTER TABLE audit ADD COLUMN via TEXT;
+"""
+_FOURTH_FILLED = """
+UPDATE identities i SET faces = (SELECT count(*) FROM faces f WHERE f.identity = i.id);
+UPDATE changes SET actor = substr(writer, 1, strpos(writer, ', process ') - 1),
+    writer = substr(writer, strpos(writer, ', process ') + 2) WHERE strpos(writer, ', process ') > 0;
+"""
+TABLES = _SECOND + _THIRD + _FOURTH
+STEPS = {2: _THIRD, 3: _FOURTH + _FOURTH_FILLED}
+"""What makes of each older format the next, but for `identities.folded`; format 1 was never in a database."""
 NAMES = frozenset(line.split()[2] for line in TABLES.splitlines() if line.startswith("CREATE TABLE"))

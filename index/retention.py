@@ -6,8 +6,8 @@ from msgspec import Struct
 
 from vultus.configs.schema import Retention as Rules
 from vultus.index import journal
-from vultus.index.people import drop_empty
-from vultus.index.storage import Connection
+from vultus.index.people import after_removal
+from vultus.index.storage import Connection, Writer
 
 _DAY = 86400.0
 
@@ -27,7 +27,7 @@ class Pruned(Struct, frozen=True, kw_only=True):
         return any((self.shots, self.sightings, self.strangers, self.changes))
 
 
-def prune(connection: Connection, writer: str, rules: Rules, now: float) -> Pruned:
+def prune(connection: Connection, writer: Writer, rules: Rules, now: float) -> Pruned:
     """Delete what is older than `rules` say, at `now`, in seconds since the epoch."""
     shots = sightings = strangers = changes = 0
     if rules.shots_days is not None:
@@ -49,15 +49,14 @@ def _deleted(connection: Connection, statement: str, before: float) -> int:
     return connection.execute(statement, (before,)).rowcount
 
 
-def _forget_strangers(connection: Connection, writer: str, before: float) -> int:
+def _forget_strangers(connection: Connection, writer: Writer, before: float) -> int:
     """Delete what cameras and videos that were watched kept of people without a name; archives keep theirs."""
     rows = connection.execute(
         "DELETE FROM faces WHERE file IS NULL AND time < ? "
         "AND identity IN (SELECT id FROM identities WHERE name IS NULL) RETURNING id, identity",
         (before,),
     ).fetchall()
-    owners: dict[int, int] = dict(rows)
+    owners: dict[int, int | None] = dict(rows)
     if owners:
-        journal.append_removed(connection, writer, owners)
-        drop_empty(connection, writer, owners.values())
+        after_removal(connection, writer, owners)
     return len(owners)

@@ -1,4 +1,4 @@
-"""The tables of format 3, and the checks that a database is one of ours.
+"""The tables of format 4, and the checks that a database is one of ours.
 
 `docs/gallery.md` describes the tables to users of the file. A change to them raises `FORMAT` and comes with a step that
 turns the older format into the newer one, and with a stored file of the older one under `tests/index/data/`.
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 
 from vultus.index.errors import GalleryCorrupt, UnknownFormat
+from vultus.index.names import folded
 
 APPLICATION_ID = 0x56554C54  # "VULT"
-FORMAT = 3
+FORMAT = 4
 
 # 8 KiB pages: with SQLite's usual 4 KiB a row with a 512-number vector leaves half of every page empty.
 PAGE_SIZE = 8192
@@ -196,7 +197,35 @@ CREATE INDEX sightings_by_time ON sightings (time);
 """
 """What came with format 3."""
 
-TABLES = _FIRST + _SECOND + _THIRD
+_FOURTH = """
+ALTER TABLE identities ADD COLUMN folded TEXT;
+ALTER TABLE identities ADD COLUMN faces INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX people_by_name ON identities (folded) WHERE name IS NOT NULL;
+CREATE INDEX people_by_number ON identities (id) WHERE name IS NOT NULL;
+CREATE INDEX people_by_faces ON identities (faces) WHERE name IS NOT NULL;
+CREATE INDEX unknown_by_faces ON identities (faces) WHERE name IS NULL;
+
+CREATE INDEX faces_by_quality ON faces (identity, coalesce(quality, -1.0)) WHERE identity IS NOT NULL;
+DROP INDEX faces_by_collection;
+CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
+DROP INDEX sightings_by_identity;
+CREATE INDEX sightings_by_identity ON sightings (identity, time) WHERE identity IS NOT NULL;
+CREATE INDEX sightings_of_nobody ON sightings (time) WHERE identity IS NULL;
+
+ALTER TABLE changes ADD COLUMN actor TEXT;
+ALTER TABLE changes ADD COLUMN via TEXT;
+CREATE INDEX changes_by_time ON changes (at);
+ALTER TABLE audit ADD COLUMN via TEXT;
+"""
+"""What came with format 4."""
+
+_FOURTH_FILLED = """
+UPDATE identities SET folded = folded(name), faces = (SELECT count(*) FROM faces f WHERE f.identity = identities.id);
+UPDATE changes SET actor = substr(writer, 1, instr(writer, ', process ') - 1),
+    writer = substr(writer, instr(writer, ', process ') + 2) WHERE instr(writer, ', process ') > 0;
+"""
+
+TABLES = _FIRST + _SECOND + _THIRD + _FOURTH
 
 _FIRST_WIDENED = """
 ALTER TABLE gallery ADD COLUMN index_kind TEXT NOT NULL DEFAULT 'auto';
@@ -233,7 +262,7 @@ DROP TABLE changes;
 ALTER TABLE wider_changes RENAME TO changes
 """
 
-_STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND)), 2: _THIRD}
+_STEPS = {1: ";".join((_FIRST_WIDENED, _SECOND)), 2: _THIRD, 3: _FOURTH + _FOURTH_FILLED}
 """What makes of each older format the next."""
 
 
@@ -252,7 +281,7 @@ def create(connection: sqlite3.Connection, writer: str, sealed: Callable[[bytes]
         "INSERT INTO gallery (one, uid, created, sealed) VALUES (1, ?, ?, ?)", (uid, now, sealed and sealed(uid))
     )
     connection.execute(
-        "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?)", (secrets.randbits(63), now, writer)
+        "INSERT INTO changes VALUES (1, ?, 'created', 0, 0, 0, ?, ?, NULL, NULL)", (secrets.randbits(63), now, writer)
     )
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -262,6 +291,7 @@ def upgrade(connection: sqlite3.Connection) -> None:
     """Turn an older format into this one; nothing happens to this one."""
     if _number(connection, "user_version") == FORMAT:
         return
+    connection.create_function("folded", 1, lambda name: None if name is None else folded(name), deterministic=True)
     connection.execute("PRAGMA foreign_keys = OFF")  # a table that is laid anew would take its people's faces with it
     try:
         connection.execute("BEGIN IMMEDIATE")

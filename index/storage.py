@@ -16,10 +16,24 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from vultus.configs import Place
 from vultus.index.errors import GalleryClosed, ModelMismatch
 from vultus.index.seal import Seal
+
+
+class Writer(Struct, frozen=True):
+    """Who makes a change, as the journal says it."""
+
+    program: str
+    """The process."""
+    actor: str | None = None
+    """Who acts, and from where, if that is recorded."""
+    via: str | None = None
+
+    def __str__(self) -> str:
+        return self.program if self.actor is None else f"{self.actor}, {self.program}"
 
 
 class Cursor(Protocol):
@@ -84,8 +98,8 @@ class Storage(Protocol):
     _closed: bool
     process: str
     """This process, as others see it."""
-    actor: Callable[[], str] | None
-    """Says who acts, if that is to be recorded."""
+    actor: Callable[[], tuple[str, str | None]] | None
+    """Says who acts, and from where, if that is to be recorded."""
     read_only: bool
     _model: str | None
     """What the gallery was opened with, as far as it has one."""
@@ -95,9 +109,9 @@ class Storage(Protocol):
         """Where it is; may be shown."""
 
     @property
-    def writer(self) -> str:
-        """What the journal says about who made a change: this process, and before it the actor if that is recorded."""
-        return self.process if self.actor is None else f"{self.actor()}, {self.process}"
+    def writer(self) -> Writer:
+        """What the journal says about who makes a change now, in this thread or task."""
+        return Writer(self.process) if self.actor is None else Writer(self.process, *self.actor())
 
     @property
     def usable(self) -> bool:

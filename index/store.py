@@ -57,8 +57,8 @@ class Store(Storage):
         self.read_only = not _writable(folder)
         """Whether the folder may only be read: searches work, writes raise StorageError."""
         self.process = process_name()
-        self.actor: Callable[[], str] | None = None
-        """Says who acts, if that is to be recorded."""
+        self.actor: Callable[[], tuple[str, str | None]] | None = None
+        """Says who acts, and from where, if that is to be recorded."""
         self._timeout = busy_timeout
         self._process = os.getpid()
         self._closed = False
@@ -144,7 +144,7 @@ class Store(Storage):
             try:
                 key = self._key
                 sealed = None if key is None else lambda uid: Seal.new().under(key, uid)
-                schema.create(connection, self.writer, sealed)
+                schema.create(connection, self.process, sealed)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.execute("ROLLBACK")
@@ -267,7 +267,7 @@ class Store(Storage):
                 raise StorageError(f"{self.folder} may only be read; nothing was written", errno.EROFS)
             connection = self._writing
             connection.execute("BEGIN IMMEDIATE")
-            self._holder.take(self.writer)
+            self._holder.take(str(self.writer))
             try:
                 yield self._lent(connection)
             finally:

@@ -10,11 +10,11 @@ import msgspec
 from vultus.index import acts, journal, owners, people
 from vultus.index.acts import Detail, Hide, Merge, Move, Name, Rename, Runs, Show, Split, unpacked
 from vultus.index.errors import CannotUndo
-from vultus.index.storage import Connection
+from vultus.index.storage import Connection, Writer
 from vultus.index.types import Act
 
 
-def undo(connection: Connection, writer: str, count: int) -> list[Act]:
+def undo(connection: Connection, writer: Writer, count: int) -> list[Act]:
     """Undo the last `count` acts that are not undone; return them, the newest first.
 
     Raises CannotUndo, changing nothing, if there are fewer or one of them cannot be.
@@ -30,7 +30,7 @@ def undo(connection: Connection, writer: str, count: int) -> list[Act]:
     return done
 
 
-def undo_act(connection: Connection, writer: str, number: int) -> Act:
+def undo_act(connection: Connection, writer: Writer, number: int) -> Act:
     """Undo one act, whatever was done after it. Raises CannotUndo, changing nothing."""
     for act, detail in acts.recorded(connection):
         if act.id == number:
@@ -40,12 +40,12 @@ def undo_act(connection: Connection, writer: str, number: int) -> Act:
     raise CannotUndo(f"there is no act {number}; it is too old, or it was about somebody who has been deleted")
 
 
-def _done(connection: Connection, writer: str, act: Act, detail: Detail) -> Act:
+def _done(connection: Connection, writer: Writer, act: Act, detail: Detail) -> Act:
     lost = _undo(connection, writer, act, detail)
     return msgspec.structs.replace(act, undone=acts.mark_undone(connection, act), lost=lost)
 
 
-def _undo(connection: Connection, writer: str, act: Act, detail: Detail) -> int:
+def _undo(connection: Connection, writer: Writer, act: Act, detail: Detail) -> int:
     """Undo one act; return how many of its faces could not be brought back, since they are gone or another's now."""
     here = {number for number in detail.people() if _is_there(connection, number)}
     if not isinstance(detail, Merge | Move) and here != detail.people():
@@ -67,7 +67,7 @@ def _undo(connection: Connection, writer: str, act: Act, detail: Detail) -> int:
     return 0
 
 
-def _unmerge(connection: Connection, writer: str, act: Act, detail: Merge) -> int:
+def _unmerge(connection: Connection, writer: Writer, act: Act, detail: Merge) -> int:
     if not _is_there(connection, detail.identity):
         raise _impossible(act, f"person {detail.identity} is not in the gallery any more")
     if detail.name is not None:
@@ -81,7 +81,7 @@ def _unmerge(connection: Connection, writer: str, act: Act, detail: Merge) -> in
     return lost
 
 
-def _deny_again(connection: Connection, writer: str, detail: Merge, again: int) -> None:
+def _deny_again(connection: Connection, writer: Writer, detail: Merge, again: int) -> None:
     """Part the denials of two people again, and note that they are two if else they could become one by themselves."""
     faces = json.dumps(unpacked(detail.given_faces))
     connection.execute(
@@ -108,7 +108,7 @@ def _deny_struck(connection: Connection, person: int, struck: Runs) -> None:
     owners.deny(connection, person, [face for (face,) in rows.fetchall()], ())
 
 
-def _move_back(connection: Connection, writer: str, act: Act, detail: Move, here: set[int]) -> int:
+def _move_back(connection: Connection, writer: Writer, act: Act, detail: Move, here: set[int]) -> int:
     """Give moved faces back to those of their former owners who are there, the rest stay."""
     if not here and detail.people() - {detail.identity}:
         raise _impossible(act, "nobody whom it was about is in the gallery any more")
@@ -126,7 +126,7 @@ def _move_back(connection: Connection, writer: str, act: Act, detail: Move, here
     return lost
 
 
-def _bring_back(connection: Connection, writer: str, runs: Runs, holder: int | None, to: int | None) -> int:
+def _bring_back(connection: Connection, writer: Writer, runs: Runs, holder: int | None, to: int | None) -> int:
     """Give `to` those of the faces that `holder` still has; return how many others there were."""
     faces = unpacked(runs)
     still = connection.execute(

@@ -8,6 +8,7 @@ gather at once, and the one that comes second to a batch repeats it.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
@@ -23,7 +24,9 @@ from vultus.index.contract import Backend
 from vultus.index.errors import UnknownIdentity
 from vultus.index.journal import append_moved
 from vultus.index.loading import bound_to, unpack
+from vultus.index.names import clean_name
 from vultus.index.storage import Connection
+from vultus.index.strangers import described
 from vultus.index.types import FaceRecord, Unknown
 
 _BATCH = 256
@@ -34,7 +37,6 @@ _SAME_LOOK = 0.95
 """A camera's face so near to one that the person has says nothing new and is not stored."""
 _MOST_FACES = 64
 """Nor are a camera's faces of a person who has so many; sightings go on."""
-_SOURCES = 5
 
 _T = TypeVar("_T")
 
@@ -77,27 +79,25 @@ class Unknowns:
         with self._storage.read() as connection:
             connection.steady()
             rows = connection.execute(
-                "SELECT f.identity, count(*) FROM identities i JOIN faces f ON f.identity = i.id WHERE i.name IS NULL "
-                "AND (i.hidden = ?1 OR ?1 IS NULL) GROUP BY f.identity HAVING count(*) >= ?2 "
-                "ORDER BY count(*) DESC, f.identity LIMIT ?3",
+                "SELECT id FROM identities WHERE name IS NULL AND (hidden = ?1 OR ?1 IS NULL) AND faces >= ?2 "
+                "ORDER BY faces DESC, id DESC LIMIT ?3",
                 (None if hidden is None else int(hidden), least, (1 << 62) if limit is None else limit),
             ).fetchall()
-            return [_described(connection, number, faces) for number, faces in rows]
+            return [described(connection, number) for (number,) in rows]
 
     def get(self, number: int) -> Unknown:
         """Return one. Raises UnknownIdentity if there is none, also if the person has a name."""
         with self._storage.read() as connection:
             connection.steady()
             _check(connection, number)
-            (faces,) = connection.execute("SELECT count(*) FROM faces WHERE identity = ?", (number,)).fetchone()
-            return _described(connection, number, faces)
+            return described(connection, number)
 
     def name(self, number: int, name: str) -> int:
         """Say who an unknown person is; return the number that this person has from now on.
 
         If somebody has that name already, the unknown person becomes part of that one (`Gallery.undo` takes it back).
         """
-        clean = people.clean_name(name)
+        clean = clean_name(name)
         with self._storage.write() as connection:
             _check(connection, number)
             taken = people.named(connection, clean)
@@ -198,8 +198,15 @@ class Unknowns:
             if not moved:
                 raise search.Moved
             numbers = _settle(connection, clusters)
-            pairs = [(number, faces[at]) for number, one in zip(numbers, clusters, strict=True) for at in one.joined]
-            connection.executemany("UPDATE faces SET identity = ? WHERE id = ? AND identity IS NULL", pairs)
+            free = _still_nobodys(connection, faces)
+            pairs = [
+                (number, faces[at])
+                for number, one in zip(numbers, clusters, strict=True)
+                for at in one.joined
+                if faces[at] in free
+            ]
+            connection.executemany("UPDATE faces SET identity = ? WHERE id = ?", pairs)
+            people.count(connection, Counter(number for number, _ in pairs))
             append_moved(connection, self._storage.writer, [face for _, face in pairs])
         touched.update(number for number, one in zip(numbers, clusters, strict=True) if one.shifted)
         founded = sum(one.number is None for one in clusters)
@@ -314,6 +321,11 @@ def _chosen(connection: Connection, which: str, numbers: Sequence[int]) -> list[
     return list(connection.execute(query, (json.dumps(list(numbers)),)))
 
 
+def _still_nobodys(connection: Connection, faces: Sequence[int]) -> set[int]:
+    query = "SELECT id FROM faces WHERE identity IS NULL AND id IN (SELECT value FROM json_each(?))"
+    return {face for (face,) in connection.execute(query, (json.dumps(list(faces)),))}
+
+
 def _settle(connection: Connection, clusters: Sequence[Cluster]) -> list[int]:
     """Return the number of each cluster; people who are new are made. Raises Moved if one has gone or got a name."""
     known = [one.number for one in clusters if one.number is not None]
@@ -377,32 +389,3 @@ def _news(connection: Connection, rows: np.ndarray, clusters: Sequence[Cluster])
                 new.add(at)
                 count, mine = count + 1, np.concatenate((mine, rows[at : at + 1]))
     return new
-
-
-def _described(connection: Connection, number: int, faces: int) -> Unknown:
-    created, hidden = connection.execute("SELECT created, hidden FROM identities WHERE id = ?", (number,)).fetchone()
-    first, last = connection.execute(
-        "SELECT min(coalesce(time, created)), max(coalesce(time, created)) FROM faces WHERE identity = ?", (number,)
-    ).fetchone()
-    sightings, seen_first, seen_last = connection.execute(
-        "SELECT count(*), min(time), max(time) FROM sightings WHERE identity = ?", (number,)
-    ).fetchone()
-    best = connection.execute(
-        "SELECT id FROM faces WHERE identity = ? ORDER BY coalesce(quality, 0) DESC, id LIMIT 1", (number,)
-    ).fetchone()
-    sources = connection.execute(
-        "SELECT source FROM faces WHERE identity = ? GROUP BY source ORDER BY count(*) DESC, source LIMIT ?",
-        (number, _SOURCES),
-    ).fetchall()
-    times = [value for value in (first, last, seen_first, seen_last) if value is not None]
-    return Unknown(
-        id=number,
-        faces=faces,
-        sightings=sightings,
-        first=min(times, default=created),
-        last=max(times, default=created),
-        best_face=None if best is None else best[0],
-        sources=tuple(source for (source,) in sources),
-        created=created,
-        hidden=bool(hidden),
-    )

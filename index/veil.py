@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vultus.configs.schema import Privacy
-from vultus.index.people import clean_name
+from vultus.index.names import clean_name
 
 
 class Veil:

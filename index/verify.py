@@ -21,6 +21,10 @@ from vultus.index.vectors import DIGEST_BLOCK, digest_block
 
 _MOST = 20
 """Problems of one sort that are listed."""
+MISCOUNTED = (
+    "SELECT id, faces, there FROM (SELECT i.id, i.faces, (SELECT count(*) FROM faces f WHERE f.identity = i.id) AS there "
+    "FROM identities i) counted WHERE faces <> there"
+)
 
 
 def verify(store: Store, live: LiveIndex) -> Report:
@@ -53,6 +57,8 @@ def _database(connection: Connection) -> Iterator[str]:
         )
         for (number,) in connection.execute(lacking, (_MOST,)):
             yield f"face {number} has no vector"
+        for number, said, there in connection.execute(f"{MISCOUNTED} LIMIT ?", (_MOST,)):
+            yield f"person {number} is said to have {said} faces, but has {there}; move a face to the person and back"
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise

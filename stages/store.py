@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from vultus.configs.schema import Config
 from vultus.index import FaceRecord, FileFaces, FileRecord, Gallery, GalleryBusy, StorageError
-from vultus.index.people import clean_name
+from vultus.index.names import clean_name
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts

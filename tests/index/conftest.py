@@ -16,6 +16,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "gallery"
 
 
+@pytest.fixture(params=["folder", "database"])
+def place(request: pytest.FixtureRequest) -> str:
+    """Where a new gallery may be made: a folder, or the address of a schema of a real server."""
+    if request.param == "folder":
+        return str(request.getfixturevalue("tmp_path") / "gallery")
+    return str(request.getfixturevalue("database")())
+
+
 @pytest.fixture
 def gallery(folder: Path) -> Iterator[Gallery]:
     with Gallery.open(folder) as gallery:

@@ -1,5 +1,6 @@
 """Searches and changes are recorded with who, when and whom; nothing is lost but the last second of a killed process."""
 
+import asyncio
 import errno
 import logging
 import signal
@@ -7,9 +8,10 @@ import threading
 
 import pytest
 
-from vultus.configs.schema import Audit
-from vultus.index import Gallery, StorageError
+from vultus.configs.schema import Audit, Config
+from vultus.index import AuditWhere, Gallery, StorageError
 from vultus.index.audit import os_user
+from vultus.index.configured import open_gallery
 
 ON = Audit(enabled=True)
 
@@ -25,7 +27,7 @@ def test_who_did_what(folder, vectors, tmp_path):
     with Gallery.open(folder, audit=ON, actor="ada") as gallery:
         bob = gallery.enrol("Bob", rows[:1])
         gallery.search(rows, 2, threshold=0.9)
-        with gallery.audit.acting("eve"):
+        with gallery.audit.acting("eve", via="10.0.0.3"):
             gallery.rename(bob, "Rob")
             gallery.search(rows[:1], 1)
         gallery.export(bob, tmp_path / "bob.zip")
@@ -45,9 +47,62 @@ def test_who_did_what(folder, vectors, tmp_path):
         search = gallery.audit.entries()[3]
         assert (search.faces, search.k, search.threshold) == (3, 2, 0.9)
         assert search.program.startswith("process ")
+        assert {(one.actor, one.via) for one in gallery.audit.entries()[4:6]} == {("eve", "10.0.0.3")}
         assert listed(gallery, since=search.at, limit=2) == listed(gallery)[-2:]
         text = b"".join(path.read_bytes() for path in folder.iterdir())
         assert b"Rob" not in text.replace(b"Robert", b"")
+
+
+def test_pages_of_what_is_wanted(place, vectors):
+    with Gallery.open(place, audit=ON, actor="ada") as gallery:
+        gallery.enrol("Bob", vectors(1))
+        for actor in ("eve", "bob", "eve"):
+            with gallery.audit.acting(actor):
+                gallery.search(vectors(1), 1)
+                gallery.add_faces(vectors(1))
+        everything = gallery.audit.entries()[::-1]
+        pages, cursor = [], None
+        while not pages or cursor is not None:
+            page = gallery.audit.page(limit=2, cursor=cursor)
+            pages += page.items
+            cursor = page.cursor
+            gallery.audit.note("later")
+        assert pages == everything
+        one = gallery.audit.page(AuditWhere(actor="eve", operations=("search",)), limit=1)
+        two = gallery.audit.page(AuditWhere(actor="eve", operations=("search",)), limit=1, cursor=one.cursor)
+        assert [(entry.actor, entry.operation) for entry in one.items + two.items] == [("eve", "search")] * 2
+        assert one.items[0].at > two.items[0].at
+        assert two.cursor is None
+        between = AuditWhere(after=two.items[0].at, before=one.items[0].at, operations=("added", "search"))
+        assert {entry.actor for entry in gallery.audit.page(between).items} == {"eve", "bob"}
+        with pytest.raises(ValueError, match="no cursor"):
+            gallery.audit.page(cursor="other")
+
+
+def test_who_acts_goes_with_the_context_to_other_threads(folder, vectors):
+    async def serve(gallery, actor):
+        with gallery.audit.acting(actor, via="10.0.0.1"):
+            await asyncio.to_thread(gallery.search, vectors(1), 1)
+            await asyncio.to_thread(gallery.enrol, actor, vectors(1))
+
+    async def all_at_once(gallery):
+        await asyncio.gather(*(serve(gallery, f"user {at}") for at in range(4)))
+
+    with Gallery.open(folder, audit=ON, actor="ada") as gallery:
+        asyncio.run(all_at_once(gallery))
+        for at in range(4):
+            entries = gallery.audit.page(AuditWhere(actor=f"user {at}")).items
+            assert [entry.operation for entry in entries] == ["added", "search"]
+            assert {entry.via for entry in entries} == {"10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("enabled", "server", "records"), [(None, True, True), (None, False, False), (False, True, False)]
+)
+def test_a_server_records_unless_it_is_told_not_to(folder, enabled, server, records):
+    config = Config(gallery=str(folder), audit=Audit(enabled=enabled))
+    with open_gallery(config, create=True, server=server) as gallery:
+        assert gallery.audit.enabled is records
 
 
 def test_off_by_default(gallery, vectors):

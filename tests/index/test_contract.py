@@ -33,14 +33,6 @@ from vultus.index import (
 DIM = 24
 
 
-@pytest.fixture(params=["folder", "database"])
-def place(request):
-    """Where a new gallery may be made: a folder, or the address of a schema of a real server."""
-    if request.param == "folder":
-        return str(request.getfixturevalue("tmp_path") / "gallery")
-    return request.getfixturevalue("database")()
-
-
 @pytest.fixture
 def gallery(place):
     with Gallery.open(place) as gallery:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vultus.index import Denied, Gallery, UnknownDenial, UnknownFace, UnknownIdentity, Where, journal
+from vultus.index.storage import Writer
 
 
 def unit(rows):
@@ -163,8 +164,8 @@ def test_who_is_hidden_or_has_no_name_still_speaks_against_another(gallery, rand
     gallery.deny("Eve", other="Ada")
     with gallery._store.write() as connection:
         connection.execute("UPDATE identities SET hidden = 1, name = NULL WHERE id = ?", (second,))
-        journal.append(connection, "test", "renamed", second, second, 0)
-        journal.append(connection, "test", "hidden", second, second, 0)
+        journal.append(connection, Writer("test"), "renamed", second, second, 0)
+        journal.append(connection, Writer("test"), "hidden", second, second, 0)
     assert gallery.search([eve], 5) == [[]]
     assert [match.identity for match in gallery.search([eve], 5, where=Where(hidden=None))[0]] == [second]
     assert [face.name for face in gallery.search_faces([ada], 5)[0]] == ["Ada"]

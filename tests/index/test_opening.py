@@ -71,7 +71,7 @@ def make_other_empty_database(folder):
 def make_newer(folder):
     Gallery.open(folder).close()
     with sqlite3.connect(folder / "gallery.sqlite3") as connection:
-        connection.execute("PRAGMA user_version = 4")
+        connection.execute("PRAGMA user_version = 5")
     connection.close()
 
 
@@ -83,7 +83,7 @@ def make_newer(folder):
         (make_short_text, "is not an SQLite database"),
         (make_other_database, "SQLite database of another program"),
         (make_other_empty_database, "SQLite database of another program"),
-        (make_newer, "has gallery format 4, this program reads up to 3: a newer vultus wrote it; upgrade"),
+        (make_newer, "has gallery format 5, this program reads up to 4: a newer vultus wrote it; upgrade"),
     ],
 )
 def test_what_is_no_gallery_is_refused_and_left_alone(tmp_path, make, words):

@@ -1,7 +1,5 @@
 """Pictures of sightings: kept with them, replaced with them, gone with them; and what is deleted because it is old."""
 
-import shutil
-import sqlite3
 import time
 import zipfile
 
@@ -13,13 +11,6 @@ from vultus.index import FaceRecord, Gallery, Pruned, Shot, Sighting
 DAY = 86400.0
 PICTURE = b"\xff\xd8" + b"an unmistakable face " * 50
 NOTHING = Retention(shots_days=None, journal_days=None)
-
-
-@pytest.fixture(params=["folder", "database"])
-def place(request):
-    if request.param == "folder":
-        return str(request.getfixturevalue("tmp_path") / "gallery")
-    return request.getfixturevalue("database")()
 
 
 def seen(track=1, at=1.0, identity=None):
@@ -127,30 +118,3 @@ def test_a_pruned_journal_and_who_follows_it(folder, vectors, caplog):
         assert gallery.prune(Retention(journal_days=1.0), time.time() + 2 * DAY).changes == 0, "the newest stays"
         gallery.snapshot()
         assert gallery.verify().ok
-
-
-def test_format_2_becomes_this_one(folder, tmp_path):
-    with Gallery.open(folder) as gallery:
-        gallery.enrol("Ada", [[1.0, 0.0]])
-    shutil.copytree(folder, tmp_path / "old")
-    database = sqlite3.connect(tmp_path / "old" / "gallery.sqlite3")
-    database.executescript("DROP TABLE shots; DROP INDEX sightings_by_time; PRAGMA user_version = 2")
-    database.close()
-    with Gallery.open(tmp_path / "old") as gallery:
-        number = gallery.add_sighting(seen(identity=gallery.identity("Ada").id), [shot(0.5)])
-        assert len(gallery.shots(number)) == 1
-
-
-def test_format_2_in_a_database_becomes_this_one(database):
-    from vultus.configs import DatabaseUrl
-    from vultus.index.postgres import PostgresStore
-
-    place = database()
-    Gallery.open(place).close()
-    store = PostgresStore.open(DatabaseUrl(place), create=False, busy_timeout=1)
-    with store.write() as connection:
-        for statement in ("DROP TABLE shots", "DROP INDEX sightings_by_time", "UPDATE gallery SET format = 2"):
-            connection.execute(statement)
-    store.close()
-    with Gallery.open(place) as gallery:
-        assert len(gallery.shots(gallery.add_sighting(seen(), [shot(0.5)]))) == 1
