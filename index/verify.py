@@ -58,7 +58,7 @@ def _database(connection: Connection) -> Iterator[str]:
         for (number,) in connection.execute(lacking, (_MOST,)):
             yield f"face {number} has no vector"
         for number, said, there in connection.execute(f"{MISCOUNTED} LIMIT ?", (_MOST,)):
-            yield f"person {number} is said to have {said} faces, but has {there}; move a face to the person and back"
+            yield f"person {number} is said to have {said} faces, but has {there}; restore a backup"
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
