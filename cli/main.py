@@ -39,6 +39,7 @@ _COMMANDS = {
         "Rank faces of photos by how well they can be recognised, with pictures.",
     ),
     "serve": ("vultus.cli.serve:serve", "Serve the gallery over HTTP: pages for people, an API for programs."),
+    "secrets": ("vultus.cli.secrets:secrets", "Change the key of the server's secrets, or delete them."),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "evaluate": (
         "vultus.cli.evaluate:evaluate",

@@ -1,8 +1,8 @@
 """From a YAML file, options and the environment to a checked `Config`; the only reader of environment variables.
 
 Environment variables: `VULTUS_HOME` names the data folder (models, sample photographs, the default gallery),
-`VULTUS_GALLERY_KEY` is the key of an encrypted gallery; others are read only where the address of a source or of the
-gallery asks for them as `${NAME}`.
+`VULTUS_GALLERY_KEY` is the key of an encrypted gallery, `VULTUS_SERVER_KEY` that of the server's secrets; others are read
+only where the address of a source or of the gallery asks for them as `${NAME}`.
 """
 
 from __future__ import annotations
@@ -96,12 +96,23 @@ def server_folder(config: Config) -> Path:
     return data_folder() / "server" if given is None else Path(given).expanduser().absolute()
 
 
+def server_key_file(config: Config) -> Path:
+    """Where the key of the server's secrets lies, unless the environment gives it."""
+    given = config.serve.key_file
+    return server_folder(config) / "secrets.key" if given is None else Path(given).expanduser().absolute()
+
+
+def server_key() -> bytes | None:
+    """The 32 bytes of the key of the server's secrets, if the environment gives it. Raises ConfigError."""
+    return _key_of_environment("VULTUS_SERVER_KEY")
+
+
 def gallery_key(config: Config) -> bytes | None:
     """The 32 bytes of the key of an encrypted gallery; none if none is configured. Raises ConfigError."""
-    given = os.environ.get("VULTUS_GALLERY_KEY")
-    if given is not None:
-        return _key(given.encode("utf-8", "surrogateescape"), "the environment variable VULTUS_GALLERY_KEY")
-    return None if config.store.key_file is None else read_key(Path(config.store.key_file).expanduser().absolute())
+    given = _key_of_environment("VULTUS_GALLERY_KEY")
+    if given is not None or config.store.key_file is None:
+        return given
+    return read_key(Path(config.store.key_file).expanduser().absolute())
 
 
 def read_key(path: Path) -> bytes:
@@ -111,6 +122,11 @@ def read_key(path: Path) -> bytes:
             return _key(file.read(_KEY_BYTES * 4), f"the key file {path}")
     except OSError as error:
         raise ConfigError(f"the key file {path}: {error.strerror or error}") from error
+
+
+def _key_of_environment(name: str) -> bytes | None:
+    given = os.environ.get(name)
+    return None if given is None else _key(given.encode("utf-8", "surrogateescape"), f"the environment variable {name}")
 
 
 def _key(given: bytes, where: str) -> bytes:

@@ -33,6 +33,8 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """ADDRESS:PORT. Another address than this machine's own loopback wants users first."""
     folder: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """Where the server keeps what is its own (users, cameras, events, jobs); none = `server` in the user's data folder."""
+    key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """Key of the server's secrets at rest; none = `secrets.key` in the folder. `VULTUS_SERVER_KEY` goes before it."""
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

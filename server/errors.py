@@ -17,6 +17,10 @@ class WrongSetup(ServerError, ValueError):
     """The server cannot be started safely as it is configured; the message says what to change."""
 
 
+class VaultError(ServerError, ValueError):
+    """A secret cannot be opened: its key was changed, or the file."""
+
+
 class CannotListen(ServerError, OSError):
     """The address is taken, or not one of this machine."""
 

@@ -17,6 +17,7 @@ from vultus.index.gallery import Gallery
 from vultus.server.desk import Desk
 from vultus.server.faces import Faces
 from vultus.server.store import Store
+from vultus.server.vault import Vault
 from vultus.stages.gallery import threshold
 
 
@@ -24,6 +25,7 @@ class Services:
     """Everything that is open while the server runs; a context manager, entered before the first request."""
 
     gallery: Gallery
+    vault: Vault
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -36,6 +38,7 @@ class Services:
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             opening.callback(self.store.close)
+            self.vault = Vault.open(self.config, self.store)
             self.faces.open()
             opening.callback(self.faces.close)
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
