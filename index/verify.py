@@ -21,10 +21,6 @@ from vultus.index.vectors import DIGEST_BLOCK, digest_block
 
 _MOST = 20
 """Problems of one sort that are listed."""
-MISCOUNTED = (
-    "SELECT id, faces, there FROM (SELECT i.id, i.faces, (SELECT count(*) FROM faces f WHERE f.identity = i.id) AS there "
-    "FROM identities i) counted WHERE faces <> there"
-)
 
 
 def verify(store: Store, live: LiveIndex) -> Report:
@@ -41,6 +37,7 @@ def verify(store: Store, live: LiveIndex) -> Report:
             faces, in_database = _vectors(connection, problems, encode)
             if in_memory is not None and in_memory != in_database:
                 problems.append(f"the index in memory differs from the database at change {newest.seq}; open it again")
+            problems += _miscounted(connection)
             problems += _snapshot(store, connection)
     return Report(faces=faces, problems=tuple(problems), seconds=time.perf_counter() - begun)
 
@@ -57,12 +54,20 @@ def _database(connection: Connection) -> Iterator[str]:
         )
         for (number,) in connection.execute(lacking, (_MOST,)):
             yield f"face {number} has no vector"
-        for number, said, there in connection.execute(f"{MISCOUNTED} LIMIT ?", (_MOST,)):
-            yield f"person {number} is said to have {said} faces, but has {there}; restore a backup"
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
         yield f"database: {error}"
+
+
+def _miscounted(connection: Connection) -> Iterator[str]:
+    """Compare the numbers of faces that are kept with those that there are."""
+    query = (
+        "SELECT id, faces, there FROM (SELECT i.id, i.faces, (SELECT count(*) FROM faces f WHERE f.identity = i.id) AS there "
+        "FROM identities i) counted WHERE faces <> there LIMIT ?"
+    )
+    for number, said, there in connection.execute(query, (_MOST,)):
+        yield f"person {number} is said to have {said} faces, but has {there}; restore a backup"
 
 
 Encode = Callable[[np.ndarray], np.ndarray]
