@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from vultus.server.access import demands
 from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
+from vultus.server.headers import Headers
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import health, search
 from vultus.server.schemas import ProblemDetails
@@ -53,4 +54,5 @@ def create_app(services: Services) -> FastAPI:
     add_handlers(app)
     app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes)
     app.add_middleware(Guard, services=services)
+    app.add_middleware(Headers)
     return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +18,6 @@ from vultus.index import errors as gallery
 from vultus.pipeline.errors import RefusedInput
 
 MEDIA_TYPE = "application/problem+json"
-_log = logging.getLogger("vultus.server")
 
 
 class Problem(Exception):
@@ -111,12 +109,7 @@ def add_handlers(app: FastAPI) -> None:
         first = f"{wrong[0]['where']}: {wrong[0]['what']}" if wrong else "the request is not as described"
         return Problem(422, "invalid", first, extra={"errors": wrong}).response()
 
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem_of(RuntimeError()).response()
-
     for kind in (Problem, RefusedInput, gallery.GalleryError, ValueError):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unforeseen)
