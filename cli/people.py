@@ -13,16 +13,12 @@ from vultus.cli.console import counted, print_json, say, shown, table, utc
 from vultus.cli.denials import confusable, deny, list_denials
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, face_json, person_meant, quality_of, valid_name
-from vultus.cli.quality import why
 from vultus.configs.address import Place
-from vultus.configs.schema import Config
-from vultus.index import FaceRecord, Gallery, StoredFace, UnknownIdentity
+from vultus.index import Gallery, StoredFace, UnknownIdentity
 from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Box
+from vultus.stages import enrolment
 from vultus.stages.finder import FaceFinder, FoundFace
-from vultus.stages.quality import grade_found
-from vultus.stages.store import chip_jpeg
-from vultus.stages.subject import subject
 
 
 @click.group()
@@ -121,10 +117,8 @@ def enrol(
             try:
                 path.name.encode()
                 pixels = finder.read(path)
-                face = _only_face(finder.find(pixels))
-                if face.quality < config.store.enrol_quality:
-                    reason = why(face, grade_found(pixels, face))
-                    raise ValueError(f"quality {face.quality:.2f} is below store.enrol_quality: {reason}")
+                face = enrolment.meant(finder.find(pixels))
+                enrolment.check(pixels, face, config.store.enrol_quality)
                 chosen.append((path, face))
             except UnicodeEncodeError:
                 refused.append((path, "its name is not UTF-8; rename it"))
@@ -138,7 +132,8 @@ def enrol(
         with open_gallery(config, fingerprint, create=True) as gallery:
             known = _already(gallery, name)
             new = [(path, face) for path, face in chosen if (str(path), face.box) not in known]
-            records = [_stored(path, face, config, collection) for path, face in new]
+            keep = config.store.keep_chips
+            records = [enrolment.record(str(path), face, chip=keep, collection=collection) for path, face in new]
             vectors = [face.vector for _, face in new]
             identity = gallery.enrol(name, vectors, records) if new else gallery.identity(name).id
     if as_json:
@@ -227,33 +222,12 @@ def export(name: str, out_file: Path, gallery_dir: Place | None, config_file: Pa
         say(f"{done.name or f'person {done.identity}'}: {held} written to {out_file}")
 
 
-def _only_face(faces: list[FoundFace]) -> FoundFace:
-    if not faces:
-        raise ValueError("no face found; use a photo in which the face is larger or turned to the camera")
-    meant = subject([face.box for face in faces])
-    if meant is None:
-        raise ValueError(f"{len(faces)} faces of similar size; crop the photo to the one person")
-    return faces[meant]
-
-
 def _already(gallery: Gallery, name: str) -> set[tuple[str, Box | None]]:
     """Photo and place of every face that the person has so far; none if there is no such person."""
     try:
         return {(face.source, face.box) for face in gallery.faces(name)}
     except UnknownIdentity:
         return set()
-
-
-def _stored(path: Path, face: FoundFace, config: Config, collection: str | None) -> FaceRecord:
-    return FaceRecord(
-        source=str(path),
-        collection=collection,
-        box=face.box,
-        landmarks=face.landmarks,
-        score=face.score,
-        quality=face.quality,
-        chip=chip_jpeg(face.chip) if config.store.keep_chips else None,
-    )
 
 
 def _place(face: StoredFace) -> str:

@@ -14,20 +14,11 @@ from vultus.cli.options import config_option, configured, json_option
 from vultus.cli.pages import document, picture, write
 from vultus.cli.photographs import photographs
 from vultus.stages.finder import FaceFinder, FoundFace
-from vultus.stages.quality import Grade, Reason, grade_found
+from vultus.stages.quality import WORDS, Grade, grade_found
 from vultus.stages.sources import Unusable
 from vultus.stages.store import chip_jpeg
 
 _TERMS: tuple[str, ...] = ("size", "sharpness", "pose", "exposure", "score")
-_GOOD_ENOUGH = 0.7
-"""A face whose worst term is this lacks nothing worth a word."""
-_WORDS: dict[Reason, str] = {
-    "small": "it is small",
-    "blurred": "it is blurred",
-    "turned": "it is turned away",
-    "dark": "it is too dark or too bright",
-    "unsure": "it is hardly a face",
-}
 _STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; background: #fff; }
 ol { display: flex; flex-wrap: wrap; gap: 1.5rem; list-style: none; padding: 0; }
@@ -50,14 +41,7 @@ class Graded(Struct, frozen=True, kw_only=True):
     @property
     def lacks(self) -> str:
         """What keeps it from being better, in words, if anything does."""
-        return _WORDS[self.terms.reason] if self.terms.worst < _GOOD_ENOUGH else ""
-
-
-def why(face: FoundFace, terms: Grade) -> str:
-    """The reason for which a face is not good enough."""
-    if face.magnitude is not None:
-        return f"its embedding's length is {face.magnitude:.1f}; {_WORDS[terms.reason]}"
-    return _WORDS[terms.reason]
+        return "" if self.terms.lacks is None else WORDS[self.terms.lacks]
 
 
 @click.command()
@@ -145,7 +129,7 @@ def _json(one: Graded) -> dict[str, object]:
         "quality": round(one.face.quality, 4),
         "magnitude": one.face.magnitude,
         **{term: round(getattr(one.terms, term), 4) for term in _TERMS},
-        "lacks": one.terms.reason if one.lacks else None,
+        "lacks": one.terms.lacks,
     }
 
 

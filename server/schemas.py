@@ -1,11 +1,15 @@
-"""The base of everything that goes over the API, and the shapes that several resources share."""
+"""The base of everything that goes over the API, and what the fields of several resources are made of."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Path, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+_LARGEST = (1 << 63) - 1
+_PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 
 class Schema(BaseModel):
@@ -14,9 +18,40 @@ class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-Box = tuple[float, float, float, float]
+def _in_utc(when: datetime) -> datetime:
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+Box = Annotated[tuple[float, float, float, float], Field(examples=[(412.0, 160.5, 96.0, 128.0)])]
+"""Left, top, width, height in pixels of the upright picture; it may lie partly beyond it."""
 Point = tuple[float, float]
-Similarity = Annotated[float, Field(ge=-1.000001, le=1.000001)]
+Landmarks = tuple[Point, Point, Point, Point, Point]
+"""Right eye, left eye, nose, right and left corner of the mouth, in pixels of the upright picture."""
+Similarity = Annotated[float, Field(ge=-1.000001, le=1.000001, examples=[0.6132])]
+Id = Annotated[int, Field(ge=1, le=_LARGEST)]
+IdInPath = Annotated[int, Path(ge=1, le=_LARGEST)]
+Text = Annotated[str, Field(max_length=4096, pattern=f"^{_PRINTABLE}*$")]
+"""What something is looked for by."""
+Name = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=rf"^{_PRINTABLE}*\S{_PRINTABLE}*$", examples=["Ada Lovelace"])
+]
+"""Of a person or a collection: no control characters; spaces at the ends are taken off."""
+When = Annotated[datetime, AfterValidator(_in_utc)]
+"""A time as RFC 3339 has it; one without an offset is UTC."""
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
+Cursor = Annotated[
+    str | None, Query(max_length=4096, description="`next` of the page before; leave it out for the first one.")
+]
+
+Item = TypeVar("Item")
+
+
+class Listing(Schema, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next: str | None
+    """`cursor` of the next page; none: this was the last one."""
 
 
 class ProblemDetails(BaseModel):

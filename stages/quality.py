@@ -40,9 +40,17 @@ _DARK, _BRIGHT = 40.0, 225.0
 """Mean grey of a face below and above which it has lost detail to the shadows or the highlights."""
 _LEAST_VARIANCE = 25.0
 """Grey variance below which a crop counts as flat, so that noise on a flat patch is not taken for sharpness."""
-
+_GOOD_ENOUGH = 0.7
+"""A face whose worst term is this lacks nothing worth a word."""
 
 Reason = Literal["small", "blurred", "turned", "dark", "unsure"]
+WORDS: dict[Reason, str] = {
+    "small": "it is small",
+    "blurred": "it is blurred",
+    "turned": "it is turned away",
+    "dark": "it is too dark or too bright",
+    "unsure": "it is hardly a face",
+}
 
 
 class Grade(Struct, frozen=True, gc=False):
@@ -65,9 +73,10 @@ class Grade(Struct, frozen=True, gc=False):
         return min(self._weighed)[1]
 
     @property
-    def worst(self) -> float:
-        """How much is there of what it lacks most, 0..1."""
-        return min(self._weighed)[0]
+    def lacks(self) -> Reason | None:
+        """The same, if it is worth a word."""
+        worst, reason = min(self._weighed)
+        return reason if worst < _GOOD_ENOUGH else None
 
     @property
     def _weighed(self) -> tuple[tuple[float, Reason], ...]:
@@ -89,6 +98,12 @@ def grade(image: npt.NDArray[np.uint8], face: Face) -> Grade:
 def grade_found(image: npt.NDArray[np.uint8], face: FoundFace) -> Grade:
     """The same of a face that a `FaceFinder` found in `image`."""
     return grade(image, Face(box=face.box, landmarks=face.landmarks, score=face.score))
+
+
+def why(terms: Grade, magnitude: float | None) -> str:
+    """The reason for which a face is not good enough, in words; `magnitude` as in `FoundFace`."""
+    lacking = WORDS[terms.reason]
+    return lacking if magnitude is None else f"its embedding's length is {magnitude:.1f}; {lacking}"
 
 
 def quality(image: npt.NDArray[np.uint8], face: Face) -> float:

@@ -2,81 +2,103 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
+import numpy as np
 from fastapi import APIRouter, Query
+from pydantic import Field
 
-from vultus.index.types import Match
+from vultus.index import Where
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Box, Schema, Similarity
-from vultus.server.services import Here
+from vultus.server.schemas import Id, Schema, Text, When
+from vultus.server.services import Here, Services
+from vultus.server.shapes import FoundFace, Match, found
 from vultus.server.uploads import Photo
-from vultus.stages.finder import FoundFace
 
-router = APIRouter(prefix="/search", tags=["search"], dependencies=[allowed("viewer", "search")])
-
-
-class Candidate(Schema):
-    """A person whom a face resembles."""
-
-    identity: int | None
-    """None: a face that belongs to nobody."""
-    name: str | None
-    """None: an unknown person."""
-    similarity: Similarity
-    margin: float | None
-    probability: float | None
-    match: bool
-    """Whether the similarity reaches the threshold."""
-    face: int
-    """The stored face that spoke for the person."""
-    source: str
+router = APIRouter(tags=["search"], dependencies=[allowed("viewer", "search"), Seat])
 
 
-class FaceAnswer(Schema):
+class Asked(Schema):
+    """How many answers, and which faces are looked at."""
+
+    k: int = Field(5, ge=1, le=1000)
+    """At most so many answers for each face."""
+    by: Literal["people", "faces"] = "people"
+    """`people`: a person is one answer, by the nearest face; `faces`: the nearest faces, several of a person too."""
+    faces: int = Field(1, ge=1, le=100)
+    """How many of a person's faces are told with the answer."""
+    min_similarity: float | None = Field(None, ge=-1, le=1)
+    """Leave out what is less similar."""
+    person: list[Id] | None = Field(None, max_length=100)
+    """Look at these people only; may be repeated."""
+    collection: Text | None = None
+    """Look at faces of this collection only."""
+    source: Text | None = None
+    """Look at faces from sources that begin so: a camera's name, a folder."""
+    after: When | None = None
+    """Look at faces seen then or later. With either of the two, faces without a time are left out."""
+    before: When | None = None
+    """Look at faces seen earlier than that."""
+    min_quality: float | None = Field(None, ge=0, le=1)
+    """Look at faces of this quality or better."""
+    labelled: bool | None = None
+    """true: only people with a name; false: only faces without one."""
+    hidden: bool = False
+    """Look at people who are hidden, in place of the others."""
+
+    def where(self) -> Where:
+        """As the gallery takes it."""
+        return Where(
+            labelled=self.labelled,
+            hidden=self.hidden,
+            source=self.source,
+            after=None if self.after is None else self.after.timestamp(),
+            before=None if self.before is None else self.before.timestamp(),
+            people=None if self.person is None else tuple(self.person),
+            quality=self.min_quality,
+            collection=self.collection,
+        )
+
+
+class SearchedFace(FoundFace):
     """A face of the photo and whom it resembles, best first."""
 
-    box: Box
-    score: float
-    quality: float
-    candidates: list[Candidate]
+    matches: list[Match]
 
 
 class SearchAnswer(Schema):
     """Every face of the photo."""
 
     threshold: float
-    faces: list[FaceAnswer]
+    """Similarity from which on two faces count as one person."""
+    width: int
+    height: int
+    faces: list[SearchedFace]
 
 
-@router.post("", dependencies=[Seat])
-def search(here: Here, photo: Photo, k: Annotated[int, Query(ge=1, le=100)] = 5) -> SearchAnswer:
-    """For every face of a photo the `k` most similar people, grouped by person."""
-    found = here.faces.find(here.faces.read(photo.file.read()))
-    answers = here.gallery.search([face.vector for face in found], k) if found else []
+@router.post("/search")
+def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> SearchAnswer:
+    """Find out who is on a photo: for every face the `k` most similar people, best first.
+
+    An answer below the threshold is only the nearest there is; `match` tells. `margin` and `probability` say how sure it is.
+    """
+    picture = here.faces.read(photo.file.read())
+    faces = here.faces.find(picture)
     threshold = here.threshold
+    answers = _matches(here, [face.vector for face in faces], asked, threshold) if faces else []
     return SearchAnswer(
         threshold=threshold,
-        faces=[_face(face, matches, threshold) for face, matches in zip(found, answers, strict=True)],
+        width=picture.shape[1],
+        height=picture.shape[0],
+        faces=[SearchedFace(**found(face), matches=matches) for face, matches in zip(faces, answers, strict=True)],
     )
 
 
-def _face(face: FoundFace, matches: list[Match], threshold: float) -> FaceAnswer:
-    return FaceAnswer(
-        box=face.box,
-        score=face.score,
-        quality=face.quality,
-        candidates=[
-            Candidate(
-                identity=match.identity,
-                name=match.name,
-                similarity=match.similarity,
-                margin=match.margin,
-                probability=match.probability,
-                match=match.identity is not None and match.similarity >= threshold,
-                face=match.face_id,
-                source=match.source,
-            )
-            for match in matches
-        ],
-    )
+def _matches(here: Services, vectors: Sequence[np.ndarray], asked: Asked, threshold: float) -> list[list[Match]]:
+    where, least = asked.where(), asked.min_similarity
+    if asked.by == "faces":
+        near = here.gallery.search_faces(vectors, asked.k, least, where)
+        return [[Match.of_face(one, threshold) for one in row] for row in near]
+    people = here.gallery.search(vectors, asked.k, least, where, faces=asked.faces)
+    return [[Match.of(one, threshold) for one in row] for row in people]

@@ -6,7 +6,7 @@ import httpx
 def test_a_person_is_found_by_another_photograph(client: httpx.Client, photo: bytes) -> None:
     answer = client.post("/api/v1/search?k=3", files={"photo": photo}).json()
     (face,) = answer["faces"]
-    best, second = face["candidates"][:2]
+    best, second = face["matches"][:2]
     assert best["name"] == "Emmanuel Macron"
     assert best["match"]
     assert best["similarity"] >= answer["threshold"] > second["similarity"]
