@@ -36,7 +36,8 @@ from vultus.index.seal import Seal, check_key
 from vultus.index.storage import Storage
 
 DATABASE = "gallery.sqlite3"
-_MAGIC = b"SQLite format 3\0"
+_SMALLEST = 512
+"""Bytes of an SQLite file."""
 _SCRUB_WAIT_MS = 250
 _NOTHING = ("lost+found", WRITER)
 """Names that may be in a folder in which there is no gallery, or not yet."""
@@ -329,7 +330,7 @@ class Store(Storage):
                 errno.ENOSPC,
             )
         if code == sqlite3.SQLITE_NOTADB:
-            return UnknownFormat(f"{path} is not an SQLite database, so {self.folder} is no gallery; it was left alone")
+            return _no_database(path)
         if code == sqlite3.SQLITE_CORRUPT:
             return GalleryCorrupt(f"{path} is damaged ({error}); restore a backup")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
@@ -389,7 +390,7 @@ def _prepare(folder: Path, *, create: bool) -> bool:
         raise UnknownFormat(f"{folder} is a file, but a gallery is a folder; choose another path")
     others = sorted(entry.name for entry in folder.iterdir() if entry.name not in _NOTHING)
     if DATABASE in others:
-        _check_magic(folder)
+        _check_size(folder)
         return False
     if others:
         raise UnknownFormat(
@@ -401,16 +402,20 @@ def _prepare(folder: Path, *, create: bool) -> bool:
     return False
 
 
-def _check_magic(folder: Path) -> None:
-    """Refuse what does not begin like an SQLite file; SQLite itself takes a file below 512 bytes for an empty one.
+def _check_size(folder: Path) -> None:
+    """Refuse what is too short for an SQLite file; SQLite itself takes it for an empty one.
 
-    With a journal beside it, a process died while it made the gallery, and SQLite will undo that.
+    With a journal beside it, a process died while it made the gallery, and SQLite will undo that. Nothing but SQLite ever
+    opens the file of a gallery: closing it would give back every lock that this process holds on it (POSIX), those of a
+    gallery that it has open already too, and another process would throw away the log that this one still writes.
     """
     path = folder / DATABASE
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-    if head and head != _MAGIC and not path.with_name(DATABASE + "-journal").exists():
-        raise UnknownFormat(f"{path} is not an SQLite database, so {folder} is no gallery; it was left alone")
+    if 0 < path.stat().st_size < _SMALLEST and not path.with_name(DATABASE + "-journal").exists():
+        raise _no_database(path)
+
+
+def _no_database(path: Path) -> UnknownFormat:
+    return UnknownFormat(f"{path} is not an SQLite database, so {path.parent} is no gallery; it was left alone")
 
 
 def private(path: str, flags: int) -> int:

@@ -183,3 +183,13 @@ def test_closing_while_others_search(folder, vectors):
     assert outcomes == [GalleryClosed] * 3
     with Gallery.open(folder) as gallery:
         assert gallery.verify().ok
+
+
+def test_opening_it_twice_gives_no_lock_back(folder, gallery, other, vectors):
+    """A lock that was lost shows when another process closes: it would take itself for the last one and drop the log."""
+    gallery.enrol("Ada", vectors(1))
+    Gallery.open(folder).close()
+    other("gallery.enrol('Bea', np.ones((1, gallery.dim))); gallery.close()")
+    assert (folder / "gallery.sqlite3-wal").exists()
+    gallery.enrol("Cleo", vectors(1))
+    assert gallery.verify().ok
