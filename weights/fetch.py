@@ -73,7 +73,7 @@ class Fetcher:
 
     def _local(self, path: Path, digest: Digest) -> bytes:
         if not path.is_absolute():
-            raise FetchFailed(f"nobody passes {path} on; whoever has the file names its folder")
+            raise FetchFailed(f"a local {path} is taken from the folder that you name")
         with path.open("rb") as file:
             return _checked(file.read(digest.bytes + 1), digest, str(path))
 

@@ -121,7 +121,10 @@ def test_a_file_that_nobody_passes_on_comes_from_a_folder(tmp_path, published):
     brought.write_bytes(published.read_bytes())
     manifest = Manifest(format=1, models={NAME: entry(brought, sources=(Source(local="w.onnx"),))})
     registry = Registry(tmp_path / "data", manifest)
-    with pytest.raises(FetchFailed, match=r"nobody passes w.onnx on.*`vultus models pull mine --from DIR`"):
+    with pytest.raises(
+        FetchFailed,
+        match=r"a local w.onnx is taken from the folder that you name.*`vultus models pull mine --from DIR`",
+    ):
         registry.pull([NAME])
     assert registry.pull([NAME], from_dir=tmp_path)[0].path.read_bytes()[:-1].startswith(brought.read_bytes())
 
