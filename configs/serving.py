@@ -26,6 +26,15 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Longest wait before the same answer."""
 
 
+class Events(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log of what happened, behind which everything that is told of events stands."""
+
+    keep_days: Annotated[float, Meta(gt=0.0, le=36_500.0)] | None = 30.0
+    """Days after which events are deleted; none: never."""
+    keep: Annotated[int, Meta(ge=1_000, le=100_000_000)] = 200_000
+    """The newest so many events are kept, however young the others are."""
+
+
 class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of `vultus serve`: API, pages and events."""
 
@@ -36,6 +45,7 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """Key of the server's secrets at rest; none = `secrets.key` in the folder. `VULTUS_SERVER_KEY` goes before it."""
     limits: Limits = Limits()
+    events: Events = Events()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

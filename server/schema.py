@@ -10,6 +10,21 @@ STEPS: tuple[str, ...] = (
     """
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;  -- vault.py
+
+    CREATE TABLE events (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind     TEXT NOT NULL,
+        written  REAL NOT NULL,
+        time     REAL NOT NULL,
+        source   TEXT,
+        identity INTEGER,
+        visit    TEXT,
+        rule     INTEGER,
+        payload  BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX events_by_visit ON events (visit) WHERE visit IS NOT NULL;
+    CREATE INDEX events_by_rule ON events (rule, time) WHERE rule IS NOT NULL;
+    CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     """,
 )
 

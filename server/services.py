@@ -15,6 +15,9 @@ from vultus.configs.schema import Config
 from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
 from vultus.server.desk import Desk
+from vultus.server.events.feed import Feed
+from vultus.server.events.log import EventLog
+from vultus.server.events.pump import Pump
 from vultus.server.faces import Faces
 from vultus.server.store import Store
 from vultus.server.vault import Vault
@@ -26,6 +29,8 @@ class Services:
 
     gallery: Gallery
     vault: Vault
+    events: EventLog
+    feed: Feed
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -43,8 +48,17 @@ class Services:
             opening.callback(self.faces.close)
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
             opening.callback(self.gallery.close)
+            self._open_events(opening)
             self._open = opening.pop_all()
         return self
+
+    def _open_events(self, opening: ExitStack) -> None:
+        self.events = EventLog(self.store, self.config.serve.events)
+        self.feed = Feed(self.gallery, self.events)
+        pump = Pump(self.gallery, self.store, self.events)
+        for part in (self.feed, pump):
+            opening.callback(part.close)
+            part.open()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._open.close()

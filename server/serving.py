@@ -27,6 +27,7 @@ class Server(uvicorn.Server):
     """Answers on a socket that is bound already; SIGINT and SIGTERM let what is being answered end first."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         super().__init__(
             uvicorn.Config(
                 create_app(services),
@@ -38,3 +39,8 @@ class Server(uvicorn.Server):
                 lifespan="off",
             )
         )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; streams, which would never end, end first."""
+        self._services.feed.hang_up()
+        await super().shutdown(sockets)
