@@ -107,6 +107,12 @@ def server_key() -> bytes | None:
     return _key_of_environment("VULTUS_SERVER_KEY")
 
 
+def backup_folder(config: Config) -> Path:
+    """Where the server's copies of the gallery go."""
+    given = config.serve.backup.folder
+    return server_folder(config) / "backups" if given is None else Path(given).expanduser().absolute()
+
+
 def gallery_key(config: Config) -> bytes | None:
     """The 32 bytes of the key of an encrypted gallery; none if none is configured. Raises ConfigError."""
     given = _key_of_environment("VULTUS_GALLERY_KEY")

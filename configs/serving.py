@@ -35,6 +35,26 @@ class Events(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The newest so many events are kept, however young the others are."""
 
 
+class Backup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Copies of the gallery and of the server's own data, made while both are used."""
+
+    folder: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """None = `backups` in the server's folder. Another disk is better."""
+    every_hours: Annotated[float, Meta(gt=0.0, le=8760.0)] | None = None
+    """None: only when asked."""
+    keep: Annotated[int, Meta(ge=1, le=1000)] = 7
+    """Older ones are deleted once so many newer ones are there."""
+
+
+class Archives(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be indexed over the API and the pages."""
+
+    folders: tuple[Annotated[str, Meta(min_length=1, max_length=4096)], ...] = ()
+    """Folders of this machine; what lies elsewhere cannot be asked for."""
+    upload_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 20_000_000_000
+    """Of all uploaded files together; 0: no uploads."""
+
+
 class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of `vultus serve`: API, pages and events."""
 
@@ -46,6 +66,8 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Key of the server's secrets at rest; none = `secrets.key` in the folder. `VULTUS_SERVER_KEY` goes before it."""
     limits: Limits = Limits()
     events: Events = Events()
+    archives: Archives = Archives()
+    backup: Backup = Backup()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

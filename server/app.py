@@ -12,11 +12,28 @@ from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
 from vultus.server.headers import Headers
 from vultus.server.problems import MEDIA_TYPE, add_handlers
-from vultus.server.routes import events, health, photos, search
+from vultus.server.routes import (
+    archives,
+    backups,
+    events,
+    health,
+    jobs,
+    models,
+    photos,
+    search,
+)
 from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
-_ROUTES = (photos, search, events)
+_ROUTES = (
+    photos,
+    search,
+    events,
+    archives,
+    jobs,
+    backups,
+    models,
+)
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}
@@ -52,7 +69,8 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(api)
     app.include_router(health.router)
     add_handlers(app)
-    app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes)
+    files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
+    app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes, files=files)
     app.add_middleware(Guard, services=services)
     app.add_middleware(Headers)
     return app

@@ -13,19 +13,22 @@ class _TooLarge(HTTPException):
 
 
 class BoundedBody:
-    """Ends requests whose body is larger than `limit` bytes with 413, at the latest when one byte too many came."""
+    """Ends requests whose body is larger than allowed with 413, at the latest when one byte too many came."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp, limit: int, files: tuple[str, int]) -> None:
+        """`files`: how the paths begin below which single files are sent, and how large one may be."""
+        self._app, self._limit, self._files = app, limit, files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, counting."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        beginning, most = self._files
+        limit = most if scope["path"].startswith(beginning) and scope["method"] == "PUT" else self._limit
         stated = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if not stated.isdigit() or int(stated) > self._limit:
-            await self._refuse(scope, receive, send)
+        if not stated.isdigit() or int(stated) > limit:
+            await _refusal(limit)(scope, receive, send)
             return
         came, begun = 0, False
 
@@ -33,7 +36,7 @@ class BoundedBody:
             nonlocal came
             message = await receive()
             came += len(message.get("body", b""))
-            if came > self._limit:
+            if came > limit:
                 raise _TooLarge(413)
             return message
 
@@ -47,8 +50,8 @@ class BoundedBody:
         except _TooLarge:
             if begun:
                 raise
-            await self._refuse(scope, receive, send)
+            await _refusal(limit)(scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        problem = Problem(413, "too-large", f"A request may have {self._limit} bytes.", headers={"Connection": "close"})
-        await problem(scope, receive, send)
+
+def _refusal(limit: int) -> Problem:
+    return Problem(413, "too-large", f"This request may have {limit} bytes.", headers={"Connection": "close"})

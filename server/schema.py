@@ -25,6 +25,31 @@ STEPS: tuple[str, ...] = (
     CREATE INDEX events_by_visit ON events (visit) WHERE visit IS NOT NULL;
     CREATE INDEX events_by_rule ON events (rule, time) WHERE rule IS NOT NULL;
     CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        title TEXT NOT NULL,
+        state TEXT NOT NULL,
+        by TEXT NOT NULL,
+        created REAL NOT NULL,
+        started REAL,
+        ended REAL,
+        total INTEGER,
+        seen INTEGER NOT NULL DEFAULT 0,
+        counts TEXT NOT NULL DEFAULT '{}',
+        note TEXT NOT NULL DEFAULT '',
+        error TEXT,
+        options TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX jobs_waiting ON jobs (state, id);
+    CREATE TABLE job_refusals (
+        id INTEGER PRIMARY KEY,
+        job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
+        source TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX job_refusals_of ON job_refusals (job, id);
     """,
 )
 

@@ -14,11 +14,14 @@ from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
 from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
+from vultus.server.archives import Archives
 from vultus.server.desk import Desk
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import EventLog
 from vultus.server.events.pump import Pump
 from vultus.server.faces import Faces
+from vultus.server.jobs.runner import Jobs
+from vultus.server.jobs.tasks import Means
 from vultus.server.store import Store
 from vultus.server.vault import Vault
 from vultus.stages.gallery import threshold
@@ -31,6 +34,7 @@ class Services:
     vault: Vault
     events: EventLog
     feed: Feed
+    jobs: Jobs
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -38,6 +42,7 @@ class Services:
         self.desk = Desk(config.serve.limits)
         self.faces = Faces(self.config)
         self.store = Store(server_folder(config))
+        self.archives = Archives(self.config)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -49,6 +54,8 @@ class Services:
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
             opening.callback(self.gallery.close)
             self._open_events(opening)
+            means = Means(config=self.config, gallery=self.gallery, store=self.store)
+            self.jobs = opening.enter_context(Jobs(means))
             self._open = opening.pop_all()
         return self
 

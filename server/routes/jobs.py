@@ -1,0 +1,159 @@
+"""Long work: indexing archives, backups, checks; with progress, to be stopped and gone on with."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query, Response
+
+from vultus.index.names import clean_name
+from vultus.server.access import Asker, allowed
+from vultus.server.jobs import record
+from vultus.server.problems import Problem
+from vultus.server.schemas import Schema, moment
+from vultus.server.services import Here
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[allowed("operator", "jobs")])
+Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="`next` of the answer before.")]
+_WHAT = {"backup": "backup", "verify": "check of the gallery", "compact": "giving back space"}
+
+
+class IndexRequest(Schema):
+    """An archive to be read."""
+
+    paths: list[str]
+    """Files and folders below `serve.archives.folders`, or the `path` of an upload; 1 to 100."""
+    label_from_folder: bool = False
+    """The folder that holds a photo is the name of the person on it."""
+    collection: str | None = None
+    """What new faces belong to."""
+    retry_refused: bool = False
+    """Try files again that an earlier job refused."""
+
+
+class Job(Schema):
+    """Long work and how far it is."""
+
+    id: int
+    kind: Literal["index", "backup", "verify", "compact"]
+    title: str
+    state: Literal["queued", "running", "stopping", "done", "failed", "cancelled"]
+    by: str
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    total: int | None
+    """How many things there are to do; null while that is not known."""
+    seen: int
+    counts: dict[str, int]
+    """Of an index job: done, already, refused, faces, unlabelled."""
+    note: str
+    error: str | None
+    paths: list[str]
+
+
+class JobList(Schema):
+    """Jobs, newest first."""
+
+    items: list[Job]
+    next: int | None
+
+
+class Refusal(Schema):
+    """A file that could not be used, and why."""
+
+    source: str
+    reason: str
+
+
+class RefusalList(Schema):
+    """Files that a job refused, in its order; at most 10,000 are kept."""
+
+    items: list[Refusal]
+    next: int | None
+
+
+@router.get("")
+def list_jobs(here: Here, limit: Limit = 50, cursor: Cursor = None) -> JobList:
+    """All jobs, newest first."""
+    found = here.jobs.records.listed(cursor, limit)
+    return JobList(items=[shape(job) for job in found], next=found[-1].id if len(found) == limit else None)
+
+
+@router.post("/index", status_code=201)
+def index(here: Here, asker: Asker, wanted: IndexRequest, response: Response) -> Job:
+    """Put the faces of every photo and video below some paths into the gallery.
+
+    One job runs at a time, the others wait. A file that did not change since is not read again, so the same job may be asked
+    for at any time.
+    """
+    if not 1 <= len(wanted.paths) <= 100:
+        raise Problem(422, "invalid", "A job has 1 to 100 paths.")
+    paths = [here.archives.checked(path) for path in wanted.paths]
+    collection = None if wanted.collection is None else clean_name(wanted.collection, "a collection")
+    options = wanted.model_dump() | {"paths": paths, "collection": collection}
+    title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    return _begun(response, here.jobs.add("index", title, asker.name, options))
+
+
+@router.post("/{kind}", status_code=201, dependencies=[allowed("admin", "system")])
+def begin(here: Here, asker: Asker, kind: Literal["backup", "verify", "compact"], response: Response) -> Job:
+    """Copy the gallery and the server's data; check every table and vector; or give the space of deleted faces back."""
+    return _begun(response, here.jobs.add(kind, _WHAT[kind], asker.name))
+
+
+@router.get("/{number}")
+def show(here: Here, number: Number) -> Job:
+    """One job."""
+    return shape(here.jobs.records.get(number))
+
+
+@router.get("/{number}/refusals")
+def refusals(here: Here, number: Number, limit: Limit = 100, cursor: Cursor = None) -> RefusalList:
+    """What it refused, and why."""
+    here.jobs.records.get(number)
+    found = here.jobs.records.refusals(number, cursor or 0, limit)
+    return RefusalList(
+        items=[Refusal(source=source, reason=reason) for _, source, reason in found],
+        next=found[-1][0] if len(found) == limit else None,
+    )
+
+
+@router.post("/{number}/cancel")
+def cancel(here: Here, number: Number) -> Job:
+    """Stop it; what it did so far stays, and `resume` goes on from there."""
+    return shape(here.jobs.cancel(number))
+
+
+@router.post("/{number}/resume")
+def resume(here: Here, number: Number) -> Job:
+    """Let a job that failed or was cancelled go on."""
+    return shape(here.jobs.resume(number))
+
+
+def _begun(response: Response, job: record.Job) -> Job:
+    response.headers["Location"] = f"/api/v1/jobs/{job.id}"
+    return shape(job)
+
+
+def shape(job: record.Job) -> Job:
+    """A job as the API tells it."""
+    return Job(
+        id=job.id,
+        kind=job.kind,
+        title=job.title,
+        state=job.state,
+        by=job.by,
+        created=moment(job.created),
+        started=None if job.started is None else moment(job.started),
+        ended=None if job.ended is None else moment(job.ended),
+        total=job.total,
+        seen=job.seen,
+        counts=job.counts,
+        note=job.note,
+        error=job.error,
+        paths=list(job.options.get("paths", ())),
+    )
