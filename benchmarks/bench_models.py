@@ -1,14 +1,15 @@
 """How good and how fast is every pair of a detector and an embedder that is here, on labelled photographs?
 
-    python benchmarks/bench_models.py LFW [--detectors NAME...] [--embedders NAME...] [--folds 10] [--landmarks onet] [--json]
+    python benchmarks/bench_models.py LFW [--detectors NAME...] [--embedders NAME...] [--folds 10] [--json]
     python benchmarks/bench_models.py LFW --speed [--photographs 8]
 
 LFW is a folder of NAME/NAME_0001.jpg with a pairs.txt. Accuracy is that of LFW's protocol over the folds (`--folds` takes the
-first ones); TAR is that of all photographs of these pairs compared with each other, at FAR 1e-3 and 1e-4, with 95% intervals.
-"No face" counts photographs. Milliseconds are for a photograph that is decoded already: finding the faces, cutting out one
-and embedding it, on one thread; all pairs take turns on `--photographs`, five times, and the best of each counts. `--speed`
-measures nothing else, in a few seconds, so that it can be done while nothing else runs. The table is in Markdown, with the
-surest at FAR 1e-4 first.
+first ones); TAR is that of all photographs of these pairs compared with each other, at FAR 1e-3 and 1e-4, and its difference
+from that of the first detector with the same embedder, both with 95% intervals from drawing people anew, the same drawings for
+all. A detector NAME+onet has its landmarks from O-Net. "No face" counts photographs. Milliseconds are for a photograph that is
+decoded already: finding the faces, cutting out one and embedding it, on one thread; all pairs take turns on `--photographs`,
+five times, and the best of each counts. `--speed` measures nothing else, in a few seconds, so that it can be done while nothing
+else runs. The table is in Markdown, with the surest at FAR 1e-4 first.
 """
 
 from __future__ import annotations
@@ -18,14 +19,13 @@ import json
 import time
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from vultus.cli.evaluate_faces import FaceReader
 from vultus.configs import data_folder
 from vultus.configs.schema import Config, Detect, Models
 from vultus.evaluation import pairs
-from vultus.evaluation.trials import MISSED, all_against_all, rates
+from vultus.evaluation.trials import MISSED, all_against_all, interval, tar_at, tar_drawn
 from vultus.evaluation.verification import verification
 from vultus.evaluation.work import WorkFile
 from vultus.pipeline.frames import Image
@@ -40,12 +40,23 @@ def here(kind: str) -> list[str]:
     return [row.name for row in Registry(data_folder()).status() if row.kind == kind and row.state == "ok"]
 
 
-def speed(
-    config: Config, paths: list[Path], detectors: list[str], embedders: list[str]
-) -> tuple[dict[str, float], dict[str, float]]:
+def detectors_here() -> list[str]:
+    """The default one first, by itself and with O-Net's landmarks."""
+    first = Models().detector
+    return [first, *([f"{first}+onet"] if "mtcnn_onet" in here("part") else []), *(set(here("detector")) - {first})]
+
+
+def configured(detector: str, embedder: str) -> Config:
+    name, _, landmarks = detector.partition("+")
+    detect = Detect(landmarks="onet" if landmarks == "onet" else "own")
+    return Config(models=Models(detector=name, embedder=embedder), detect=detect)
+
+
+def speed(paths: list[Path], detectors: list[str], embedders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds of each detector for a photograph, and of each embedder for a face."""
+    config = Config()
     images = [photo.decode(path.read_bytes(), config.decode) for path in paths]
-    finders = {name: open_detector(msgspec.structs.replace(config, models=Models(detector=name))) for name in detectors}
+    finders = {name: open_detector(configured(name, embedders[0])) for name in detectors}
     registry = Registry(data_folder())
     engines = {name: open_embedder(registry.resolve(name, "embedder").path, threads=1) for name in embedders}
     finding, embedding = dict.fromkeys(detectors, np.inf), dict.fromkeys(embedders, np.inf)
@@ -74,41 +85,45 @@ def main() -> None:
     parser.add_argument("--detectors", nargs="+", default=None)
     parser.add_argument("--embedders", nargs="+", default=None)
     parser.add_argument("--folds", type=int, default=10)
-    parser.add_argument("--landmarks", choices=("own", "onet"), default="own")
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--photographs", type=int, default=30, help="of which the milliseconds are measured")
     parser.add_argument("--speed", action="store_true", help="the milliseconds alone")
     parser.add_argument("--work", type=Path, default=Path("build/accuracy.work"), help="keeps faces and vectors")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    detectors, embedders = given.detectors or here("detector"), given.embedders or here("embedder")
+    detectors, embedders = given.detectors or detectors_here(), given.embedders or here("embedder")
     listed = pairs.read(given.lfw / "pairs.txt")
     fold = np.zeros(len(listed.same), np.int64) if listed.fold is None else listed.fold
     chosen = fold < given.folds
     used, numbers = np.unique(listed.pairs[chosen], return_inverse=True)
     paths = [pairs.locate(given.lfw, listed.photos[at]) for at in used.tolist()]
-    base = Config(detect=Detect(landmarks=given.landmarks))
-    finding, embedding = speed(base, paths[: given.photographs], detectors, embedders)
+    finding, embedding = speed(paths[: given.photographs], detectors, embedders)
     if given.speed:
         print(json.dumps({"photographs": given.photographs, "ms": finding | embedding}))
         return
     rows = []
+    drawn: dict[tuple[str, float], np.ndarray] = {}
     for detector in detectors:
         for embedder in embedders:
-            config = msgspec.structs.replace(base, models=Models(detector=detector, embedder=embedder))
+            config = configured(detector, embedder)
             with WorkFile(given.work) as work, FaceReader(config, data_folder(), work) as reader:
                 judged = reader.judged(paths, lambda _done, _all: None)
             scores = judged.similarities(numbers.reshape(-1, 2), MISSED)
             people = listed.people[used]
             one = verification(scores, listed.same[chosen], people[numbers.reshape(-1, 2)], fold[chosen], given.rounds)
-            every = rates(all_against_all(judged.vectors, people, 0.02), (1e-3, 1e-4), given.rounds)
+            every = all_against_all(judged.vectors, people, 0.02)
+            tar = {}
+            for far in (1e-3, 1e-4):
+                of = tar_drawn(every, far, given.rounds)
+                away = interval(of - drawn.setdefault((embedder, far), of))
+                tar[far] = (tar_at(every, far), interval(of), away)
             rows.append(
                 {
                     "detector": detector,
                     "embedder": embedder,
                     "accuracy": one.accuracy.mean,
                     "accuracy_between": one.accuracy.between,
-                    "tar": {rate.far: (rate.tar, rate.between) for rate in every.tar},
+                    "tar": tar,
                     "no_face": int((~judged.found).sum()),
                     "ms": finding[detector] + embedding[embedder],
                     "ms_detector": finding[detector],
@@ -119,11 +134,15 @@ def main() -> None:
         print(json.dumps({"photos": len(paths), "pairs": int(chosen.sum()), "rows": rows}))
         return
     print(f"{len(paths)} photographs, {int(chosen.sum())} pairs\n")
-    print("| detector | embedder | accuracy | TAR at FAR 1e-3 | TAR at FAR 1e-4 | no face | ms (of which detector) |")
-    print("|---|---|---|---|---|---|---|")
+    columns = "detector | embedder | accuracy | TAR at FAR 1e-3 | difference | TAR at FAR 1e-4 | difference | no face"
+    print(f"| {columns} | ms (of which detector) |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in rows:
         low, high = row["accuracy_between"]
-        tars = [f"{tar:.2%} ({ends[0]:.2%} to {ends[1]:.2%})" for tar, ends in row["tar"].values()]
+        tars = [
+            f"{tar:.2%} ({ends[0]:.2%} to {ends[1]:.2%}) | {away[0]:+.2%} to {away[1]:+.2%}"
+            for tar, ends, away in row["tar"].values()
+        ]
         print(
             f"| `{row['detector']}` | `{row['embedder']}` | {row['accuracy']:.2%} ({low:.2%} to {high:.2%}) | "
             f"{' | '.join(tars)} | {row['no_face']} | {row['ms']:.1f} ({row['ms_detector']:.1f}) |"
