@@ -12,28 +12,11 @@ from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
 from vultus.server.headers import Headers
 from vultus.server.problems import MEDIA_TYPE, add_handlers
-from vultus.server.routes import (
-    archives,
-    backups,
-    events,
-    health,
-    jobs,
-    models,
-    photos,
-    search,
-)
+from vultus.server.routes import archives, backups, events, health, jobs, models, photos, rules, search
 from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
-_ROUTES = (
-    photos,
-    search,
-    events,
-    archives,
-    jobs,
-    backups,
-    models,
-)
+_ROUTES = (photos, search, events, archives, jobs, backups, models, rules)
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}

@@ -24,6 +24,12 @@ STEPS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX events_by_visit ON events (visit) WHERE visit IS NOT NULL;
     CREATE INDEX events_by_rule ON events (rule, time) WHERE rule IS NOT NULL;
+    CREATE TABLE rules (
+        id      INTEGER PRIMARY KEY AUTOINCREMENT,
+        title   TEXT NOT NULL UNIQUE,
+        rule    TEXT NOT NULL,
+        created REAL NOT NULL
+    ) STRICT;
     CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
     CREATE TABLE jobs (

@@ -19,6 +19,7 @@ from vultus.server.desk import Desk
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import EventLog
 from vultus.server.events.pump import Pump
+from vultus.server.events.rulebook import Rulebook
 from vultus.server.faces import Faces
 from vultus.server.jobs.runner import Jobs
 from vultus.server.jobs.tasks import Means
@@ -35,6 +36,8 @@ class Services:
     events: EventLog
     feed: Feed
     jobs: Jobs
+    rules: Rulebook
+    pump: Pump
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -62,8 +65,9 @@ class Services:
     def _open_events(self, opening: ExitStack) -> None:
         self.events = EventLog(self.store, self.config.serve.events)
         self.feed = Feed(self.gallery, self.events)
-        pump = Pump(self.gallery, self.store, self.events)
-        for part in (self.feed, pump):
+        self.rules = Rulebook(self.store, lambda _: None)
+        self.pump = Pump(self.gallery, self.store, self.events, self.rules.alerts)
+        for part in (self.feed, self.pump):
             opening.callback(part.close)
             part.open()
 

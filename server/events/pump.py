@@ -45,7 +45,7 @@ class Pump:
     Of hidden people nothing is told.
     """
 
-    def __init__(self, gallery: Gallery, store: Store, log: EventLog, alerts: Alerts | None = None) -> None:
+    def __init__(self, gallery: Gallery, store: Store, log: EventLog, alerts: Alerts) -> None:
         self._gallery, self._store, self._events, self._alerts = gallery, store, log, alerts
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="events-pump", daemon=True)
@@ -75,11 +75,15 @@ class Pump:
         if self._thread.is_alive():
             self._thread.join()
 
+    @property
+    def position(self) -> int:
+        """Number of the last sighting that was taken in."""
+        with self._store.read() as connection:
+            return _position(connection)
+
     def step(self) -> int:
         """Take in the next sightings; returns how many there were."""
-        with self._store.read() as connection:
-            cursor = _position(connection)
-        found = self._gallery.sightings(cursor, _AT_ONCE)
+        found = self._gallery.sightings(self.position, _AT_ONCE)
         if not found:
             return 0
         with self._store.write() as connection:
@@ -95,7 +99,7 @@ class Pump:
         key = visit(sighting)
         told = connection.execute("SELECT 1 FROM events WHERE visit = ? LIMIT 1", (key,)).fetchone() is not None
         self._events.add(connection, event_of(sighting, key, update=told))
-        for alert in () if self._alerts is None else self._alerts(connection, sighting, key):
+        for alert in self._alerts(connection, sighting, key):
             self._events.add(connection, alert)
 
     def _run(self) -> None:

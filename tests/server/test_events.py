@@ -203,7 +203,7 @@ def test_what_was_seen_while_the_server_was_away_is_told(services: Services) -> 
     from vultus.server.events.pump import Pump
 
     numbers = [seen(services.gallery, f"while away {number}") for number in range(50)]
-    first, second = (Pump(services.gallery, services.store, services.events) for _ in range(2))
+    first, second = (Pump(services.gallery, services.store, services.events, services.rules.alerts) for _ in range(2))
     threads = [threading.Thread(target=pump.step) for pump in (first, second, first)]
     for thread in threads:
         thread.start()
