@@ -11,6 +11,7 @@ from vultus.server.access import demands
 from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
 from vultus.server.headers import Headers
+from vultus.server.pages import PAGES
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import archives, backups, events, health, jobs, models, photos, rules, search
 from vultus.server.schemas import ProblemDetails
@@ -45,11 +46,10 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
     for module in _ROUTES:
-        forgotten = [route.path for route, needs in demands(module.router) if not needs]
-        if forgotten:
-            raise TypeError(f"routes that do not say who may call them: {forgotten}")
-        api.include_router(module.router)
+        api.include_router(_guarded(module.router))
     app.include_router(api)
+    for page in PAGES:
+        app.include_router(_guarded(page.router))
     app.include_router(health.router)
     add_handlers(app)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
@@ -57,3 +57,11 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Guard, services=services)
     app.add_middleware(Headers)
     return app
+
+
+def _guarded(router: APIRouter) -> APIRouter:
+    """The router, if every route of it says who may call it. Raises TypeError."""
+    forgotten = [route.path for route, needs in demands(router) if not needs]
+    if forgotten:
+        raise TypeError(f"routes that do not say who may call them: {forgotten}")
+    return router

@@ -1,0 +1,35 @@
+// The REST API as the pages use it: JSON both ways, the CSRF token, and errors whose message is a sentence for people.
+
+export class ApiError extends Error {
+  constructor(status, kind, detail) {
+    super(detail);
+    this.status = status;
+    this.kind = kind;
+  }
+}
+
+let session;
+async function token() {
+  session ??= fetch("/api/v1/session").then((answer) => (answer.ok ? answer.json() : {}));
+  return (await session).csrf ?? "";
+}
+
+/** Ask the API. `body` is sent as JSON, or as a form if it is one. Returns what came, null for nothing; throws ApiError. */
+export async function api(method, path, body, { signal } = {}) {
+  const headers = {};
+  if (method !== "GET") headers["X-CSRF-Token"] = await token();
+  if (body !== undefined && !(body instanceof FormData)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  const answer = await fetch(`/api/v1${path}`, { method, headers, body, signal });
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const problem = await answer.json().catch(() => ({}));
+  if (answer.status === 401 && problem.type !== "urn:vultus:wrong-login") {
+    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+  }
+  throw new ApiError(answer.status, problem.type ?? "", problem.detail ?? `${answer.status} ${answer.statusText}`);
+}
+
+/** Address of a stored face's picture. */
+export const picture = (face) => `/api/v1/faces/${face}/chip`;
