@@ -15,15 +15,14 @@ from msgspec import Struct
 
 from vultus.cli.console import line, print_json
 from vultus.cli.options import config_option, configured, gallery_option, json_option
-from vultus.configs.address import DatabaseUrl, Place, redact, redact_text
+from vultus.configs.address import DatabaseUrl, Place, redact
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
 from vultus.index import GalleryError, GalleryNotFound
 from vultus.index.configured import open_gallery
 from vultus.native import cpu_features
-from vultus.pipeline.errors import RefusedInput
-from vultus.stages.camera import probe
 from vultus.stages.photo import HEIC
+from vultus.stages.probing import probe
 from vultus.stages.sources import Unusable, find
 from vultus.weights import Registry
 
@@ -154,22 +153,7 @@ def _camera(address: str, config: Config) -> Finding:
         return Finding(check=name, state="bad", detail=f"{device} is not there, or may not be read", remedy=remedy)
     if found.kind != "camera":
         return Finding(check=name, state="bad", detail="a file, not a camera", remedy=_ADDRESSES)
-    try:
-        probe(address, config)
-    except (RefusedInput, ValueError, OSError) as error:
-        return Finding(check=name, state="bad", detail=redact_text(str(error)), remedy=_remedy(str(error)))
+    found_out = probe(address, config, count=False)
+    if not found_out.works:
+        return Finding(check=name, state="bad", detail=found_out.reason, remedy=found_out.remedy)
     return Finding(check=name, state="ok", detail="answers and sends pictures")
-
-
-def _remedy(said: str) -> str:
-    """What to try next, by what went wrong."""
-    for word, remedy in (
-        ("password", "put the right user and password into the address: rtsp://USER:PASSWORD@HOST/PATH"),
-        ("refused", "is the camera on, is the port right (RTSP: 554), does a firewall stand between?"),
-        ("not known", "use the camera's IP address, or mend the name service"),
-        ("path", "look the stream's path up in the camera's manual"),
-        ("no answer", "is the camera reachable from this machine (ping), and is RTSP switched on in its settings?"),
-    ):
-        if word in said:
-            return remedy
-    return "does another player show this address from this machine?"

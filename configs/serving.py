@@ -55,6 +55,35 @@ class Archives(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of all uploaded files together; 0: no uploads."""
 
 
+Cidr = Annotated[str, Meta(pattern=r"^[0-9a-fA-F:.]{2,45}(/[0-9]{1,3})?$")]
+
+
+class Networks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where addresses may lead that people give to the server."""
+
+    allowed: tuple[Cidr, ...] = ()
+    """Networks (`127.0.0.0/8`) that may be reached although they are special: loopback, link-local, this machine's own."""
+    refused: tuple[Cidr, ...] = ()
+    """Networks that may not be reached, whatever `allowed` says."""
+
+    def __post_init__(self) -> None:
+        import ipaddress
+
+        for text in (*self.allowed, *self.refused):
+            try:
+                ipaddress.ip_network(text)
+            except ValueError as error:
+                raise ConfigError(f"{text} is no network: {error}") from None
+
+
+class Cameras(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cameras that are added over the API or the pages; those of `sources` may be anything."""
+
+    networks: Networks = Networks()
+    local: bool = False
+    """Whether webcams and video files of this machine may be added too."""
+
+
 class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of `vultus serve`: API, pages and events."""
 
@@ -68,6 +97,7 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     events: Events = Events()
     archives: Archives = Archives()
     backup: Backup = Backup()
+    cameras: Cameras = Cameras()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

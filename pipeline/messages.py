@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from vultus.configs.schema import View
+from vultus.configs.serving import Networks
 from vultus.pipeline.frames import Image
 
 Box = tuple[float, float, float, float]
@@ -49,6 +50,8 @@ class Item(Message, frozen=True, kw_only=True, tag="item"):
     """Name of the person that the archive's folder gives to a lone face of this item."""
     view: View = View()
     """How it is read, as the configuration says of this source."""
+    networks: Networks | None = None
+    """Where `address` may lead, if it was not the owner of this machine who wrote it; none: anywhere."""
 
     @property
     def live(self) -> bool:

@@ -72,27 +72,14 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
             camera.leave()
 
 
-def probe(address: str, config: Config) -> None:
-    """Open a network stream and wait for its first frame. Raises SourceLost that says in words why there is none."""
-    ready = threading.Condition()
-    grabber = Grabber("probe", partial(video.listen, address, config.decode, None), ready)
-    grabber.start()
-    limit = config.decode.open_timeout + config.decode.stall_timeout
-    with ready:
-        ready.wait_for(lambda: grabber.waiting or grabber.error is not None, timeout=limit)
-    error, frames = grabber.error, grabber.frames
-    grabber.abandon()
-    if not frames:
-        raise error or SourceLost(f"no picture within {limit:g} s")
-
-
 def _reader(item: Item, limits: Limits, attention: Attention | None) -> Reader:
     if item.kind == "webcam":
         return partial(webcam.listen, item.address)
     if item.kind == "paced":
         return partial(video.play, item.address, limits)
     transport = item.view.transport or limits.rtsp_transport
-    return partial(video.listen, item.address, structs.replace(limits, rtsp_transport=transport), attention)
+    limits = structs.replace(limits, rtsp_transport=transport)
+    return partial(video.listen, item.address, limits, attention, networks=item.networks)
 
 
 class _Camera:
@@ -203,7 +190,7 @@ class _Camera:
 
     def _knock(self) -> None:
         """In a thread: see whether somebody takes a connection again, and if so do not wait for the end of the pause."""
-        if video.answers(self._item.address, _KNOCK_WITHIN):
+        if video.answers(self._item.address, _KNOCK_WITHIN, self._item.networks):
             self._next_try = time.monotonic()
 
     def _lose(self, error: Exception) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct, structs
 from vultus.configs.address import redact
 from vultus.configs.schema import Source, View
 from vultus.pipeline.messages import Item
+from vultus.stages.reach import PORTS
 
 _LATEST = 2**63 - 1
 """Times of change beyond this (the year 2262) count as this: it is what a database remembers."""
@@ -25,7 +26,7 @@ VIDEO_ENDINGS = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp",
      ".ogv", ".vob", ".mxf", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg")
 )  # fmt: skip
-CAMERA_SCHEMES = frozenset(("rtsp", "rtsps", "http", "https", "rtmp", "rtmps"))
+CAMERA_SCHEMES = frozenset(PORTS)
 
 
 class Found(Struct, frozen=True, kw_only=True):

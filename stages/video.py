@@ -23,16 +23,17 @@ from msgspec import Struct, structs
 
 from vultus.configs.address import redact_text
 from vultus.configs.schema import Decode
+from vultus.configs.serving import Networks
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.pixels import Layout, views
 from vultus.stages import hardware
 from vultus.stages.grabber import Shot, SourceEnded, SourceLost
+from vultus.stages.reach import PORTS, Forbidden, UnknownHost, pinned
 from vultus.stages.waking import Attention, Decoded, choose
 
 Pixels = npt.NDArray[np.uint8]
 
-_PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _MOST_BREAKS = 100
 """So many damaged places in a row, without a packet between them, end a file."""
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
@@ -133,14 +134,18 @@ def listen(
     alive: Callable[[], None],
     broken: Callable[[], None],
     decodes: Callable[[str], None],
+    *,
+    networks: Networks | None = None,
 ) -> Iterator[tuple[float, Shot, bool]]:
     """Frames of a network stream as they come, with the time of their arrival, until it breaks.
 
     `attention` chooses what is decoded and which frames are to be handed on (none: all). `alive` is called for each packet
     that arrives, `broken` for each damaged packet or frame, `decodes` once with who decodes, in words. Raises SourceLost,
     also when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
+    `networks`: where the address may lead, of one that nobody trusts; none: anywhere.
     """
-    options = {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
+    target, options = _target(address, networks)
+    options |= {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
         options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
     device = _device(config)
@@ -148,7 +153,7 @@ def listen(
     try:
         # FFmpeg's errors quote the address, so none of them may become the cause of ours.
         container = av.open(
-            address,
+            target,
             options=options,
             timeout=(config.open_timeout, config.stall_timeout),
             metadata_errors="replace",
@@ -169,6 +174,18 @@ def listen(
         except av.error.FFmpegError as error:
             raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
+
+
+def _target(address: str, networks: Networks | None) -> tuple[str, dict[str, str]]:
+    """What FFmpeg is to open, and how. Raises SourceLost for what leads where it may not."""
+    if networks is None:
+        return address, {}
+    try:
+        return pinned(address, networks)
+    except Forbidden as error:
+        raise SourceLost(str(error), slow=True) from None
+    except UnknownHost as error:
+        raise SourceLost(str(error)) from None
 
 
 def _device(limits: Decode) -> hardware.Choice:
@@ -444,11 +461,11 @@ def _said(error: Exception) -> str:
     return said if isinstance(said, str) and said else redact_text(str(error))
 
 
-def answers(address: str, within: float) -> bool:
-    """Whether somebody takes a TCP connection there."""
+def answers(address: str, within: float, networks: Networks | None = None) -> bool:
+    """Whether somebody takes a TCP connection there; `networks` as in `listen`."""
     try:
-        parts = urlsplit(address)
-        port = parts.port or _PORTS.get(parts.scheme.lower(), 0)
+        parts = urlsplit(_target(address, networks)[0])
+        port = parts.port or PORTS.get(parts.scheme.lower(), 0)
         with socket.create_connection((parts.hostname or "", port), timeout=within):
             return True
     except (OSError, ValueError):  # ValueError: of an address that is none

@@ -13,10 +13,12 @@ from watcher import QUICK, Watcher, item
 
 from vultus.configs.schema import Config
 from vultus.configs.schema import Decode as Limits
+from vultus.configs.serving import Networks
 from vultus.pipeline.messages import ItemEnd
 from vultus.stages import camera
 from vultus.stages.decode import Decode
 from vultus.stages.grabber import SourceLost
+from vultus.stages.probing import probe
 
 PASSWORD = "geh%2Feim:@s3cret"
 
@@ -93,7 +95,7 @@ def test_frozen_while_it_is_asked(server: RtspServer, surroundings: object) -> N
 def test_reads_that_never_return_do_not_pile_up(surroundings: object, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, release = [], threading.Event()
 
-    def hang(*_: object) -> Iterator[np.ndarray]:
+    def hang(*_: object, **__: object) -> Iterator[np.ndarray]:
         begun.append(threading.current_thread())
         release.wait(30)
         raise SourceLost("returned at last")
@@ -138,11 +140,18 @@ def test_wrong_password_is_said_and_not_leaked(
             assert "password is wrong" in lost.reason
             assert lost.retry_in == QUICK.decode.retry_max, "an account must not be locked by trying fast"
             assert "no stream at this path" in watcher.states("lost", 1)[0].reason
-        with pytest.raises(SourceLost, match="password is wrong") as caught:
-            camera.probe(server.url("one", PASSWORD), QUICK)
-        camera.probe(server.url("one"), QUICK)
-    told = repr(surroundings.states) + caplog.text + "".join(capfd.readouterr()) + repr(caught.value)
-    assert caught.value.__cause__ is None, "FFmpeg's error quotes the address"
+        wrong = probe(server.url("one", PASSWORD), QUICK)
+        assert not wrong.works
+        assert "password is wrong" in wrong.reason
+        assert "USER:PASSWORD" in wrong.remedy
+        here = Networks(allowed=("127.0.0.0/8",))
+        for networks in (None, here):
+            works = probe(server.url("one"), QUICK, networks=networks)
+            assert (works.works, works.codec, works.width) == (True, "h264", 640)
+            assert 20 < works.fps < 30
+            assert works.jpeg.startswith(b"\xff\xd8")
+        assert "must not lead" in probe(server.url("one"), QUICK, networks=Networks()).reason
+    told = repr(surroundings.states) + caplog.text + "".join(capfd.readouterr()) + repr(wrong)
     for secret in (PASSWORD, "s3cret", "right@"):
         assert secret not in told
 
@@ -181,7 +190,7 @@ def test_the_newest_frame_wins(server: RtspServer, surroundings: object) -> None
 
 
 def test_a_mistake_of_ours_is_not_swallowed(surroundings: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> Iterator[np.ndarray]:
+    def broken(*_: object, **__: object) -> Iterator[np.ndarray]:
         raise ZeroDivisionError("ours")
         yield
 
