@@ -108,9 +108,9 @@ class Feeder:
         return self._live_sources <= self._per_worker * len(self._live_workers)
 
     def watcher(self, item: int) -> int | None:
-        """The worker that watches this live item."""
+        """The worker that watches this live item, unless it is to leave."""
         work = self._works.get(item)
-        return work.worker if work is not None and work.handed and work.item.live else None
+        return work.worker if work is not None and work.handed and work.item.live and not work.leaving else None
 
     def leave(self, item: int) -> None:
         """Watch this live item no longer."""

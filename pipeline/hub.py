@@ -284,9 +284,11 @@ class Hub(threading.Thread):
         if isinstance(what, Names) and lease.veiled and self._fleet is not None:
             clear = tuple(who.track for who in what.people if who.clear)
             self._fleet.tell_lookers(worker, Clear(item=what.item, tracks=clear))
-        if isinstance(what, Preview) and what.full:
+        full = isinstance(what, Preview) and what.full
+        if full:
             lease.given()
-        self.screen.put(what)
+        if full or lease.watched:
+            self.screen.put(what)
 
     def _lost(self, lost: Lost, sender: str) -> None:
         if lost.peer in self._silent:

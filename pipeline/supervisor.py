@@ -7,8 +7,10 @@ after however long the caller takes over a result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import wait
 from pathlib import Path
 from queue import SimpleQueue
+from time import monotonic
 from types import TracebackType
 
 from msgspec.structs import replace
@@ -22,6 +24,9 @@ from vultus.pipeline.health import Health, StatusServer
 from vultus.pipeline.hub import Hub, Mailbox, Over, Wanted
 from vultus.pipeline.messages import Item, Marks, Preview, Result
 from vultus.pipeline.metrics import WorkerMetrics
+
+_ASK_AGAIN = 0.5
+"""Seconds."""
 
 
 class Pipeline:
@@ -143,10 +148,13 @@ class Pipeline:
         Raises TimeoutError if none came within `timeout` seconds, up to 60, also when the run has ended.
         """
         hub = self._entered("snapshot")
-        look = Look(item=item, seconds=_lease(timeout), full=True, veiled=self._veiled(veiled))
+        end, veiled = monotonic() + _lease(timeout), self._veiled(veiled)
         with hub.screen.asking(item) as picture:
-            self._look(look)
-            return picture.result(timeout)
+            while not picture.done() and (left := end - monotonic()) > 0:
+                # Asked again, since its process may only just have been started (again).
+                self._look(Look(item=item, seconds=left, full=True, veiled=veiled))
+                wait([picture], min(left, _ASK_AGAIN))
+            return picture.result(0)
 
     def stop(self) -> None:
         """End the run soon: sources first, then what is on its way; safe from any thread and from signal handlers."""

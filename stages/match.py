@@ -208,7 +208,8 @@ class Match:
                 waited = not message.origin.still and not self._patient(person, now)
                 yield from self._decide(item, track, person, waited=waited)
         self._keep_shots(item)
-        if message.origin.live and self._context.audience.of(message.origin.item) is not None:
+        lease = self._context.audience.of(message.origin.item)
+        if lease is not None and message.origin.live:
             self._show(item, message)
         if message.origin.live:
             self._forget(item, now)

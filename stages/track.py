@@ -108,8 +108,9 @@ class Track:
             return
         source.seq = message.origin.seq
         faces = self._choose(message, source)
-        if message.origin.live and self._context.audience.of(message.origin.item) is not None:
-            self._show(message, source)
+        lease = self._context.audience.of(message.origin.item)
+        if lease is not None and message.origin.live:
+            self._show(message, source, watched=lease.watched)
         if faces:
             source.sent += len(faces)
             source.looked = source.told = source.time
@@ -130,13 +131,14 @@ class Track:
             used = self._context.life * _IDS_OF_A_LIFE if former is None else former.tracker.used
         return _Source(Tracker(lost_after=self._config.lost_after, used=used), Pace(self._preview.fps))
 
-    def _show(self, message: Detections, source: _Source) -> None:
+    def _show(self, message: Detections, source: _Source, *, watched: bool) -> None:
         """Tell whoever looks at this camera where its faces are, and if some are to be veiled what it sees."""
         origin, image = message.origin, message.image
-        found = zip(message.faces, source.alive, strict=True)
-        faces = tuple(Spotted(track=track, box=face.box, score=face.score) for face, track in found)[:MAX_SHOWN]
-        boxes = Boxes(item=origin.item, time=origin.time, width=image.width, height=image.height, faces=faces)
-        self._context.show(boxes)
+        if watched:
+            found = zip(message.faces, source.alive, strict=True)
+            faces = tuple(Spotted(track=track, box=face.box, score=face.score) for face, track in found)[:MAX_SHOWN]
+            boxes = Boxes(item=origin.item, time=origin.time, width=image.width, height=image.height, faces=faces)
+            self._context.show(boxes)
         gone = source.tracker.unseen(source.time)
         show_veiled(message, source.alive, gone, source.pace, self._preview, self._context)
 

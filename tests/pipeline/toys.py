@@ -19,6 +19,7 @@ from msgspec import structs
 from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import (
+    Boxes,
     Chips,
     Detections,
     Embedded,
@@ -28,11 +29,15 @@ from vultus.pipeline.messages import (
     ItemDone,
     ItemEnd,
     Message,
+    Names,
     Origin,
+    Preview,
     Sighting,
     SourceState,
+    Spotted,
     Tracked,
     TrackedFace,
+    Who,
 )
 
 FACE = Face(box=(1, 2, 3, 4), landmarks=((1, 1), (2, 1), (1.5, 2), (1, 3), (2, 3)), score=0.9)
@@ -256,6 +261,53 @@ class FlaggedDecode(Decode):
             once(os.environ["TOYS_FRAME"])
             if item.live:
                 self.context.stopping.wait()
+
+
+class ShownDecode(Decode):
+    """Shows whoever looks at it a picture for each frame, in which stands whether frames are made for nobody."""
+
+    def one(self, item: Item) -> Iterator[Message]:
+        for message in super().one(item):
+            yield message
+            lease = self.context.audience.of(item.item)
+            if isinstance(message, Frame) and lease is not None and not lease.veiled:
+                full, awake = lease.asked, lease.awake
+                self.context.show(preview(message.origin, b"awake" if awake else b"decoded", full=full))
+                if full:
+                    lease.given()
+
+
+class ShownTrack(Track):
+    """Shows where the face is, and veiled pictures, in which stands whose faces may be seen."""
+
+    def one(self, message: Message) -> Iterator[Message]:
+        yield from super().one(message)
+        lease = self.context.audience.of(message.origin.item)
+        if not isinstance(message, Detections) or lease is None:
+            return
+        origin, face = message.origin, Spotted(track=0, box=FACE.box, score=FACE.score)
+        self.context.show(Boxes(item=origin.item, time=origin.time, width=8, height=8, faces=(face,)))
+        if lease.veiled:
+            self.context.show(preview(origin, repr(sorted(lease.clear)).encode(), veiled=True))
+
+
+class ShownMatch(Match):
+    """Knows the face."""
+
+    def one(self, message: Message) -> Iterator[Message]:
+        yield from super().one(message)
+        if isinstance(message, Embedded) and self.context.audience.of(message.origin.item) is not None:
+            anna = Who(track=0, identity=7, name="Anna", similarity=0.6, clear=True)
+            self.context.show(Names(item=message.origin.item, people=(anna,)))
+
+
+def preview(origin: Origin, jpeg: bytes, **given: bool) -> Preview:
+    return Preview(item=origin.item, time=origin.time, width=8, height=8, jpeg=jpeg, **given)
+
+
+def build_shown(name: str, config: Config):
+    """A factory whose cameras can be looked at."""
+    return {"decode": ShownDecode, "track": ShownTrack, "match": ShownMatch}.get(name, STAGES[name])(config)
 
 
 def build_late(name: str, config: Config):

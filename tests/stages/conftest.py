@@ -12,7 +12,7 @@ import pytest
 from vultus.configs.schema import Config
 from vultus.index import Gallery
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Frame, Origin, SourceState
+from vultus.pipeline.messages import Boxes, Frame, Names, Origin, Preview, SourceState
 from vultus.pipeline.stage import Context
 from vultus.stages.registry import build
 from vultus.stages.yunet import YuNet
@@ -26,7 +26,12 @@ class Surroundings:
         self.counts: Counter[str] = Counter()
         self.states: list[SourceState] = []
         self.changed = Event()
-        self.context = Context(stopping=Event(), report=self._report, count=self._count)
+        self.shown: list[Preview | Boxes | Names] = []
+        self.context = Context(stopping=Event(), report=self._report, count=self._count, show=self.shown.append)
+
+    def look(self, item: int = 1, *, full: bool = False, awake: bool = False, veiled: bool = False) -> None:
+        """Somebody looks at a camera for five seconds."""
+        self.context.audience.renew(item, 5.0, full=full, awake=awake, veiled=veiled)
 
     def _report(self, state: SourceState) -> None:
         self.states.append(state)

@@ -65,9 +65,9 @@ def clock(monkeypatch):
     return now
 
 
-def run(clock, rand, *, seconds, enters=None, size_tells=False, faces=(), limits=None, gop=50):
+def run(clock, rand, *, seconds, enters=None, size_tells=False, faces=(), limits=None, gop=50, looked_at=None):
     """25 packets a second, a key frame every `gop`; somebody walks through from second `enters` on."""
-    attention, decoder = Attention(limits or Limits(), ()), Decoder(rand)
+    attention, decoder = Attention(limits or Limits(), (), looked_at or (lambda: False)), Decoder(rand)
     got = []
 
     def packets():
@@ -118,6 +118,23 @@ def test_faces_are_looked_at_more_often_than_movement(clock, rand):
     assert len([number for number, _ in got if number >= 32 * 25]) >= 0.8 * 12.5 * 8
     still, _, _ = run(clock, rand, seconds=40, faces=[20.0 + half / 2 for half in range(40)])
     assert len([number for number, _ in still if number >= 21 * 25]) >= 0.8 * 12.5 * 19, "also of who stands still"
+
+
+def test_a_camera_that_somebody_looks_at_closely_is_decoded_and_analysed_no_more_often(clock, rand):
+    got, decoder, _ = run(clock, rand, seconds=40, looked_at=lambda: clock[0] >= 1029.5)
+    assert set(range(29 * 25, 1000)) <= set(decoder.decoded), "also what came since the key frame before"
+    assert len([number for number, _ in got if number >= 31 * 25]) <= 5
+
+
+def test_the_next_frame_can_be_asked_for(clock, rand):
+    attention = Attention(Limits(), ())
+    luma = rand.integers(0, 255, (90, 160), np.uint8)
+    clock[0] += 60
+    assert attention.wanted(luma)
+    assert not attention.wanted(luma)
+    attention.hasten()
+    assert attention.wanted(luma)
+    assert not attention.wanted(luma)
 
 
 def test_key_frames_that_are_far_apart_end_idling(clock, rand):
