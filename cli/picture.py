@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,9 @@ import click
 import numpy as np
 from msgspec import Struct
 from PIL import Image, ImageDraw, ImageFont
+
+from vultus.stages.align import SIDE
+from vultus.stages.chip import opened
 
 # Pillow's own font knows little beyond ASCII, so a font of the system is preferred where there is one.
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
@@ -87,15 +89,6 @@ def _drawn(image: np.ndarray, marks: Iterable[Mark]) -> Image.Image:
     return picture
 
 
-def veiled(jpeg: bytes) -> bytes:
-    """A chip as the gallery keeps it, with coarse squares in place of the face."""
-    face = _opened(jpeg) or Image.new("RGB", (_TILE, _TILE), _BLANK)
-    coarse = face.resize((_SQUARES, _SQUARES), Image.Resampling.BOX).resize(face.size, Image.Resampling.NEAREST)
-    file = io.BytesIO()
-    coarse.save(file, "JPEG")
-    return file.getvalue()
-
-
 def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
     """Replace a head by a few squares of its mean colours: unlike a blur they cannot be undone."""
     x, y, w, h = box
@@ -107,8 +100,7 @@ def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
         picture.paste(coarse.resize(part.size, Image.Resampling.NEAREST), (left, top))
 
 
-_TILE, _EDGE, _COLUMNS = 112, 8, 8
-_MOST_SIDE = 1024
+_TILE, _EDGE, _COLUMNS = SIDE, 8, 8
 _MOST_TILES = 400
 _BLANK = (224, 224, 224)
 
@@ -130,7 +122,7 @@ def save_sheet(tiles: Sequence[Tile], path: Path) -> int:
     pen = ImageDraw.Draw(page)
     for number, tile in enumerate(shown_tiles):
         x, y = number % columns * wide + _EDGE, number // columns * high + _EDGE
-        face = _opened(tile.jpeg)
+        face = opened(tile.jpeg)
         if face is None:
             pen.rectangle((x, y, x + _TILE - 1, y + _TILE - 1), fill=_BLANK)
         else:
@@ -139,17 +131,6 @@ def save_sheet(tiles: Sequence[Tile], path: Path) -> int:
             pen.text((x, y + _TILE + 2 + 16 * row), shown(text)[:20], font=font, fill=(32, 32, 32))
     page.save(path)
     return len(tiles) - len(shown_tiles)
-
-
-def _opened(jpeg: bytes | None) -> Image.Image | None:
-    """A chip as the gallery keeps it; none for what is no small JPEG, whoever put it there."""
-    try:
-        with Image.open(io.BytesIO(jpeg or b""), formats=["JPEG"]) as picture:
-            if max(picture.size) > _MOST_SIDE:
-                return None
-            return picture.convert("RGB").resize((_TILE, _TILE))
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
 
 
 def _font(size: float) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, Callable[[str], str]]:

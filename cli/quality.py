@@ -13,10 +13,10 @@ from vultus.cli.console import counted, line, print_json, progress, say, shown, 
 from vultus.cli.options import config_option, configured, json_option
 from vultus.cli.pages import document, picture, write
 from vultus.cli.photographs import photographs
+from vultus.stages.chip import chip_jpeg
 from vultus.stages.finder import FaceFinder, FoundFace
 from vultus.stages.quality import WORDS, Grade, grade_found
 from vultus.stages.sources import Unusable
-from vultus.stages.store import chip_jpeg
 
 _TERMS: tuple[str, ...] = ("size", "sharpness", "pose", "exposure", "score")
 _STYLE = """

@@ -13,13 +13,14 @@ from msgspec import structs
 from vultus.cli.console import clock, line, print_json, say, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.pages import write
-from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
+from vultus.cli.picture import Tile, picture_file, save_sheet
 from vultus.cli.shots_page import Entry, page, who
 from vultus.configs.address import Place
 from vultus.index import Gallery, Sighting
 from vultus.index.configured import open_gallery
 from vultus.index.store import private
 from vultus.index.veil import Veil
+from vultus.stages.chip import veiled
 
 _PAGE = 1000
 

@@ -9,12 +9,13 @@ import click
 from vultus.cli.console import counted, print_json, progress, say, table, utc
 from vultus.cli.options import config_option, configured, gallery_option, json_option
 from vultus.cli.persons import called, face_json, quality_of, valid_name
-from vultus.cli.picture import Tile, picture_file, save_sheet, veiled
+from vultus.cli.picture import Tile, picture_file, save_sheet
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder
 from vultus.index import Gallery, Unknown
 from vultus.index.configured import open_gallery
 from vultus.index.veil import Veil
+from vultus.stages.chip import veiled
 from vultus.stages.gallery import threshold
 from vultus.weights import Registry
 

@@ -13,11 +13,38 @@ from vultus.server.guard import Guard
 from vultus.server.headers import Headers
 from vultus.server.pages import PAGES
 from vultus.server.problems import MEDIA_TYPE, add_handlers
-from vultus.server.routes import archives, backups, events, health, jobs, models, photos, rules, search
+from vultus.server.routes import (
+    acts,
+    archives,
+    backups,
+    events,
+    faces,
+    health,
+    jobs,
+    models,
+    people,
+    photos,
+    rules,
+    search,
+    unknowns,
+)
 from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
-_ROUTES = (photos, search, events, archives, jobs, backups, models, rules)
+_ROUTES = (
+    photos,
+    search,
+    people,
+    faces,
+    unknowns,
+    acts,
+    events,
+    archives,
+    jobs,
+    backups,
+    models,
+    rules,
+)
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}
@@ -25,6 +52,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (401, "Nobody is signed in"),
         (403, "Not for this role"),
         (404, "Not there"),
+        (409, "Not as things stand"),
         (413, "Too large"),
         (422, "Not as described"),
         (429, "Too often"),

@@ -55,3 +55,11 @@ class Faces:
             return finder.find(picture)
         finally:
             self._free.put(finder)
+
+    def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The vectors `(n, dim)` of aligned faces, `(n, 112, 112, 3)` uint8 BGR."""
+        finder = self._free.get()
+        try:
+            return finder.embed(chips)
+        finally:
+            self._free.put(finder)

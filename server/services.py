@@ -14,6 +14,7 @@ from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
 from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
+from vultus.index.veil import Veil
 from vultus.server.archives import Archives
 from vultus.server.desk import Desk
 from vultus.server.events.feed import Feed
@@ -42,6 +43,7 @@ class Services:
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
         self.config = replace(config, audit=replace(config.audit, enabled=on))
+        self.veil = Veil(config.privacy)
         self.desk = Desk(config.serve.limits)
         self.faces = Faces(self.config)
         self.store = Store(server_folder(config))

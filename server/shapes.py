@@ -12,8 +12,8 @@ from typing import Any, Self, overload
 from vultus import index
 from vultus.index import types
 from vultus.server.schemas import Box, Landmarks, Schema, Similarity, moment
+from vultus.stages.chip import chip_jpeg
 from vultus.stages.finder import FoundFace as Found
-from vultus.stages.store import chip_jpeg
 
 
 class Person(Schema):

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from vultus.index import FaceRecord
 from vultus.pipeline.messages import Box
+from vultus.stages.chip import chip_jpeg
 from vultus.stages.finder import FoundFace
 from vultus.stages.quality import grade_found, why
-from vultus.stages.store import chip_jpeg
 from vultus.stages.subject import subject
 
 _SAME = 0.5

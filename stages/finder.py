@@ -16,7 +16,7 @@ from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config
 from vultus.pipeline.chain import Chain
 from vultus.pipeline.frames import Image
-from vultus.pipeline.messages import Box, Embedded, Frame, ItemEnd, Landmarks, Origin
+from vultus.pipeline.messages import Box, Chips, Embedded, Face, Frame, ItemEnd, Landmarks, Origin, TrackedFace
 from vultus.stages import photo
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect
@@ -25,6 +25,9 @@ from vultus.stages.embed import Embed
 from vultus.stages.gallery import threshold
 from vultus.stages.track import Track
 from vultus.weights import Model, Registry
+
+_UNTIL_EMBED = 3
+"""Stages before the last."""
 
 
 class FoundFace(Struct, frozen=True, kw_only=True, eq=False):
@@ -94,21 +97,26 @@ class FaceFinder:
         limits = self._config.decode
         return photo.decode(photo.read(os.fspath(path), limits).data, limits)
 
+    def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """The vectors `(n, dim)`, of length 1, of faces that were cut out before, `(n, 112, 112, 3)` uint8 BGR."""
+        nowhere: Landmarks = ((0.0, 0.0),) * 5
+        face = TrackedFace(face=Face(box=(0.0, 0.0, 0.0, 0.0), landmarks=nowhere, score=1.0), track=0, quality=1.0)
+        cut = Chips(origin=self._origin(), faces=(face,) * len(chips), chips=chips)
+        (embedded,) = self._opened.process([cut], first=_UNTIL_EMBED)
+        assert isinstance(embedded, Embedded)
+        return embedded.vectors
+
     def find(self, image: npt.NDArray[np.uint8] | str | os.PathLike[str]) -> list[FoundFace]:
         """The faces of a photo, given as path or as `(h, w, 3)` uint8 BGR, surest first; empty if there are none.
 
         Raises RefusedInput (a ValueError) for a file that is no picture, and ValueError for another kind of array.
         """
-        if self._chain is None:
-            raise RuntimeError("open the FaceFinder first, for instance with `with`")
+        chain = self._opened
         pixels = image if isinstance(image, np.ndarray) else self.read(image)
-        self._pictures += 1
-        origin = Origin(
-            item=self._pictures, attempt=0, source="picture", seq=0, live=False, time=time.time(), still=True
-        )
+        origin = self._origin()
         found: list[FoundFace] = []
         frame, end = Frame(origin=origin, image=Image(pixels)), ItemEnd(origin=origin)
-        for message in self._chain.process([frame, end]):
+        for message in chain.process([frame, end]):
             if isinstance(message, Embedded):
                 rows = zip(message.faces, message.chips, message.vectors, strict=True)
                 found.extend(
@@ -124,3 +132,13 @@ class FaceFinder:
                     for tracked, chip, vector in rows
                 )
         return found
+
+    @property
+    def _opened(self) -> Chain:
+        if self._chain is None:
+            raise RuntimeError("open the FaceFinder first, for instance with `with`")
+        return self._chain
+
+    def _origin(self) -> Origin:
+        self._pictures += 1
+        return Origin(item=self._pictures, attempt=0, source="picture", seq=0, live=False, time=time.time(), still=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
@@ -14,7 +13,8 @@ from vultus.configs.schema import Decode
 from vultus.index import Gallery, PendingFace
 from vultus.pipeline.errors import RefusedInput
 from vultus.stages import photo
-from vultus.stages.align import SIDE, crop
+from vultus.stages.align import crop
+from vultus.stages.chip import chip_pixels
 from vultus.weights import Embedder
 
 _BATCH = 256
@@ -82,7 +82,7 @@ def _embed(gallery: Gallery, embedder: Embedder, faces: Sequence[PendingFace], l
     seen = _Photo(limits)
     for face in faces:
         try:
-            found[face.id] = _kept(face.chip) if face.chip is not None else seen.chip(face)
+            found[face.id] = chip_pixels(face.chip) if face.chip is not None else seen.chip(face)
         except ValueError as error:
             reasons[face.id] = str(error)
     if found:
@@ -93,14 +93,6 @@ def _embed(gallery: Gallery, embedder: Embedder, faces: Sequence[PendingFace], l
         gallery.migration.put([face for face, good in whole.items() if good], vectors[list(whole.values())])
     if reasons:
         gallery.migration.lack(reasons)
-
-
-def _kept(chip: bytes) -> npt.NDArray[np.uint8]:
-    """The picture `(112, 112, 3)` uint8 BGR of a JPEG. ValueError if it is none."""
-    pixels = cv2.imdecode(np.frombuffer(chip, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None or pixels.shape != (SIDE, SIDE, 3):
-        raise ValueError("the picture that was kept is damaged")
-    return np.asarray(pixels, np.uint8)
 
 
 class _Photo:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from vultus.index import Shot
 from vultus.pipeline.messages import Origin
-from vultus.stages.store import chip_jpeg
+from vultus.stages.chip import chip_jpeg
 
 
 class Shots:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
@@ -19,12 +18,12 @@ from vultus.index.names import clean_name
 from vultus.pipeline.messages import Embedded, ItemDone, ItemEnd, Message, Origin, TrackedFace
 from vultus.pipeline.stage import Context
 from vultus.stages.attempts import Attempts
+from vultus.stages.chip import chip_jpeg
 from vultus.stages.gallery import open_gallery, unknown_threshold
 from vultus.stages.subject import subject
 
 _log = logging.getLogger("vultus.stages")
 
-_JPEG_QUALITY = 95
 _GATHER_EVERY = 256
 """Faces of nobody that wait before they are gathered into unknown people; the end of the job sees to the rest."""
 
@@ -204,11 +203,3 @@ def face_record(
         chip=None if chip is None else chip_jpeg(chip),
         collection=collection,
     )
-
-
-def chip_jpeg(chip: npt.NDArray[np.uint8]) -> bytes:
-    """A chip as a JPEG file of about 8 kB."""
-    good, data = cv2.imencode(".jpg", chip, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-    if not good:
-        raise ValueError(f"OpenCV wrote no JPEG of a chip {chip.shape} {chip.dtype}")
-    return bytes(data)

@@ -19,7 +19,7 @@ from vultus.cli.sightings import sightings
 from vultus.configs.schema import Config, Retention
 from vultus.index import Gallery, Shot, Sighting
 from vultus.pipeline.metrics import Counters, WorkerMetrics
-from vultus.stages.store import chip_jpeg
+from vultus.stages.chip import chip_jpeg
 
 
 def put(folder: Path, *sightings: tuple[int, str, float], name: str | None = None) -> list[int]:

@@ -11,9 +11,9 @@ from cli_process import Run
 
 from vultus.configs.schema import Config, Decode
 from vultus.index import FaceRecord, FileRecord, Gallery, ModelMismatch
+from vultus.stages.chip import chip_jpeg
 from vultus.stages.finder import FaceFinder
 from vultus.stages.reembed import plan, reembed
-from vultus.stages.store import chip_jpeg
 from vultus.weights import Embedder, Registry, open_embedder
 
 PHOTOS = ("person_a_1", "person_a_2", "person_b_1", "person_b_2", "impostor_1", "impostor_2")

@@ -1,0 +1,66 @@
+"""Single faces that the gallery holds."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+
+from vultus.server import pictures
+from vultus.server.access import allowed
+from vultus.server.problems import Problem
+from vultus.server.schemas import Id, IdInPath, Schema
+from vultus.server.services import Here
+from vultus.server.shapes import Face
+
+router = APIRouter(prefix="/faces", tags=["faces"], dependencies=[allowed("viewer", "people")])
+OPERATOR = allowed("operator", "people")
+
+
+class Faces(Schema):
+    """Which faces."""
+
+    faces: list[Id] = Field(min_length=1, max_length=10_000)
+
+
+class Move(Faces):
+    """Whose they are."""
+
+    to: Id | None
+    """The person; none: nobody's."""
+
+
+@router.get("/{face_id}")
+def face(here: Here, face_id: IdInPath) -> Face:
+    """Tell what is known of a face: whose it is, where it was seen, how good it is."""
+    return Face.of(here.gallery.face(face_id))
+
+
+@router.get("/{face_id}/chip", response_class=Response, responses=pictures.RESPONSES)
+def chip(here: Here, request: Request, face_id: IdInPath) -> Response:
+    """Send the picture of a face, a JPEG file of 112x112 pixels: coarse squares where `privacy` or hiding says so.
+
+    404 if none was kept (`store.keep_chips`).
+    """
+    one = here.gallery.face(face_id)
+    if one.chip is None:
+        raise Problem(404, "no-picture", f"No picture was kept of face {face_id}.")
+    hidden = one.identity is not None and here.gallery.identity(one.identity).hidden
+    return pictures.answer(here, request, one.chip, one.name, hidden=hidden)
+
+
+@router.delete("/{face_id}", status_code=204, dependencies=[OPERATOR])
+def delete_face(here: Here, face_id: IdInPath) -> None:
+    """Delete a face for good, with vector and picture. A person with a name stays, also without faces."""
+    here.gallery.remove_faces([face_id])
+
+
+@router.post("/delete", status_code=204, dependencies=[OPERATOR])
+def delete_faces(here: Here, which: Faces) -> None:
+    """Delete several faces for good: all of them, or, if one is not there, none."""
+    here.gallery.remove_faces(which.faces)
+
+
+@router.post("/move", status_code=204, dependencies=[OPERATOR])
+def move_faces(here: Here, move: Move) -> None:
+    """Give faces, and the sightings of the same looks, to another person who is there, or to nobody. Can be undone."""
+    here.gallery.move_faces(move.faces, move.to)
