@@ -26,10 +26,12 @@ def serve(gallery_dir: Place | None, config_file: Path | None, listen: str | Non
     if listen is not None:
         config = replace(config, serve=replace(config.serve, listen=listen))
     try:
+        from vultus.server import logs
         from vultus.server.services import Services
         from vultus.server.serving import Server, bound
     except ImportError as error:
         raise click.ClickException(f"the server needs `pip install vultus[server]` ({error})") from error
+    logs.begin(config.serve.log)
     with bound(config) as listening, Services(config) as services:
         host, port = listening.getsockname()[:2]
         say(f"http://{f'[{host}]' if ':' in host else host}:{port}/")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -93,6 +93,8 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the server keeps what is its own (users, cameras, events, jobs); none = `server` in the user's data folder."""
     key_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
     """Key of the server's secrets at rest; none = `secrets.key` in the folder. `VULTUS_SERVER_KEY` goes before it."""
+    log: Literal["text", "json"] = "text"
+    """A line an event on standard error, for people or for programs."""
     limits: Limits = Limits()
     events: Events = Events()
     archives: Archives = Archives()

@@ -11,6 +11,7 @@ from vultus.server.access import demands
 from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
 from vultus.server.headers import Headers
+from vultus.server.observed import Observed
 from vultus.server.pages import PAGES
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import (
@@ -26,6 +27,7 @@ from vultus.server.routes import (
     photos,
     rules,
     search,
+    system,
     unknowns,
 )
 from vultus.server.schemas import ProblemDetails
@@ -39,13 +41,16 @@ _ROUTES = (
     unknowns,
     acts,
     events,
+    rules,
     archives,
     jobs,
     backups,
     models,
-    rules,
+    system,
 )
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
+_BESIDE = (*(page.router for page in PAGES), health.router, system.metrics_router)
+"""Routers of what is not below /api/v1."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}
     for status, what in (
@@ -76,14 +81,14 @@ def create_app(services: Services) -> FastAPI:
     for module in _ROUTES:
         api.include_router(_guarded(module.router))
     app.include_router(api)
-    for page in PAGES:
-        app.include_router(_guarded(page.router))
-    app.include_router(health.router)
+    for router in _BESIDE:
+        app.include_router(_guarded(router))
     add_handlers(app)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
     app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes, files=files)
     app.add_middleware(Guard, services=services)
     app.add_middleware(Headers)
+    app.add_middleware(Observed, metrics=services.metrics, routes=_paths())
     return app
 
 
@@ -93,3 +98,9 @@ def _guarded(router: APIRouter) -> APIRouter:
     if forgotten:
         raise TypeError(f"routes that do not say who may call them: {forgotten}")
     return router
+
+
+def _paths() -> dict[object, str]:
+    """The whole path of every route, by what answers it: a route itself may know only the part below its router."""
+    inside = {route.endpoint: f"/api/v1{route.path}" for module in _ROUTES for route, _ in demands(module.router)}
+    return inside | {route.endpoint: route.path for router in _BESIDE for route, _ in demands(router)}

@@ -15,6 +15,7 @@ from vultus.configs.schema import Config
 from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
 from vultus.index.veil import Veil
+from vultus.pipeline.health import Health
 from vultus.server.archives import Archives
 from vultus.server.desk import Desk
 from vultus.server.events.feed import Feed
@@ -24,8 +25,10 @@ from vultus.server.events.rulebook import Rulebook
 from vultus.server.faces import Faces
 from vultus.server.jobs.runner import Jobs
 from vultus.server.jobs.tasks import Means
+from vultus.server.metrics import Metrics
 from vultus.server.store import Store
 from vultus.server.vault import Vault
+from vultus.server.vitals import Vitals
 from vultus.stages.gallery import threshold
 
 
@@ -39,6 +42,8 @@ class Services:
     jobs: Jobs
     rules: Rulebook
     pump: Pump
+    vitals: Vitals
+    metrics: Metrics
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -61,6 +66,8 @@ class Services:
             self._open_events(opening)
             means = Means(config=self.config, gallery=self.gallery, store=self.store)
             self.jobs = opening.enter_context(Jobs(means))
+            self.vitals = opening.enter_context(Vitals(self.desk, self.health))
+            self.metrics = Metrics(self.desk, self.gallery, self.health)
             self._open = opening.pop_all()
         return self
 
@@ -75,6 +82,10 @@ class Services:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._open.close()
+
+    def health(self) -> Health | None:
+        """How cameras and stage processes are; none while there are none."""
+        return None
 
     @property
     def threshold(self) -> float:

@@ -6,10 +6,11 @@ from typing import Literal
 
 from fastapi import APIRouter
 
+from vultus.server.access import PUBLIC
 from vultus.server.schemas import Schema
 from vultus.server.services import Here
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[PUBLIC])
 
 
 class Alive(Schema):
