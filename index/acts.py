@@ -90,7 +90,7 @@ class Move(_Detail, frozen=True, kw_only=True, tag="move"):
 
     def people(self) -> set[int]:
         """The people whom the act is about."""
-        return ({self.identity} | self.faces.keys()) - {0}
+        return ({self.identity} | self.faces.keys() | self.sightings.keys()) - {0}
 
     def renumbered(self, before: int, after: int) -> Move:
         """The same act about a person who has another number now."""

@@ -30,6 +30,8 @@ class Speakers(Struct, frozen=True, kw_only=True):
     admits: Callable[[np.ndarray], np.ndarray]
     """Tells which of the faces `(n,)` int64 the search looks at, `(n,)` bool."""
     read: Read
+    besides: int | None = None
+    """A face that is not to speak."""
 
 
 def near_faces(connection: Connection, answers: list[list[Ranked]]) -> list[list[NearFace]]:
@@ -133,7 +135,7 @@ def _spoke(
     spoke: dict[tuple[int, Ranked], list[Ranked]] = {}
     for person, wanting in asked.items():
         numbers = np.array(faces.get(abs(person), ()), np.int64)
-        numbers = numbers[speakers.admits(numbers)]
+        numbers = numbers[speakers.admits(numbers) & (numbers != speakers.besides)]
         similarities = _similarities(probes[[at for at, _ in wanting]], numbers, speakers.read)
         for key, row in zip(wanting, similarities, strict=True):
             best = np.lexsort((numbers, -row))[: speakers.most]

@@ -39,7 +39,7 @@ _MOST_PEOPLE = 1000
 """People that one entry names; a batch of probes may find more."""
 _DAY = 86400.0
 _ACTING: ContextVar[tuple[str, str | None] | None] = ContextVar("actor", default=None)
-_NEWEST = Order("time of audit", "at, which, number", (float, int, int), descending=True)
+_NEWEST = Order("time of audit", ("at", "which", "number"), (float, int, int), descending=True)
 _NOTES, _CHANGES = 1, 0
 """Which of two entries of the same time comes first."""
 

@@ -12,6 +12,7 @@ _TURNS = re.compile(
     r"|\bIS (?P<differs>NOT )?\?(?P<compared>\d*)"
     r"|\?(?P<asked>\d*) IS (?P<there>NOT )?NULL\b"
     r"|\?(?P<number>\d*)"
+    r"|(?P<within>\binstr\()"
     r"|(?P<percent>%)"
 )
 _LIST = "json_array_elements_text(CAST(%s AS json)) AS listed"
@@ -33,6 +34,8 @@ def translated(sql: str) -> tuple[str, tuple[int, ...]]:
             return found["literal"].replace("%", "%%")
         if found["percent"] is not None:
             return "%%"
+        if found["within"] is not None:
+            return "strpos("
         if found["names"] is not None:
             place(None)
             return _NAMES

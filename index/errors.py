@@ -105,6 +105,12 @@ class Denied(GalleryError, ValueError):
     """It was said that this face, or this person, is not that person; nothing was changed."""
 
 
+class UnknownSighting(GalleryError, KeyError):
+    """No such sighting, or picture of one, is in the gallery, or no longer."""
+
+    __str__ = Exception.__str__
+
+
 class UnknownDenial(GalleryError, KeyError):
     """No such negative example is in the gallery."""
 

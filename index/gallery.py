@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -15,17 +15,19 @@ from numpy.typing import ArrayLike
 from vultus.configs import DatabaseUrl, Place
 from vultus.configs.schema import Audit as Rules
 from vultus.configs.schema import Retention
-from vultus.index import archive, denials, export, figures, intake, kinds, people, retention, sightings
+from vultus.index import archive, denials, export, figures, intake, kinds, people, retention
 from vultus.index.audit import Audit
 from vultus.index.backend import open_backend, restore
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.calibrating import Calibrating
 from vultus.index.contract import Backend
+from vultus.index.directory import Directory
 from vultus.index.loading import bound_to
 from vultus.index.migration import Migration
 from vultus.index.names import clean_name
 from vultus.index.ownership import Ownership
 from vultus.index.searching import Searcher
+from vultus.index.seeing import Seeing
 from vultus.index.types import (
     Denial,
     FaceRecord,
@@ -33,13 +35,10 @@ from vultus.index.types import (
     FileRecord,
     FileState,
     FileStatus,
-    Identity,
     KnownFile,
     Match,
     NearFace,
     Report,
-    Shot,
-    Sighting,
     Stats,
     StoredFace,
     Where,
@@ -49,7 +48,7 @@ from vultus.index.unknowns import Unknowns
 _log = logging.getLogger("vultus.index")
 
 
-class Gallery(Ownership):
+class Gallery(Directory, Ownership, Seeing):
     """A durable gallery in a folder; made by `open`, used as a context manager or closed by `close`.
 
     Every method that changes something has changed it on the disk when it returns, all of it or (with an exception)
@@ -192,26 +191,6 @@ class Gallery(Ownership):
         with self._store.write(scrub=True) as connection:
             people.remove_faces(connection, self._store.writer, faces)
 
-    def identities(self, *, hidden: bool | None = False) -> list[Identity]:
-        """Return everybody who has a name, in the order of names; those hidden if asked, or (none) both."""
-        with self._store.read() as connection:
-            return people.identities(connection, hidden=hidden)
-
-    def identity(self, key: int | str) -> Identity:
-        """Return a person by number or name, also one who is hidden or unknown. Raises UnknownIdentity."""
-        with self._store.read() as connection:
-            connection.steady()
-            return people.identity(connection, people.find(connection, key)[0])
-
-    def faces(self, identity: int | str | None) -> list[StoredFace]:
-        """Return the faces of a person, or (none) of nobody who has a name, oldest first, without vectors and chips.
-
-        Raises UnknownIdentity.
-        """
-        with self._store.read() as connection:
-            connection.steady()
-            return people.faces_of(connection, None if identity is None else people.find(connection, identity)[0])
-
     def face(self, face_id: int) -> StoredFace:
         """Return a face with its vector and chip. Raises UnknownFace."""
         with self._store.read() as connection:
@@ -255,6 +234,23 @@ class Gallery(Ownership):
         answers = self._searcher.people(vectors, k, threshold, where, faces)
         self.audit.searched(answers, k, threshold)
         return answers
+
+    def search_face(
+        self, face_id: int, k: int, threshold: float | None = None, where: Where | None = None, *, faces: int = 1
+    ) -> list[Match]:
+        """Return up to `k` matches of a stored face, best first, as `search` does of its vector; the face itself is none.
+
+        So its own person is an answer if another face of that one speaks for it. Raises UnknownFace, and ValueError for
+        a face that has no vector since the gallery moved to another model.
+        """
+        vector = self.face(face_id).vector
+        if vector is None:
+            raise ValueError(
+                f"face {face_id} has no vector of the model {self.model}, so nothing can be compared to it"
+            )
+        answers = self._searcher.people(vector[None], k, threshold, where, faces, besides=face_id)
+        self.audit.searched(answers, k, threshold)
+        return answers[0]
 
     def search_faces(
         self, vectors: ArrayLike, k: int, threshold: float | None = None, where: Where | None = None
@@ -344,48 +340,16 @@ class Gallery(Ownership):
         with self._store.read() as connection:
             return archive.known(connection, below)
 
-    # Sightings
-
-    def add_sighting(self, sighting: Sighting, shots: Sequence[Shot] = ()) -> int:
-        """Store a sighting in place of an earlier one of the same run, source and track, and its pictures; return its number.
-
-        It is a new one, so who reads by cursor sees the new decision. Raises UnknownIdentity if the person is gone.
-        """
-        with self._store.write() as connection:
-            return sightings.add(connection, sighting, shots)
-
-    def add_sightings(self, several: Sequence[Sighting]) -> list[int]:
-        """Store several sightings in one commit; return their numbers."""
-        with self._store.write() as connection:
-            return [sightings.add(connection, sighting) for sighting in several]
-
-    def keep_shots(self, shots: Mapping[int, Sequence[Shot]]) -> None:
-        """Put these pictures in place of those that the sightings have; nothing of sightings that are gone."""
-        with self._store.write() as connection:
-            sightings.keep_shots(connection, shots)
-
-    def shots(self, sighting: int) -> list[Shot]:
-        """Return the pictures that are kept of a sighting, the clearest first."""
-        with self._store.read() as connection:
-            return sightings.shots(connection, sighting)
-
-    def prune(self, rules: Retention, now: float | None = None) -> retention.Pruned:
-        """Delete what is older than `rules` allow, at `now` (none: this moment); numbers are not used again."""
-        with self._store.write(scrub=True) as connection:
-            return retention.prune(connection, self._store.writer, rules, time.time() if now is None else now)
-
-    def sightings(
-        self, since: int = 0, limit: int = 1000, *, source: str | None = None, identity: int | None = None
-    ) -> list[Sighting]:
-        """Return up to `limit` sightings above the number `since`, oldest first; later ones get no lower number."""
-        with self._store.read() as connection:
-            return sightings.listed(connection, since, limit, source, identity)
-
     # Care
 
     def stats(self) -> Stats:
         """Return the gallery's figures."""
         return figures.stats(self._backend)
+
+    def prune(self, rules: Retention, now: float | None = None) -> retention.Pruned:
+        """Delete what is older than `rules` allow, at `now` (none: this moment); numbers are not used again."""
+        with self._store.write(scrub=True) as connection:
+            return retention.prune(connection, self._store.writer, rules, time.time() if now is None else now)
 
     def verify(self) -> Report:
         """Check everything that can be checked; see `Report`. Other processes wait only while the index is summed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -101,11 +101,21 @@ def split(connection: Connection, writer: Writer, identity: int | str, faces: Se
     return new
 
 
-def move(connection: Connection, writer: Writer, faces: Sequence[int], to: int | str | None) -> None:
-    """Give faces to `to`, or to nobody. Raises UnknownFace, moving none, if one is not there."""
+def move(
+    connection: Connection,
+    writer: Writer,
+    faces: Sequence[int],
+    to: int | str | None,
+    seen: Mapping[int, int | None] | None = None,
+) -> None:
+    """Give faces to `to`, or to nobody, with the sightings of the same looks, and those that were `seen`, with owners.
+
+    Raises UnknownFace, moving none, if one is not there.
+    """
     target = None if to is None else people.find(connection, to)[0]
     owners = {face: owner for face, owner in _owners(connection, faces).items() if owner != target}
-    if not owners:
+    also = {sighting: owner for sighting, owner in (seen or {}).items() if owner != target}
+    if not owners and not also:
         return
     struck = _numbers(
         connection,
@@ -113,13 +123,14 @@ def move(connection: Connection, writer: Writer, faces: Sequence[int], to: int |
         target,
         _listed(owners),
     )
-    seen = hand_over(connection, writer, owners, target)
+    went = hand_over(connection, writer, owners, target) | also
+    connection.execute(f"UPDATE sightings SET identity = ? WHERE id {_IN}", (target, _listed(also)))  # noqa: S608
     acts.record(
         connection,
         acts.Move(
             identity=target or 0,
             faces=_by_owner(owners),
-            sightings=_by_owner(seen),
+            sightings=_by_owner(went),
             struck_faces=packed_runs(struck),
         ),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -32,17 +32,22 @@ class Order(Struct, frozen=True):
     """An order that a list can be read in: columns that decide, and how places in it are written down."""
 
     name: str
-    columns: str
-    """SQL, of which the last is unique."""
+    keys: tuple[str, ...]
+    """SQL of the columns that decide, of which the last is unique."""
     types: tuple[type, ...]
     """Of the columns."""
     descending: bool = False
 
     @property
+    def columns(self) -> str:
+        """SQL that a query for `page` begins with."""
+        return ", ".join(self.keys)
+
+    @property
     def clause(self) -> str:
         """SQL that puts rows into this order."""
         way = " DESC" if self.descending else ""
-        return "ORDER BY " + ", ".join(f"{column}{way}" for column in self.columns.split(", "))
+        return "ORDER BY " + ", ".join(f"{key}{way}" for key in self.keys)
 
     def after(self, cursor: str | None) -> tuple[list[str], list[Any]]:
         """Return SQL for the rows behind the cursor, and its parameters. Raises ValueError for what is no cursor."""
@@ -86,3 +91,10 @@ def check_limit(limit: int) -> None:
     """Raise ValueError for what is no size of a page."""
     if not 1 <= limit <= MOST:
         raise ValueError(f"a page has 1 to {MOST} items, not {limit}")
+
+
+def chosen(orders: Mapping[str, Order], order: str) -> Order:
+    """Return the order of this name. Raises ValueError if there is none."""
+    if order not in orders:
+        raise ValueError(f"the order is one of {', '.join(orders)}, not {order!a:.50}")
+    return orders[order]

@@ -270,7 +270,7 @@ def faces_of(connection: Connection, person: int | None) -> list[StoredFace]:
         f"SELECT {FACE_COLUMNS} FROM {FACES} WHERE {whose} ORDER BY f.id",  # noqa: S608 - constants
         values,
     )
-    return [_to_face(row) for row in rows]
+    return [to_face(row) for row in rows]
 
 
 def face(connection: Connection, number: int) -> StoredFace:
@@ -285,10 +285,11 @@ def face(connection: Connection, number: int) -> StoredFace:
     if packed and not packed[0][1]:
         raise GalleryCorrupt(f"the vector of face {number} is damaged; remove the face or restore a backup")
     vector = np.frombuffer(packed[0][1], "<f4").astype(np.float32) if packed else None
-    return _to_face(row[:-1], vector, opened_chip(connection.seal, number, row[-1]))
+    return to_face(row[:-1], vector, opened_chip(connection.seal, number, row[-1]))
 
 
-def _to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:
+def to_face(row: tuple[Any, ...], vector: np.ndarray | None = None, chip: bytes | None = None) -> StoredFace:
+    """Return the face of a row of `FACE_COLUMNS`."""
     number, identity, name, source, position, at, x, y, w, h, landmarks, score, quality, track, created, collection = (
         row
     )

@@ -197,6 +197,8 @@ DROP INDEX faces_by_collection;
 CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
 DROP INDEX sightings_by_identity;
 CREATE INDEX sightings_by_identity ON sightings (identity, time, id) WHERE identity IS NOT NULL;
+DROP INDEX sightings_by_time;
+CREATE INDEX sightings_by_time ON sightings (time, id, identity);
 CREATE INDEX sightings_of_nobody ON sightings (time, id) WHERE identity IS NULL;
 CREATE INDEX sightings_by_source ON sightings (source, time, id);
 

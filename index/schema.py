@@ -210,6 +210,8 @@ DROP INDEX faces_by_collection;
 CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
 DROP INDEX sightings_by_identity;
 CREATE INDEX sightings_by_identity ON sightings (identity, time) WHERE identity IS NOT NULL;
+DROP INDEX sightings_by_time;
+CREATE INDEX sightings_by_time ON sightings (time, identity);
 CREATE INDEX sightings_of_nobody ON sightings (time) WHERE identity IS NULL;
 
 ALTER TABLE changes ADD COLUMN actor TEXT;

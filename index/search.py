@@ -27,6 +27,7 @@ _FACES_COMPARED = 64
 """Of one person's faces that are too near each other for the index to tell which is best, so many are looked at."""
 
 _ATTEMPTS = 16
+_NO_ONE = np.iinfo(np.int64).min
 
 _T = TypeVar("_T")
 
@@ -48,6 +49,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     left_out: frozenset[int] = frozenset()
     """People to pass over in the answer, not masked: there are few among the nearest, and a mask is a pass over all."""
     denials: Denials = Denials()
+    besides: int | None = None
+    """A face to pass over: the one that is searched by."""
 
 
 def rank(index: Candidates, probes: np.ndarray, wanted: Wanted, read: Read) -> list[list[Ranked]]:
@@ -98,8 +101,10 @@ def _among_nearest(
     """
     rough, rows = index.search(probes, fetch, wanted.mask)
     faces, people = index.faces[rows], index.people[rows]
-    held = index.rows is not None
-    exact = index.exact(probes, rows) if held else _compared(index, probes, rough, faces, people, wanted, read)
+    held, own = index.rows is not None, faces == wanted.besides
+    found = np.where(own, -np.inf, rough)
+    exact = index.exact(probes, rows) if held else _compared(index, probes, found, faces, people, own, wanted, read)
+    exact[own] = -np.inf
     order = np.lexsort((faces, -exact), axis=-1) + rows.shape[1] * np.arange(len(probes))[:, None]
     sorted_faces, sorted_people, similarities = (part.ravel()[order].tolist() for part in (faces, people, exact))
     bounds = np.where(rows[:, -1] < 0, np.inf, rough[:, -1] + index.error).tolist()
@@ -114,10 +119,12 @@ def _compared(
     rough: np.ndarray,
     faces: np.ndarray,
     people: np.ndarray,
+    own: np.ndarray,
     wanted: Wanted,
     read: Read,
 ) -> np.ndarray:
     """Return the similarities to the vectors of the database where they may make the answer, -inf elsewhere."""
+    people = np.where(own, _NO_ONE, people)  # so that it does not stand for its person's other faces
     contenders = _contenders(rough.astype(np.float64), people, wanted, index.error)
     exact = np.full(rough.shape, -np.inf, np.float32)
     of, (listed, back) = np.nonzero(contenders)[0], np.unique(faces[contenders], return_inverse=True)

@@ -27,18 +27,24 @@ class Searcher:
         self._backend = backend
 
     def people(
-        self, vectors: ArrayLike, k: int, threshold: float | None, where: Where | None, faces: int
+        self,
+        vectors: ArrayLike,
+        k: int,
+        threshold: float | None,
+        where: Where | None,
+        faces: int,
+        besides: int | None = None,
     ) -> list[list[Match]]:
-        """See `Gallery.search`."""
+        """See `Gallery.search` and `Gallery.search_face`."""
         if not 1 <= faces <= answers.MOST_SPEAKERS:
             raise ValueError(f"faces is how many may speak for a person, 1 to {answers.MOST_SPEAKERS}, not {faces}")
         probes = _probes(vectors, k)
 
         def answer(connection: Connection, ranked: list[list[Ranked]], look: Look) -> list[list[Match]]:
-            speakers = answers.Speakers(most=faces, admits=look.admits, read=search.reader(connection))
+            speakers = answers.Speakers(most=faces, admits=look.admits, read=search.reader(connection), besides=besides)
             return answers.matches(connection, probes, ranked, k, threshold, speakers, look.calibration)
 
-        return self._ranked(probes, Wanted(k=k, threshold=threshold), where, answer)
+        return self._ranked(probes, Wanted(k=k, threshold=threshold, besides=besides), where, answer)
 
     def faces(self, vectors: ArrayLike, k: int, threshold: float | None, where: Where | None) -> list[list[NearFace]]:
         """See `Gallery.search_faces`."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vultus.index.errors import GalleryCorrupt, UnknownIdentity
+from msgspec.structs import replace
+
+from vultus.index.errors import GalleryCorrupt, UnknownIdentity, UnknownSighting
 from vultus.index.people import MAX_CHIP, box_columns, real, to_box
 from vultus.index.seal import SHOT, closed, opened
 from vultus.index.storage import Connection
@@ -85,19 +88,54 @@ def shots(connection: Connection, sighting: int) -> list[Shot]:
     ]
 
 
+def shot(connection: Connection, number: int) -> Shot:
+    """Return a picture. Raises UnknownSighting, GalleryCorrupt."""
+    row = connection.execute("SELECT sighting FROM shots WHERE id = ?", (int(number),)).fetchone()
+    found = [] if row is None else [one for one in shots(connection, row[0]) if one.id == number]
+    if not found:
+        raise UnknownSighting(f"picture {number} of a sighting is not in the gallery, or no longer")
+    return found[0]
+
+
+COLUMNS = (
+    "s.id, s.run, s.source, s.track, s.time, s.position, s.identity, i.name, s.similarity, "
+    "s.box_x, s.box_y, s.box_w, s.box_h, s.quality, coalesce(i.hidden, 0)"
+)
+SIGHTINGS = "sightings s LEFT JOIN identities i ON i.id = s.identity"
+
+
+def found(connection: Connection, number: int) -> Sighting:
+    """Return a sighting. Raises UnknownSighting."""
+    row = connection.execute(f"SELECT {COLUMNS} FROM {SIGHTINGS} WHERE s.id = ?", (int(number),)).fetchone()  # noqa: S608
+    if row is None:
+        raise UnknownSighting(f"sighting {number} is not in the gallery; a newer decision may have taken its place")
+    return to_sighting(row)
+
+
+def with_shots(connection: Connection, several: Sequence[Sighting]) -> list[Sighting]:
+    """Return the sightings with the number of the clearest picture of each."""
+    clearest = dict(
+        connection.execute(
+            "SELECT w.value, (SELECT h.id FROM shots h WHERE h.sighting = w.value "
+            "ORDER BY coalesce(h.quality, 0) DESC, h.id LIMIT 1) FROM json_each(?) w",
+            (json.dumps([one.id for one in several]),),
+        ).fetchall()
+    )
+    return [replace(one, shot=clearest[one.id]) for one in several]
+
+
 def listed(connection: Connection, since: int, limit: int, source: str | None, identity: int | None) -> list[Sighting]:
     """Return the sightings after the cursor `since`, oldest first."""
     rows = connection.execute(
-        "SELECT s.id, s.run, s.source, s.track, s.time, s.position, s.identity, i.name, s.similarity, "
-        "s.box_x, s.box_y, s.box_w, s.box_h, s.quality, coalesce(i.hidden, 0) "
-        "FROM sightings s LEFT JOIN identities i ON i.id = s.identity "
+        f"SELECT {COLUMNS} FROM {SIGHTINGS} "  # noqa: S608 - constants
         "WHERE s.id > ?1 AND (?2 IS NULL OR s.source = ?2) AND (?3 IS NULL OR s.identity = ?3) ORDER BY s.id LIMIT ?4",
         (since, source, identity, limit),
     )
-    return [_to_sighting(row) for row in rows]
+    return [to_sighting(row) for row in rows]
 
 
-def _to_sighting(row: tuple[Any, ...]) -> Sighting:
+def to_sighting(row: tuple[Any, ...]) -> Sighting:
+    """Return the sighting of a row of `COLUMNS`."""
     number, run, source, track, at, position, identity, name, similarity, x, y, w, h, quality, hidden = row
     return Sighting(
         id=number,

@@ -3,7 +3,8 @@
 SQL about people, files and sightings is written once, in what SQLite and PostgreSQL have in common and a few turns that
 `vultus.index.dialect` translates: placeholders are `?` or `?1`, also in `? IS NULL` and `x IS ?`; a list of numbers is one
 JSON parameter, `x IN (SELECT value FROM json_each(?))`, a list of names `x IN (SELECT CAST(value AS TEXT) FROM
-json_each(?))`. So: `coalesce`, `ON CONFLICT`, `RETURNING` and `IS NOT DISTINCT FROM` rather than what only SQLite has;
+json_each(?))`; `instr(` finds a text in another.
+So: `coalesce`, `ON CONFLICT`, `RETURNING` and `IS NOT DISTINCT FROM` rather than what only SQLite has;
 sums are cast to BIGINT; an order that matters is written down, and does not rely on where nulls stand. What differs more
 than that is a method of `Connection`.
 """

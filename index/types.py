@@ -102,6 +102,24 @@ class Identity(Struct, frozen=True, kw_only=True):
     """Whether searches and lists leave the person out."""
 
 
+class Person(Identity, frozen=True, kw_only=True):
+    """A person, with what a list shows beside the name."""
+
+    best_face: int | None
+    """The face of the best quality."""
+    last_seen: float | None
+    """Time of the last sighting."""
+
+
+class Collection(Struct, frozen=True, kw_only=True):
+    """A set of faces that searches can be restricted to, and how large it is."""
+
+    name: str
+    faces: int
+    people: int
+    """Who have faces in it, with and without a name."""
+
+
 class Unknown(Struct, frozen=True, kw_only=True):
     """A person without a name, made of faces that are alike."""
 
@@ -254,6 +272,27 @@ class Sighting(Struct, frozen=True, kw_only=True):
     """Filled on reading: what the person is called now; none for an unknown person too."""
     hidden: bool = False
     """Filled on reading: whether the person is hidden now."""
+    shot: int | None = None
+    """Filled by `Gallery.seen` and `Gallery.sighting`: its clearest picture, if one is kept."""
+
+
+class Seen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which sightings are wanted; fields that are set must all hold."""
+
+    people: tuple[int | str, ...] | None = None
+    """Of these people, by number or name; somebody who is not there is an UnknownIdentity."""
+    unknown: bool | None = None
+    """True: of nobody who has a name; False: of people who have one."""
+    hidden: bool | None = False
+    """False: of nobody who is hidden; True: of nobody else; none: both."""
+    source: str | None = None
+    """Of this camera or video."""
+    after: float | None = None
+    """Of this time or later."""
+    before: float | None = None
+    """Earlier than this."""
+    similarity: float | None = None
+    """Of people to whom the face was at least as similar."""
 
 
 class Shot(Struct, frozen=True, kw_only=True):
@@ -266,6 +305,17 @@ class Shot(Struct, frozen=True, kw_only=True):
     quality: float | None = None
     id: int = 0
     """Given by the gallery."""
+
+
+class Enrolled(Struct, frozen=True, kw_only=True):
+    """What `Gallery.enrol_sighting` did."""
+
+    identity: int
+    name: str | None
+    faces: tuple[int, ...]
+    """Those of the sighting, which are the person's now."""
+    added: int
+    """How many of them are new."""
 
 
 class Stats(Struct, frozen=True, kw_only=True):

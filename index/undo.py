@@ -114,12 +114,14 @@ def _move_back(connection: Connection, writer: Writer, act: Act, detail: Move, h
         raise _impossible(act, "nobody whom it was about is in the gallery any more")
     target = detail.identity or None
     lost = 0
+    for owner, runs in detail.sightings.items():  # first: faces would take those of their looks with them
+        if not owner or owner in here:
+            _bring_back_sightings(connection, runs, target, owner or None)
     for owner, runs in detail.faces.items():
         if owner and owner not in here:
             lost += len(unpacked(runs))
         else:
             lost += _bring_back(connection, writer, runs, target, owner or None)
-            _bring_back_sightings(connection, detail.sightings.get(owner, ()), target, owner or None)
     if target is not None and target in here and detail.struck_faces:
         _deny_struck(connection, target, detail.struck_faces)
         journal.append(connection, writer, "denied", target, target, 0)

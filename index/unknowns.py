@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from msgspec import Struct
@@ -25,12 +25,17 @@ from vultus.index.errors import UnknownIdentity
 from vultus.index.journal import append_moved
 from vultus.index.loading import bound_to, unpack
 from vultus.index.names import clean_name
+from vultus.index.paging import Order, Page, check_limit, chosen
 from vultus.index.storage import Connection
 from vultus.index.strangers import described
 from vultus.index.types import FaceRecord, Unknown
 
 _BATCH = 256
 _MANY = 4096
+_ORDERS = {
+    "faces": Order("unknown by faces", ("i.faces", "i.id"), (int, int), descending=True),
+    "newest": Order("newest unknown", ("i.id",), (int,), descending=True),
+}
 _ROUNDS = 4
 """Re-checks after one another; a merge may bring two others together."""
 _SAME_LOOK = 0.95
@@ -84,6 +89,31 @@ class Unknowns:
                 (None if hidden is None else int(hidden), least, (1 << 62) if limit is None else limit),
             ).fetchall()
             return [described(connection, number) for (number,) in rows]
+
+    def page(
+        self,
+        *,
+        order: Literal["faces", "newest"] = "faces",
+        least: int = 1,
+        hidden: bool | None = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page[Unknown]:
+        """Return a page of unknown people with at least so many faces: those with most first, or who came last."""
+        check_limit(limit)
+        by = chosen(_ORDERS, order)
+        terms, values = by.after(cursor)
+        if hidden is not None:
+            terms.append("i.hidden = ?")
+            values.append(int(hidden))
+        with self._storage.read() as connection:
+            connection.steady()
+            rows = connection.execute(
+                f"SELECT {by.columns}, i.id FROM identities i WHERE "  # noqa: S608 - constants
+                f"{' AND '.join(['i.name IS NULL', 'i.faces >= ?', *terms])} {by.clause} LIMIT ?",
+                (least, *values, limit + 1),
+            ).fetchall()
+            return by.page(rows, limit, lambda rest: described(connection, rest[0]))
 
     def get(self, number: int) -> Unknown:
         """Return one. Raises UnknownIdentity if there is none, also if the person has a name."""

@@ -15,6 +15,7 @@ LIST = "json_array_elements_text(CAST(%s AS json)) AS listed"
         ("?1 IS NULL OR a = ?1", "CAST(%s AS text) IS NULL OR a = %s", (0, 0)),
         ("? IS NOT NULL", "CAST(%s AS text) IS NOT NULL", (0,)),
         ("a % 2 = ? AND b <> 'a''?%'", "a %% 2 = %s AND b <> 'a''?%%'", (0,)),
+        ("instr(a, ?) > 0 AND 'instr('", "strpos(a, %s) > 0 AND 'instr('", (0,)),
         (
             "n IN (SELECT CAST(value AS TEXT) FROM json_each(?)) AND a = ?",
             f"n IN (SELECT value FROM {LIST}) AND a = %s",

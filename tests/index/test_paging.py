@@ -6,8 +6,8 @@ import pytest
 
 from vultus.index.paging import Order, check_limit
 
-NAMES = Order("name", "folded, id", (str, int))
-NEWEST = Order("time", "time, id", (float, int), descending=True)
+NAMES = Order("name", ("folded", "id"), (str, int))
+NEWEST = Order("time", ("time", "id"), (float, int), descending=True)
 
 
 def test_a_cursor_is_the_place_of_the_last_row():
