@@ -187,7 +187,7 @@ def _fetch(names: tuple[str, ...], *, from_dir: Path | None = None, visible: boo
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
     metavar="T",
-    help="Largest difference allowed.  [default: 1.3e-5 of embeddings, 1e-4 of other outputs]",
+    help="Largest difference allowed.  [default: 1.3e-5 of embeddings (0.1 in INT8), 1e-4 of other outputs]",
 )
 @click.option("--samples", type=click.IntRange(1, 1000), default=2, show_default=True, help="Pictures to compute.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1, show_default=True, help="Of the pictures.")
@@ -208,7 +208,8 @@ def verify(
     A NAME of `vultus models list` is compared with the manifest's hash; without an argument, all that are on this machine
     are. A FILE, EFM3 or ONNX, is computed by the engine with each kind of its kernels, on noise, and compared with the
     reference evaluator of the package onnx in double precision, and with ONNX Runtime if it is installed. The largest
-    difference is that of any number of an embedding of length 1, or of another output as a share of its largest number.
+    difference is that of any number of an embedding of length 1, or of another output as a share of its largest number. An
+    INT8 EFM3 FILE is compared with the one it was made of: --against.
 
     Exit code 1 if one is wrong or missing or differs by more than the tolerance, 2 if nothing is here.
     """

@@ -27,6 +27,8 @@ Answers = dict[str, Numbers]
 
 EMBEDDER_TOLERANCE = 1.3e-5
 """Of vectors of length 1: what another order of FP32 additions may change in a network of a hundred layers."""
+INT8_TOLERANCE = 0.1
+"""The same of a file in INT8: its roundings move a number by a few hundredths, another network's are tenths away."""
 NETWORK_TOLERANCE = 1e-4
 """Of other outputs, as a share of the output's largest number, or of 1 if that is larger."""
 _SIZE = (320, 320)
@@ -89,9 +91,15 @@ def verify(
             left_out[judge] = " ".join(str(error).split())[:200] or type(error).__name__
     if installed() is None:
         left_out["ONNX Runtime"] = "not installed; `pip install 'vultus[onnx]'`"
-    otherwise = EMBEDDER_TOLERANCE if embedder else NETWORK_TOLERANCE
-    limit = otherwise if tolerance is None else tolerance
+    limit = _tolerance(runs) if tolerance is None else tolerance
     return Verdict(differences=tuple(differences), tolerance=limit, left_out=left_out)
+
+
+def _tolerance(runs: dict[str, Engine | Network]) -> float:
+    one = next(iter(runs.values()))
+    if not isinstance(one, Engine):
+        return NETWORK_TOLERANCE
+    return INT8_TOLERANCE if one.precision == "int8" else EMBEDDER_TOLERANCE
 
 
 def _engine(path: Path) -> tuple[dict[str, Engine | Network], tuple[int, int], bool]:

@@ -9,6 +9,7 @@ import pytest
 from cli_process import Run
 
 from vultus.native import Engine
+from vultus.weights.verify import INT8_TOLERANCE, verify
 
 SHAPE = efm3.Shape(stem=16, block=32, final=64, dim=32, stages=((2, 2, 2), (2, 1, 2), (1, 1, 2)))
 
@@ -33,6 +34,9 @@ def test_a_file_is_quantised_with_the_faces_of_a_folder(
     assert Engine(made).precision == "int8"
     with pytest.raises(ValueError, match="vultus models quantize"):
         Engine(fp32, precision="int8")
+    verdict = verify(made, against=fp32, samples=1)  # by the tolerance of INT8, of which this narrow network needs more
+    assert verdict.tolerance == INT8_TOLERANCE
+    assert all(one.cosine is not None and 0.9 < one.cosine < 1 - 1e-5 for one in verdict.differences)
     refused = vultus("models", "quantize", made, code=2)
     assert made.name in refused.err
 
