@@ -84,6 +84,21 @@ class Cameras(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether webcams and video files of this machine may be added too."""
 
 
+class Webhooks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How events are handed to the receivers of webhooks."""
+
+    networks: Networks = Networks()
+    timeout: Annotated[float, Meta(gt=0.0, le=120.0)] = 10.0
+    """Seconds within which a receiver has to answer."""
+    at_once: Annotated[int, Meta(ge=1, le=100)] = 4
+    """Receivers that are served at the same time."""
+    retry_first: Seconds = 5.0
+    retry_max: Seconds = 3600.0
+    """First and longest pause before another attempt; they double."""
+    give_up_after: Annotated[float, Meta(gt=0.0, le=2_592_000.0)] = 86_400.0
+    """Seconds after which what a receiver that is away did not get becomes a dead letter."""
+
+
 class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of `vultus serve`: API, pages and events."""
 
@@ -100,6 +115,7 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     archives: Archives = Archives()
     backup: Backup = Backup()
     cameras: Cameras = Cameras()
+    webhooks: Webhooks = Webhooks()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

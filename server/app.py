@@ -29,6 +29,7 @@ from vultus.server.routes import (
     search,
     system,
     unknowns,
+    webhooks,
 )
 from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
@@ -47,6 +48,7 @@ _ROUTES = (
     backups,
     models,
     system,
+    webhooks,
 )
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
 _BESIDE = (*(page.router for page in PAGES), health.router, system.metrics_router)

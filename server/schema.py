@@ -30,6 +30,31 @@ STEPS: tuple[str, ...] = (
         rule    TEXT NOT NULL,
         created REAL NOT NULL
     ) STRICT;
+    CREATE TABLE webhooks (
+        id          INTEGER PRIMARY KEY AUTOINCREMENT,
+        title       TEXT NOT NULL UNIQUE,
+        place       TEXT NOT NULL,
+        wanted      TEXT NOT NULL,
+        enabled     INTEGER NOT NULL,
+        created     REAL NOT NULL,
+        cursor      INTEGER NOT NULL,
+        attempts    INTEGER NOT NULL DEFAULT 0,
+        due         REAL NOT NULL DEFAULT 0,
+        missed      INTEGER NOT NULL DEFAULT 0,
+        last_at     REAL,
+        last_status INTEGER,
+        last_reason TEXT
+    ) STRICT;
+    CREATE TABLE dead_letters (
+        webhook  INTEGER NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+        event    INTEGER NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+        reason   TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        at       REAL NOT NULL,
+        again    INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (webhook, event)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX dead_letters_by_event ON dead_letters (event);
     CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
     CREATE TABLE jobs (

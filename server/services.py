@@ -18,10 +18,12 @@ from vultus.index.veil import Veil
 from vultus.pipeline.health import Health
 from vultus.server.archives import Archives
 from vultus.server.desk import Desk
+from vultus.server.events.courier import Courier
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import EventLog
 from vultus.server.events.pump import Pump
 from vultus.server.events.rulebook import Rulebook
+from vultus.server.events.webhooks import Webhooks, log_name
 from vultus.server.faces import Faces
 from vultus.server.jobs.runner import Jobs
 from vultus.server.jobs.tasks import Means
@@ -44,6 +46,8 @@ class Services:
     pump: Pump
     vitals: Vitals
     metrics: Metrics
+    webhooks: Webhooks
+    courier: Courier
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -76,7 +80,10 @@ class Services:
         self.feed = Feed(self.gallery, self.events)
         self.rules = Rulebook(self.store, lambda _: None)
         self.pump = Pump(self.gallery, self.store, self.events, self.rules.alerts)
-        for part in (self.feed, self.pump):
+        rules = self.config.serve.webhooks
+        self.webhooks = Webhooks(self.store, self.vault, self.events, rules)
+        self.courier = Courier(self.feed, self.webhooks, rules, log_name(self.store))
+        for part in (self.feed, self.courier, self.pump):
             opening.callback(part.close)
             part.open()
 

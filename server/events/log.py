@@ -51,6 +51,8 @@ class Row(Struct, frozen=True, kw_only=True):
 
     id: int
     kind: Kind
+    written: float
+    """When it was written, in seconds since the epoch; `time` is when it happened."""
     time: float
     source: str | None
     identity: int | None
@@ -169,6 +171,16 @@ class EventLog:
             rows = _rows(connection, "id < ?", newest + 1 if cursor is None else cursor, "DESC", limit, wanted)
         return Stretch(rows, rows[-1].id if rows else 0, oldest, newest)
 
+    def count(self, cursor: int, limit: int, wanted: Wanted = EVERYTHING) -> int:
+        """How many events there are after the cursor, counted up to `limit`."""
+        condition, values = _condition("id > ?", cursor, wanted)
+        with self._store.read() as connection:
+            (count,) = connection.execute(
+                f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {condition} LIMIT ?)",  # noqa: S608 - words of ours only
+                (*values, limit),
+            ).fetchone()
+        return int(count)
+
     def prune(self, now: float | None = None) -> int:
         """Delete what is older or more than the configuration keeps; return how many events that were."""
         deleted = 0
@@ -201,6 +213,17 @@ def _span(connection: sqlite3.Connection) -> tuple[int, int]:
 def _rows(
     connection: sqlite3.Connection, where: str, cursor: int, order: str, limit: int, wanted: Wanted
 ) -> tuple[Row, ...]:
+    condition, values = _condition(where, cursor, wanted)
+    found = connection.execute(
+        "SELECT id, kind, written, time, source, identity, visit, payload FROM events "  # noqa: S608 - words of ours only
+        f"WHERE {condition} ORDER BY id {order} LIMIT ?",
+        (*values, limit),
+    )
+    return tuple(Row(**dict(zip(Row.__struct_fields__, row, strict=True))) for row in found)
+
+
+def _condition(where: str, cursor: int, wanted: Wanted) -> tuple[str, list[object]]:
+    """What a WHERE says, and the values of its marks."""
     parts: list[tuple[str, object]] = [(where, cursor)]
     if wanted.kinds:
         parts.append(("kind IN (SELECT value FROM json_each(?))", msgspec.json.encode(wanted.kinds).decode()))
@@ -211,12 +234,4 @@ def _rows(
     if wanted.rules:
         listed = msgspec.json.encode(wanted.rules).decode()
         parts.append(("(rule IS NULL OR rule IN (SELECT value FROM json_each(?)))", listed))
-    found = connection.execute(
-        "SELECT id, kind, time, source, identity, visit, payload FROM events "  # noqa: S608 - words of ours only
-        f"WHERE {' AND '.join(part for part, _ in parts)} ORDER BY id {order} LIMIT ?",
-        (*(value for _, value in parts), limit),
-    )
-    return tuple(
-        Row(id=id_, kind=kind, time=at, source=source, identity=identity, visit=visit, payload=payload)
-        for id_, kind, at, source, identity, visit, payload in found
-    )
+    return " AND ".join(part for part, _ in parts), [value for _, value in parts]

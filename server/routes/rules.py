@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/rules", tags=["events"], dependencies=[allowed("view
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 _DAY = 86_400.0
 _OPERATOR = [allowed("operator", "events")]
-_TAKEN: dict[int | str, dict[str, str]] = {409: {"description": "The title is taken, or there are too many rules"}}
+_TAKEN: dict[int | str, dict[str, Any]] = {409: {"description": "The title is taken, or there are too many rules"}}
 
 
 class Rule(RuleNew):
