@@ -1,6 +1,17 @@
 """Pages for people: one module each, over the same gallery as the API, which their scripts use for whatever is done."""
 
-from vultus.server.pages import account, calibration, start, static
+from vultus.server.pages import (
+    account,
+    archive,
+    calibration,
+    people,
+    search,
+    sightings,
+    start,
+    static,
+    system,
+    unknowns,
+)
 
-PAGES = (start, calibration, account, static)
+PAGES = (start, sightings, search, people, unknowns, archive, calibration, system, account, static)
 """Modules with a `router`."""

@@ -14,11 +14,12 @@ async function token() {
   return (await session).csrf ?? "";
 }
 
-/** Ask the API. `body` is sent as JSON, or as a form if it is one. Returns what came, null for nothing; throws ApiError. */
+/** Ask the API. `body` is sent as JSON; a form or a file as it is. Returns what came, null for nothing; throws ApiError. */
 export async function api(method, path, body, { signal } = {}) {
   const headers = {};
   if (method !== "GET") headers["X-CSRF-Token"] = await token();
-  if (body !== undefined && !(body instanceof FormData)) {
+  if (body instanceof Blob) headers["Content-Type"] = "application/octet-stream";
+  else if (body !== undefined && !(body instanceof FormData)) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }

@@ -5,12 +5,13 @@ import re
 import httpx
 import pytest
 
-PAGES = ["/start", "/calibration", "/users", "/account"]
+DAILY = ["start", "sightings", "search", "people", "people/1", "unknowns"]
+PAGES = [*DAILY, "archive", "calibration", "system", "users", "account"]
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_whole_and_its_own(client: httpx.Client, page: str) -> None:
-    answer = client.get(page)
+    answer = client.get(f"/{page}")
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
     assert '<html lang="en"' in answer.text
