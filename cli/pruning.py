@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
 import msgspec
@@ -16,9 +13,8 @@ from vultus.configs.address import Place
 from vultus.configs.schema import Config
 from vultus.index import GalleryError, Pruned
 from vultus.index.configured import open_gallery
+from vultus.index.pruning import Pruning
 
-_EVERY = 3600.0
-"""Seconds."""
 _days = click.FloatRange(0, 36_500, min_open=True)
 
 
@@ -32,35 +28,20 @@ def _said(pruned: Pruned) -> str:
     return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in parts if count)
 
 
-class Pruning:
-    """While inside, the gallery is pruned at once and then every hour."""
+def pruning(config: Config) -> Pruning:
+    """While inside, the gallery is pruned, and what was deleted is said."""
 
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="vultus-pruning", daemon=True)
+    def prune_now() -> Pruned:
+        with open_gallery(config) as gallery:
+            return gallery.prune(config.retention)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def tell(found: Pruned | GalleryError) -> None:
+        if isinstance(found, GalleryError):
+            say(f"what is old is deleted later: {found}", style="yellow")
+        else:
+            say(f"deleted because it was old: {_said(found)}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                with open_gallery(self._config) as gallery:
-                    pruned = gallery.prune(self._config.retention)
-                if pruned:
-                    say(f"deleted because it was old: {_said(pruned)}")
-            except GalleryError as error:
-                say(f"what is old is deleted later: {error}", style="yellow")
-            if self._end.wait(_EVERY):
-                return
+    return Pruning(prune_now, tell)
 
 
 @click.command()

@@ -10,10 +10,10 @@ import click
 import msgspec
 
 from vultus.cli.console import clock, line, print_json, say, utc
-from vultus.cli.following import Following, WatchList
+from vultus.cli.following import Following
 from vultus.cli.job import stopped_by_signals, tell, tell_hosts
 from vultus.cli.options import config_option, configured, detector_option, gallery_option, json_option
-from vultus.cli.pruning import Pruning
+from vultus.cli.pruning import pruning
 from vultus.cli.reasons import Reasons
 from vultus.configs.address import Place
 from vultus.configs.loader import data_folder, load
@@ -22,6 +22,7 @@ from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
 from vultus.stages.detector import landmark_models
+from vultus.stages.watchlist import WatchList
 from vultus.weights import Registry
 
 
@@ -101,7 +102,7 @@ def watch(
     pipeline = Pipeline(config, config.pipeline.watch, live_sources=live, has_files=folders or live < len(items))
     following = Following(watched, pipeline, again, files=folders)
     pipeline.config_file = None if again is None or config_file is None else config_file.absolute()
-    with pipeline, stopped_by_signals(pipeline) as signals, following, Pruning(config):
+    with pipeline, stopped_by_signals(pipeline) as signals, following, pruning(config):
         for result in pipeline.run(items, seconds=seconds, endless=folders):
             if isinstance(result, Sighting):
                 _print(result, as_json=as_json)

@@ -13,7 +13,7 @@ import pytest
 from cli_process import COMMAND, Run
 from click.testing import CliRunner
 
-from vultus.cli.pruning import Pruning
+from vultus.cli.pruning import pruning
 from vultus.cli.reasons import Reasons
 from vultus.cli.sightings import sightings
 from vultus.configs.schema import Config, Retention
@@ -165,7 +165,7 @@ def test_old_sightings_go_while_watching(
     tmp_path: Path, days: float | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(tmp_path / "g", (1, "hall", time.time() - 10 * 86400))
-    with Pruning(Config(gallery=str(tmp_path / "g"), retention=Retention(sightings_days=days))):
+    with pruning(Config(gallery=str(tmp_path / "g"), retention=Retention(sightings_days=days))):
         pass
     assert ("deleted because it was old: 1 sighting\n" in capsys.readouterr().err) == (days is not None)
     with Gallery.open(tmp_path / "g") as gallery:
