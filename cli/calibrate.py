@@ -14,10 +14,9 @@ from vultus.cli.options import config_option, configured, gallery_option, json_o
 from vultus.cli.pages import document, write
 from vultus.configs.address import Place
 from vultus.index import Calibration, Policy
-from vultus.index.calibration import Period
+from vultus.index.calibration import Period, policy
 from vultus.index.configured import open_gallery
 
-_USUAL = 0.001
 _BAR = 40
 _SHOWN_PAIRS = 10
 
@@ -81,10 +80,19 @@ def calibrate(
         if if_stale and before is not None and calibrating.stale() is None:
             say("the calibration still fits the gallery")
             return
-        policy = _policy(before, fpir, one_false_alarm_per, faces_per_day, known)
+        try:
+            wanted = policy(
+                before,
+                fpir=fpir,
+                one_false_alarm_per=one_false_alarm_per,
+                faces_per_day=faces_per_day,
+                known=known,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
         with progress(visible=not as_json) as bar:
             task = bar.add_task("faces", total=None)
-            found = calibrating.measure(policy, lambda done, total: bar.update(task, completed=done, total=total))
+            found = calibrating.measure(wanted, lambda done, total: bar.update(task, completed=done, total=total))
         pairs = [] if found.threshold is None else calibrating.confusable(found.threshold)
         if not dry_run:
             calibrating.keep(found)
@@ -101,25 +109,6 @@ def calibrate(
             first, second = f"{one.name} (face {one.face})", f"{one.other_name} (face {one.other_face})"
             say(f"  {one.similarity:.3f}  {first} and {second}: {one.reading}")
         say("`vultus people confusable` lists all; merge them, or `vultus people deny`, and calibrate again")
-
-
-def _policy(
-    before: Calibration | None,
-    fpir: float | None,
-    period: Period | None,
-    faces_per_day: float | None,
-    known: float | None,
-) -> Policy:
-    share = known if known is not None else before.policy.known if before else 0.5
-    values: dict[str, object] = {"known": share}
-    if fpir is None and period is None and faces_per_day is None:
-        values |= {"fpir": _USUAL} if before is None else msgspec.to_builtins(before.policy) | {"known": share}
-    else:
-        values |= {"fpir": fpir, "one_false_alarm_per": period, "faces_per_day": faces_per_day}
-    try:
-        return msgspec.convert(values, Policy)
-    except (msgspec.ValidationError, ValueError) as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _tell(found: Calibration) -> None:

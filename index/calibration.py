@@ -33,6 +33,8 @@ _BY_CHANCE = 0.05
 _ROUNDS = 200
 _QUANTILES = np.linspace(0.0, 1.0, 101)
 _BIN = 0.02
+_USUAL = 0.001
+"""Rate of false alarms, if nobody says one."""
 _DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
 
 Period = Literal["hour", "day", "week", "month", "year"]
@@ -65,6 +67,30 @@ class Policy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         assert self.one_false_alarm_per is not None
         assert self.faces_per_day is not None
         return 1.0 / (self.faces_per_day * _DAYS[self.one_false_alarm_per])
+
+
+def policy(
+    before: Calibration | None,
+    *,
+    fpir: float | None = None,
+    one_false_alarm_per: Period | None = None,
+    faces_per_day: float | None = None,
+    known: float | None = None,
+) -> Policy:
+    """What a user wants who says so much: the rest as in the calibration `before`, at first a rate of 0.001.
+
+    Raises ValueError for what is no policy.
+    """
+    share = known if known is not None else before.policy.known if before else 0.5
+    values: dict[str, object] = {"known": share}
+    if fpir is None and one_false_alarm_per is None and faces_per_day is None:
+        values |= {"fpir": _USUAL} if before is None else msgspec.to_builtins(before.policy) | {"known": share}
+    else:
+        values |= {"fpir": fpir, "one_false_alarm_per": one_false_alarm_per, "faces_per_day": faces_per_day}
+    try:
+        return msgspec.convert(values, Policy)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
 
 
 class Tail(Struct, frozen=True, kw_only=True):

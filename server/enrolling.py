@@ -106,7 +106,7 @@ def enrol(
         )
         for one in chosen
     ]
-    return Enrolment(person=Person.of(here.gallery.identity(who)), enrolled=enrolled, refused=refused), bool(new)
+    return Enrolment(person=Person.of(here.gallery.person(who)), enrolled=enrolled, refused=refused), bool(new)
 
 
 def _chosen(

@@ -59,6 +59,7 @@ _OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (gallery.UnknownIdentity, 404, "unknown-person"),
     (gallery.UnknownFace, 404, "unknown-face"),
     (gallery.UnknownDenial, 404, "unknown-denial"),
+    (gallery.UnknownSighting, 404, "unknown-sighting"),
     (gallery.GalleryNotFound, 404, "no-gallery"),
     (gallery.NameTaken, 409, "name-taken"),
     (gallery.CannotUndo, 409, "cannot-undo"),

@@ -11,7 +11,7 @@ from typing import Any, Self, overload
 
 from vultus import index
 from vultus.index import types
-from vultus.server.schemas import Box, Landmarks, Schema, Similarity, moment
+from vultus.server.schemas import Box, Landmarks, Listing, Schema, Similarity, moment
 from vultus.stages.chip import chip_jpeg
 from vultus.stages.finder import FoundFace as Found
 
@@ -28,11 +28,23 @@ class Person(Schema):
     created: datetime
     hidden: bool
     """Whether searches and lists leave the person out."""
+    best_face: int | None
+    """The face of the best quality."""
+    last_seen: datetime | None
+    """Time of the last sighting."""
 
     @classmethod
-    def of(cls, one: index.Identity) -> Self:
+    def of(cls, one: index.Person) -> Self:
         """Of the gallery's."""
-        return cls(identity=one.id, name=one.name, faces=one.faces, created=moment(one.created), hidden=one.hidden)
+        return cls(
+            identity=one.id,
+            name=one.name,
+            faces=one.faces,
+            created=moment(one.created),
+            hidden=one.hidden,
+            best_face=one.best_face,
+            last_seen=None if one.last_seen is None else moment(one.last_seen),
+        )
 
 
 class Unknown(Schema):
@@ -246,6 +258,8 @@ class Sighting(Schema):
     similarity: float | None
     quality: float | None
     box: Box | None
+    shot: int | None
+    """The clearest picture, if one is kept: `/sightings/{number}/shots/{shot}`."""
 
     @classmethod
     def of(cls, one: index.Sighting) -> Self:
@@ -263,7 +277,12 @@ class Sighting(Schema):
             similarity=one.similarity,
             quality=one.quality,
             box=rounded(one.box),
+            shot=one.shot,
         )
+
+
+class Faces(Listing[Face]):
+    """A page of faces."""
 
 
 @overload

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from vultus.index.directory import FacesOrder
 from vultus.server import pictures
 from vultus.server.access import allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Id, IdInPath, Schema
+from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Schema
 from vultus.server.services import Here
-from vultus.server.shapes import Face
+from vultus.server.shapes import Face, Faces
 
 router = APIRouter(prefix="/faces", tags=["faces"], dependencies=[allowed("viewer", "people")])
 OPERATOR = allowed("operator", "people")
 
 
-class Faces(Schema):
+class Which(Schema):
     """Which faces."""
 
     faces: list[Id] = Field(min_length=1, max_length=10_000)
 
 
-class Move(Faces):
+class Move(Which):
     """Whose they are."""
 
     to: Id | None
     """The person; none: nobody's."""
+
+
+@router.get("")
+def faces(
+    here: Here,
+    order: Annotated[FacesOrder, Query(description="The best first, or by when they were stored.")] = "best",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Faces:
+    """List the faces that are nobody's. Those of a person, with or without a name, are at `/people/{identity}/faces`."""
+    page = here.gallery.faces_page(None, order=order, limit=limit, cursor=cursor)
+    return Faces(items=[Face.of(one) for one in page.items], next=page.cursor)
 
 
 @router.get("/{face_id}")
@@ -55,7 +70,7 @@ def delete_face(here: Here, face_id: IdInPath) -> None:
 
 
 @router.post("/delete", status_code=204, dependencies=[OPERATOR])
-def delete_faces(here: Here, which: Faces) -> None:
+def delete_faces(here: Here, which: Which) -> None:
     """Delete several faces for good: all of them, or, if one is not there, none."""
     here.gallery.remove_faces(which.faces)
 

@@ -8,18 +8,19 @@ from tempfile import TemporaryFile
 from typing import IO, Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
+from vultus.index.directory import FacesOrder, PeopleOrder
 from vultus.index.types import Box
 from vultus.server.access import Seat, allowed
 from vultus.server.enrolling import Enrolment, enrol
 from vultus.server.problems import Problem
-from vultus.server.schemas import Id, IdInPath, Name, Schema
+from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema
 from vultus.server.services import Here
-from vultus.server.shapes import Person
+from vultus.server.shapes import Face, Faces, Person
 
 router = APIRouter(prefix="/people", tags=["people"], dependencies=[allowed("viewer", "people")])
 OPERATOR = allowed("operator", "people")
@@ -44,6 +45,10 @@ _CREATED: dict[int | str, dict[str, Any]] = {
     200: {"model": Enrolment, "description": "All of it was known before"},
     201: {"headers": {"Location": {"description": "The person", "schema": {"type": "string"}}}},
 }
+
+
+class People(Listing[Person]):
+    """A page of people."""
 
 
 class Changes(Schema):
@@ -103,6 +108,19 @@ def enrol_person(
     return _enrolled(here, response, name, photos, box, collection)
 
 
+@router.get("/{identity}/faces")
+def faces_of_person(
+    here: Here,
+    identity: IdInPath,
+    order: Annotated[FacesOrder, Query(description="The best first, or by when they were stored.")] = "best",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Faces:
+    """List a person's faces; also of one who is hidden or unknown."""
+    page = here.gallery.faces_page(identity, order=order, limit=limit, cursor=cursor)
+    return Faces(items=[Face.of(one) for one in page.items], next=page.cursor)
+
+
 @router.post("/{identity}/faces", status_code=201, responses=_CREATED, dependencies=[OPERATOR, Seat])
 def enrol_more(
     here: Here,
@@ -116,10 +134,28 @@ def enrol_more(
     return _enrolled(here, response, identity, photos, box, collection)
 
 
+@router.get("")
+def people(
+    here: Here,
+    q: Annotated[
+        str | None, Query(max_length=200, description="Part of the name; case and accents do not count.")
+    ] = None,
+    order: Annotated[
+        PeopleOrder, Query(description="By name, those first who came last, or those who have most faces.")
+    ] = "name",
+    hidden: Annotated[bool, Query(description="Those who are hidden, in place of the others.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> People:
+    """List the people who have a name, or look for one by a part of it."""
+    page = here.gallery.people(q, order=order, hidden=hidden, limit=limit, cursor=cursor)
+    return People(items=[Person.of(one) for one in page.items], next=page.cursor)
+
+
 @router.get("/{identity}")
 def person(here: Here, identity: IdInPath) -> Person:
     """Tell who a person is; also of one who is hidden or unknown."""
-    return Person.of(here.gallery.identity(identity))
+    return Person.of(here.gallery.person(identity))
 
 
 @router.patch("/{identity}", dependencies=[OPERATOR])
@@ -132,7 +168,7 @@ def change_person(here: Here, identity: IdInPath, changes: Changes) -> Person:
         here.gallery.rename(identity, changes.name)
     if changes.hidden is not None:
         here.gallery.hide(identity, changes.hidden)
-    return Person.of(here.gallery.identity(identity))
+    return Person.of(here.gallery.person(identity))
 
 
 @router.delete("/{identity}", status_code=204, dependencies=[OPERATOR])
@@ -153,7 +189,7 @@ def merge_people(here: Here, identity: IdInPath, same: Others) -> Person:
     others = [here.gallery.identity(other).id for other in dict.fromkeys(same.others)]
     for other in others:
         here.gallery.merge(identity, other)
-    return Person.of(here.gallery.identity(identity))
+    return Person.of(here.gallery.person(identity))
 
 
 @router.post("/{identity}/split", status_code=201, dependencies=[OPERATOR])
@@ -164,7 +200,7 @@ def split_person(here: Here, response: Response, identity: IdInPath, split: Spli
     """
     number = here.gallery.split(identity, split.faces, split.name)
     response.headers["Location"] = f"/api/v1/people/{number}"
-    return Person.of(here.gallery.identity(number))
+    return Person.of(here.gallery.person(number))
 
 
 @router.get(

@@ -1,4 +1,4 @@
-"""Who is on a photo."""
+"""Who is on a photo, and who looks like a stored face."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pydantic import Field
 
 from vultus.index import Where
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Id, Schema, Text, When
+from vultus.server.problems import Problem
+from vultus.server.schemas import Id, IdInPath, Schema, Text, When
 from vultus.server.services import Here, Services
 from vultus.server.shapes import FoundFace, Match, found
 from vultus.server.uploads import Photo
@@ -67,6 +68,13 @@ class SearchedFace(FoundFace):
     matches: list[Match]
 
 
+class Resemblances(Schema):
+    """Whom a stored face resembles, best first."""
+
+    threshold: float
+    matches: list[Match]
+
+
 class SearchAnswer(Schema):
     """Every face of the photo."""
 
@@ -95,10 +103,31 @@ def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> Search
     )
 
 
-def _matches(here: Services, vectors: Sequence[np.ndarray], asked: Asked, threshold: float) -> list[list[Match]]:
+@router.get("/faces/{face_id}/matches")
+def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Resemblances:
+    """Find who looks like a stored face, by its vector. The face itself is no answer; its person is, by another face."""
+    threshold = here.threshold
+    if asked.by == "faces":
+        (matches,) = _matches(here, [_vector(here, face_id)], asked, threshold, besides=face_id)
+    else:
+        found = here.gallery.search_face(face_id, asked.k, asked.min_similarity, asked.where(), faces=asked.faces)
+        matches = [Match.of(one, threshold) for one in found]
+    return Resemblances(threshold=threshold, matches=matches)
+
+
+def _vector(here: Services, face_id: int) -> np.ndarray:
+    vector = here.gallery.face(face_id).vector
+    if vector is None:
+        raise Problem(409, "no-vector", f"Face {face_id} has no vector of the model in use.")
+    return vector
+
+
+def _matches(
+    here: Services, vectors: Sequence[np.ndarray], asked: Asked, threshold: float, *, besides: int | None = None
+) -> list[list[Match]]:
     where, least = asked.where(), asked.min_similarity
     if asked.by == "faces":
-        near = here.gallery.search_faces(vectors, asked.k, least, where)
-        return [[Match.of_face(one, threshold) for one in row] for row in near]
+        near = here.gallery.search_faces(vectors, asked.k + (besides is not None), least, where)
+        return [[Match.of_face(one, threshold) for one in row if one.face_id != besides][: asked.k] for row in near]
     people = here.gallery.search(vectors, asked.k, least, where, faces=asked.faces)
     return [[Match.of(one, threshold) for one in row] for row in people]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
 from pydantic import Field
 
 from vultus.index import Gathered
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Id, IdInPath, Name, Schema
+from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema
 from vultus.server.services import Here
 from vultus.server.shapes import Person, Unknown
 
@@ -15,6 +17,10 @@ router = APIRouter(prefix="/unknowns", tags=["unknown people"], dependencies=[al
 OPERATOR = allowed("operator", "people")
 _AT_ONCE = 2048
 """Faces that one request gathers at most, so that it ends soon."""
+
+
+class UnknownPeople(Listing[Unknown]):
+    """A page of unknown people."""
 
 
 class Named(Schema):
@@ -72,6 +78,22 @@ class GatheredFaces(Schema):
         )
 
 
+@router.get("")
+def unknowns(
+    here: Here,
+    order: Annotated[
+        Literal["faces", "newest"], Query(description="Those first who have most faces, or who came last.")
+    ] = "faces",
+    least: Annotated[int, Query(ge=1, le=2**31 - 1, description="With at least so many faces.")] = 1,
+    hidden: Annotated[bool, Query(description="Those who are ignored, in place of the others.")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> UnknownPeople:
+    """List the unknown people."""
+    page = here.gallery.unknowns.page(order=order, least=least, hidden=hidden, limit=limit, cursor=cursor)
+    return UnknownPeople(items=[Unknown.of(one) for one in page.items], next=page.cursor)
+
+
 @router.get("/{identity}")
 def unknown(here: Here, identity: IdInPath) -> Unknown:
     """Tell about an unknown person; the faces are at `/people/{identity}/faces`."""
@@ -84,7 +106,7 @@ def name_unknown(here: Here, identity: IdInPath, named: Named) -> Person:
 
     If somebody has that name already, the faces become that person's, whose number the answer tells. Can be undone.
     """
-    return Person.of(here.gallery.identity(here.gallery.unknowns.name(identity, named.name)))
+    return Person.of(here.gallery.person(here.gallery.unknowns.name(identity, named.name)))
 
 
 @router.post("/{identity}/merge", dependencies=[OPERATOR])

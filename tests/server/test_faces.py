@@ -60,6 +60,7 @@ def test_faces_are_moved_and_deleted(client: httpx.Client, services: Services) -
     one, *_ = services.gallery.faces(unknown.id)
     assert client.post("/api/v1/faces/move", json={"faces": [one.id], "to": None}).status_code == 204
     assert client.get(f"/api/v1/faces/{one.id}").json()["identity"] is None
+    assert [face["face_id"] for face in client.get("/api/v1/faces").json()["items"]] == [one.id]
     assert client.post("/api/v1/faces/move", json={"faces": [one.id]}).status_code == 422
     assert client.post("/api/v1/faces/delete", json={"faces": [one.id, 9999]}).status_code == 404
     assert client.get(f"/api/v1/faces/{one.id}").status_code == 200

@@ -147,3 +147,30 @@ def test_erased_is_gone(client: httpx.Client, ada: int, photo: bytes) -> None:
     assert client.delete(f"{PEOPLE}/{ada}").json()["type"] == "urn:vultus:unknown-person"
     (face,) = client.post("/api/v1/search", files={"photo": photo}).json()["faces"]
     assert ada not in [match["identity"] for match in face["matches"]]
+
+
+def test_people_are_listed_by_name_and_found_by_a_part_of_it(client: httpx.Client, ada: int) -> None:
+    names = [one["name"] for one in client.get(PEOPLE).json()["items"]]
+    assert names[0] == "Ada"
+    assert len(names) == 5
+    pages = [client.get(PEOPLE, params={"limit": 3, "order": "newest"}).json()]
+    pages.append(client.get(PEOPLE, params={"limit": 3, "order": "newest", "cursor": pages[0]["next"]}).json())
+    assert pages[1]["next"] is None
+    listed = [one["name"] for page in pages for one in page["items"]]
+    assert (listed[0], sorted(listed)) == ("Ada", sorted(names))
+    found = client.get(PEOPLE, params={"q": "ÁDA"}).json()["items"]
+    assert [one["identity"] for one in found] == [ada]
+    assert client.get(PEOPLE, params={"order": "newest", "cursor": "x"}).status_code == 422
+    client.patch(f"{PEOPLE}/{ada}", json={"hidden": True})
+    assert [one["identity"] for one in client.get(f"{PEOPLE}?hidden=true").json()["items"]] == [ada]
+
+
+def test_a_persons_faces_are_listed_the_best_first(client: httpx.Client, ada: int, group: bytes) -> None:
+    box = client.post("/api/v1/detect", files={"photo": group}).json()["faces"][0]["box"]
+    client.post(f"{PEOPLE}/{ada}/faces", data={"box": ",".join(map(str, box))}, files={"photos": group})
+    first = client.get(f"{PEOPLE}/{ada}/faces?limit=1").json()
+    second = client.get(f"{PEOPLE}/{ada}/faces", params={"limit": 1, "cursor": first["next"]}).json()
+    (best,), (other,) = first["items"], second["items"]
+    assert best["quality"] >= other["quality"]
+    assert client.get(f"{PEOPLE}/{ada}").json()["best_face"] == best["face_id"]
+    assert client.get(f"{PEOPLE}/9999/faces").status_code == 404

@@ -14,6 +14,14 @@ def unknown(services: Services) -> int:
     return services.gallery.unknowns.people()[0].id
 
 
+def test_they_are_listed_page_by_page(client: httpx.Client, services: Services) -> None:
+    everybody = {one.id for one in services.gallery.unknowns.people()}
+    first = client.get(f"{UNKNOWNS}?limit=4&order=newest").json()
+    second = client.get(UNKNOWNS, params={"limit": 4, "order": "newest", "cursor": first["next"]}).json()
+    assert {one["identity"] for page in (first, second) for one in page["items"]} == everybody
+    assert client.get(f"{UNKNOWNS}?least=2").json() == {"items": [], "next": None}
+
+
 def test_one_is_told_with_the_best_face(client: httpx.Client, services: Services, unknown: int) -> None:
     one = client.get(f"{UNKNOWNS}/{unknown}").json()
     assert (one["faces"], one["sightings"], one["hidden"]) == (1, 0, False)
