@@ -34,5 +34,6 @@ def serve(gallery_dir: Place | None, config_file: Path | None, listen: str | Non
     logs.begin(config.serve.log)
     with bound(config) as listening, Services(config) as services:
         host, port = listening.getsockname()[:2]
-        say(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        scheme = "http" if config.serve.tls_key is None else "https"
+        say(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
         Server(services).run(sockets=[listening])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -11,6 +12,7 @@ from vultus.configs.errors import ConfigError
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
 ADDRESS_PATTERN = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}$"
+HOST_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
 
 class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +26,28 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many more may wait; beyond that the answer is 503 with Retry-After."""
     patience: Seconds = 5.0
     """Longest wait before the same answer."""
+    rate: Annotated[float, Meta(ge=0.1, le=1e6)] = 100.0
+    """Requests a second of one user, key or, before anybody signed in, address; beyond that the answer is 429."""
+    burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
+    """How many may come at once after a pause."""
+    streams: Annotated[int, Meta(ge=1, le=10_000)] = 64
+    """Live pictures and followed events of one address at the same time."""
+    connections: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    """Of one address at the same time; those of `serve.proxies` are not counted."""
+    header_seconds: Seconds = 10.0
+    """A request's headers have to be there within this time."""
+    upload_seconds: Seconds = 30.0
+    """A request's body may take this long, and for each `upload_rate` bytes another second."""
+    upload_rate: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 20_000
+
+
+class Sessions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long somebody stays signed in."""
+
+    idle: Annotated[float, Meta(ge=60.0, le=2_592_000.0)] = 43_200.0
+    """Seconds without a request."""
+    longest: Annotated[float, Meta(ge=60.0, le=2_592_000.0)] = 604_800.0
+    """Seconds in any case; 30 days at most."""
 
 
 class Events(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +134,14 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Key of the server's secrets at rest; none = `secrets.key` in the folder. `VULTUS_SERVER_KEY` goes before it."""
     log: Literal["text", "json"] = "text"
     """A line an event on standard error, for people or for programs."""
+    hosts: tuple[Annotated[str, Meta(pattern=HOST_PATTERN)], ...] = ()
+    """Names by which browsers may call the server, beside this machine's own loopback and the address it listens at."""
+    proxies: tuple[str, ...] = ()
+    """Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+    tls_certificate: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    """PEM file with the certificate and those of its issuers; with `tls_key` the server speaks https itself."""
+    tls_key: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    sessions: Sessions = Sessions()
     limits: Limits = Limits()
     events: Events = Events()
     archives: Archives = Archives()
@@ -120,6 +152,15 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise ConfigError(f"listen {self.listen}: a port is a number up to 65535")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("tls_certificate and tls_key belong together: give both or none")
+        for proxy in self.proxies:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ConfigError(
+                    f"proxies: {proxy!a:.100} is no address like 10.0.0.2 or network like 10.0.0.0/24"
+                ) from None
 
     @property
     def host(self) -> str:
@@ -130,3 +171,13 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def port(self) -> int:
         """The port; 0 lets the system choose a free one."""
         return int(self.listen.rpartition(":")[2])
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine's own programs can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False

@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Security
 from fastapi.openapi.models import APIKey, HTTPBearer
 from fastapi.openapi.models import SecurityBase as SecurityModel
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.security.base import SecurityBase
-from msgspec import Struct
 from starlette.requests import HTTPConnection
 
+from vultus.server.accounts import COOKIE
 from vultus.server.problems import Problem
+from vultus.server.roles import ROLES, Area, Principal, Role
 from vultus.server.services import Here
-
-Role = Literal["viewer", "operator", "admin"]
-"""Each may do what those before it may: look and search; name, enrol, and work with people; everything."""
-ROLES: tuple[Role, ...] = get_args(Role)
-Area = Literal["people", "search", "events", "cameras", "jobs", "system"]
-"""What a key may be for. People who sign in have them all, as far as their role goes."""
-AREAS: tuple[Area, ...] = get_args(Area)
-
-
-class Principal(Struct, frozen=True, kw_only=True):
-    """Whoever makes a request."""
-
-    kind: Literal["local", "user", "key"]
-    name: str
-    role: Role
-    areas: frozenset[Area] = frozenset(AREAS)
-
-    @property
-    def actor(self) -> str:
-        """What the audit log calls it; no user's name has a colon."""
-        return f"key:{self.name}" if self.kind == "key" else self.name
-
-
-COOKIE = "vultus"
-LOCAL = Principal(kind="local", name="local", role="admin")
-"""Anybody on this machine, while there are no users."""
 
 
 class _Scheme(SecurityBase):
@@ -134,6 +109,14 @@ async def _visitor(connection: HTTPConnection) -> Principal | None:
 
 Visitor = Annotated[Principal | None, Depends(_visitor)]
 """What a page takes that is shown to everybody; None if nobody is signed in."""
+
+
+async def _stream(connection: HTTPConnection) -> None:
+    connection.state.hold_stream()
+
+
+Stream = Depends(_stream)
+"""A dependency of routes whose answer goes on for as long as somebody listens: so many of one address, or 429."""
 
 
 async def _seat(here: Here) -> AsyncIterator[None]:

@@ -24,20 +24,28 @@ from vultus.server.routes import (
     gallery,
     health,
     jobs,
+    keys,
     models,
     people,
     photos,
     rules,
     search,
+    security,
+    session,
     sightings,
     system,
     unknowns,
+    users,
     webhooks,
 )
 from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
 _ROUTES = (
+    session,
+    users,
+    keys,
+    security,
     photos,
     search,
     people,
@@ -65,8 +73,10 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (401, "Nobody is signed in"),
         (403, "Not for this role"),
         (404, "Not there"),
+        (408, "Too slow"),
         (409, "Not as things stand"),
         (413, "Too large"),
+        (421, "Not what this server is called"),
         (422, "Not as described"),
         (429, "Too often"),
         (503, "Busy; try again after Retry-After seconds"),
@@ -93,7 +103,7 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(_guarded(router))
     add_handlers(app)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
-    app.add_middleware(BoundedBody, limit=services.config.serve.limits.upload_bytes, files=files)
+    app.add_middleware(BoundedBody, limits=services.config.serve.limits, files=files)
     app.add_middleware(Guard, services=services)
     app.add_middleware(Headers)
     app.add_middleware(Observed, metrics=services.metrics, routes=_paths())

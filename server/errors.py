@@ -25,3 +25,27 @@ class CannotListen(ServerError, OSError):
     """The address is taken, or not one of this machine."""
 
     __str__ = Exception.__str__
+
+
+class UnknownUser(ServerError, KeyError):
+    """There is no such user."""
+
+    __str__ = Exception.__str__
+
+
+class UnknownKey(ServerError, KeyError):
+    """There is no such API key."""
+
+    __str__ = Exception.__str__
+
+
+class NameInUse(ServerError, ValueError):
+    """Another user or key has that name."""
+
+
+class LastAdmin(ServerError, ValueError):
+    """Nobody would be left who may manage the users."""
+
+
+class WeakPassword(ServerError, ValueError):
+    """A password that is too short, or among the first that anybody would try."""

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketState
 from vultus.configs.address import redact_text
 from vultus.index import errors as gallery
 from vultus.pipeline.errors import RefusedInput
+from vultus.server import errors as own
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -70,6 +71,11 @@ _OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (gallery.GalleryUnreachable, 503, "gallery-unreachable"),
     (gallery.StorageError, 507, "storage"),
     (RefusedInput, 422, "refused-picture"),
+    (own.UnknownUser, 404, "unknown-user"),
+    (own.UnknownKey, 404, "unknown-key"),
+    (own.NameInUse, 409, "name-taken"),
+    (own.LastAdmin, 409, "last-admin"),
+    (own.WeakPassword, 422, "weak-password"),
 )
 """The first that fits; a ValueError of ours that is not among them is 422."""
 
@@ -110,7 +116,7 @@ def add_handlers(app: FastAPI) -> None:
         first = f"{wrong[0]['where']}: {wrong[0]['what']}" if wrong else "the request is not as described"
         return Problem(422, "invalid", first, extra={"errors": wrong}).response()
 
-    for kind in (Problem, RefusedInput, gallery.GalleryError, ValueError):
+    for kind in (Problem, RefusedInput, gallery.GalleryError, own.ServerError, ValueError):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)

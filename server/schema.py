@@ -11,6 +11,24 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE secrets (name TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;  -- vault.py
 
+    CREATE TABLE users (  -- users.py
+        id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE, role TEXT NOT NULL,
+        password TEXT NOT NULL, created REAL NOT NULL, last_login REAL
+    ) STRICT;
+    CREATE TABLE sessions (  -- sessions.py
+        digest BLOB PRIMARY KEY, user INTEGER NOT NULL REFERENCES users ON DELETE CASCADE, begun REAL NOT NULL,
+        seen REAL NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX sessions_of_user ON sessions (user);
+    CREATE TABLE keys (  -- keys.py
+        id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE COLLATE NOCASE, role TEXT NOT NULL, areas TEXT NOT NULL,
+        secret TEXT NOT NULL, created REAL NOT NULL, created_by TEXT NOT NULL, expires REAL, last_used REAL,
+        last_address TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE security (  -- trail.py
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, address TEXT NOT NULL,
+        what TEXT NOT NULL, about TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE events (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
         kind     TEXT NOT NULL,

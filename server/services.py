@@ -16,6 +16,7 @@ from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
 from vultus.index.veil import Veil
 from vultus.pipeline.health import Health
+from vultus.server.accounts import Accounts
 from vultus.server.archives import Archives
 from vultus.server.desk import Desk
 from vultus.server.events.courier import Courier
@@ -56,12 +57,14 @@ class Services:
         self.desk = Desk(config.serve.limits)
         self.faces = Faces(self.config)
         self.store = Store(server_folder(config))
+        self.accounts = Accounts(self.store, config.serve)
         self.archives = Archives(self.config)
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as opening:
             opening.callback(self.store.close)
+            opening.enter_context(self.accounts)
             self.vault = Vault.open(self.config, self.store)
             self.faces.open()
             opening.callback(self.faces.close)

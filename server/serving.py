@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 
 import uvicorn
 
 from vultus.configs.schema import Config
+from vultus.configs.serving import Serve
 from vultus.server.app import create_app
-from vultus.server.errors import CannotListen
+from vultus.server.errors import CannotListen, WrongSetup
+from vultus.server.protocol import HEADER_BYTES, protocol
 from vultus.server.services import Services
 
 
@@ -23,22 +26,53 @@ def bound(config: Config) -> socket.socket:
         raise CannotListen(f"cannot listen at {config.serve.listen}: {os.strerror(error.errno or 0)}") from error
 
 
+def tls(serve: Serve) -> ssl.SSLContext | None:
+    """What https needs, if it is configured. Raises WrongSetup (a ValueError)."""
+    if serve.tls_certificate is None or serve.tls_key is None:
+        return None
+
+    def no_password() -> bytes:
+        raise WrongSetup(f"serve.tls_key: {serve.tls_key} is encrypted; write it without a password (openssl pkey)")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(serve.tls_certificate, serve.tls_key, no_password)
+    except ssl.SSLError as error:
+        what = error.reason or "not PEM"
+        raise WrongSetup(
+            f"serve.tls_certificate, serve.tls_key: {serve.tls_certificate}, {serve.tls_key}: {what}"
+        ) from None
+    except OSError as error:
+        raise WrongSetup(
+            f"serve.tls_certificate, serve.tls_key: {error.strerror}: give files that can be read"
+        ) from None
+    return context
+
+
 class Server(uvicorn.Server):
     """Answers on a socket that is bound already; SIGINT and SIGTERM let what is being answered end first."""
 
     def __init__(self, services: Services) -> None:
+        """Raises WrongSetup (a ValueError)."""
         self._services = services
-        super().__init__(
-            uvicorn.Config(
-                create_app(services),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=30,
-                timeout_graceful_shutdown=10,
-                lifespan="off",
-            )
+        serve = services.config.serve
+        config = uvicorn.Config(
+            create_app(services),
+            http=protocol(serve),
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            ws_max_size=65_536,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(serve.proxies),
+            forwarded_allow_ips=list(serve.proxies),
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=10,
+            lifespan="off",
         )
+        config.load()
+        config.ssl = tls(serve)
+        super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; streams, which would never end, end first."""

@@ -55,6 +55,12 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def reader(self) -> sqlite3.Connection:
+        """Another connection, for its owner's looking alone: it waits for nobody's writing. The owner closes it."""
+        connection = sqlite3.connect(self.folder / FILE, check_same_thread=False, isolation_level=None)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
     def close(self) -> None:
         """Give the file back."""
         with self._lock:

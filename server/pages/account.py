@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from vultus.server.access import AREAS, PUBLIC, allowed
+from vultus.server.access import PUBLIC, allowed
 from vultus.server.pages.site import PageRoute, render
+from vultus.server.roles import AREAS
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 

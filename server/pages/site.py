@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from msgspec import Struct
 
 from vultus.index.errors import GalleryError
-from vultus.server.access import ROLES, Principal, Role
 from vultus.server.pages.static import address
 from vultus.server.pages.texts import Texts, chosen, languages
 from vultus.server.problems import Problem, problem_of
+from vultus.server.roles import ROLES, Principal, Role
 
 Cursor = Annotated[str | None, Query(max_length=1000)]
 """Where a list goes on, as the page before it said."""

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Request, Response
 from msgspec import Struct
 
 from vultus.configs.loader import data_folder
-from vultus.server.access import ROLES, Asker, allowed
+from vultus.server.access import Asker, allowed
 from vultus.server.jobs.tasks import backups
 from vultus.server.pages.site import Cursor, PageRoute, render
+from vultus.server.roles import ROLES
 from vultus.server.services import Here
 from vultus.server.vitals import Sample
 from vultus.weights import Registry
