@@ -85,6 +85,9 @@ class IndexFigures(Struct, frozen=True, kw_only=True):
 class Backend(Protocol):
     """Storage, search and care of an open gallery. What is not possible in one of the two raises NotInDatabase."""
 
+    searches_here: bool
+    """Whether this process's processors do the searching, so that searches had better wait for each other."""
+
     @property
     def storage(self) -> Storage:
         """The database."""

@@ -30,6 +30,8 @@ _CROWD = 0.25
 class Embedded:
     """An open gallery in a folder."""
 
+    searches_here = True
+
     def __init__(self, store: Store) -> None:
         self.storage = store
         self.live = LiveIndex(store)

@@ -44,6 +44,8 @@ _FAULTS = {
 class Remote:
     """An open gallery in a database."""
 
+    searches_here = False
+
     def __init__(self, store: PostgresStore) -> None:
         self.storage = store
 

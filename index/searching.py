@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import os
+from collections.abc import Callable, Hashable
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
 from vultus.index import answers, search
+from vultus.index.combining import Combiner
 from vultus.index.contract import Backend, Look
 from vultus.index.denials import Denials
 from vultus.index.embedding import normalised
@@ -17,7 +20,15 @@ from vultus.index.search import Ranked, Wanted
 from vultus.index.storage import Connection
 from vultus.index.types import Match, NearFace, Where
 
-_Answer = TypeVar("_Answer")
+_TOGETHER = 64
+"""Probes of several callers that are searched for together."""
+_MOST_COMBINED = 16
+"""Who asks for more at once is not made to wait for others, nor they for that one."""
+_MANY = 1 << 30
+
+_Item = TypeVar("_Item")
+_Describe = Callable[[Connection, np.ndarray, list[list[Ranked]], Look], list[list[_Item]]]
+"""Makes of probes and what was found for each what is answered."""
 
 
 class Searcher:
@@ -25,6 +36,8 @@ class Searcher:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        at_once = len(os.sched_getaffinity(0)) if backend.searches_here else _MANY
+        self._combiner = Combiner[np.ndarray, list[list[Any]]](at_once, _TOGETHER)
 
     def people(
         self,
@@ -38,41 +51,62 @@ class Searcher:
         """See `Gallery.search` and `Gallery.search_face`."""
         if not 1 <= faces <= answers.MOST_SPEAKERS:
             raise ValueError(f"faces is how many may speak for a person, 1 to {answers.MOST_SPEAKERS}, not {faces}")
-        probes = _probes(vectors, k)
+        probes, wanted = _probes(vectors, k), Wanted(k=k, threshold=threshold, besides=besides)
 
-        def answer(connection: Connection, ranked: list[list[Ranked]], look: Look) -> list[list[Match]]:
+        def answer(
+            connection: Connection, probes: np.ndarray, ranked: list[list[Ranked]], look: Look
+        ) -> list[list[Match]]:
             speakers = answers.Speakers(most=faces, admits=look.admits, read=search.reader(connection), besides=besides)
             return answers.matches(connection, probes, ranked, k, threshold, speakers, look.calibration)
 
-        return self._ranked(probes, Wanted(k=k, threshold=threshold, besides=besides), where, answer)
+        return self._combined((k, threshold, where, faces, besides), probes, wanted, where, answer)
 
     def faces(self, vectors: ArrayLike, k: int, threshold: float | None, where: Where | None) -> list[list[NearFace]]:
         """See `Gallery.search_faces`."""
 
-        def answer(connection: Connection, ranked: list[list[Ranked]], _look: Look) -> list[list[NearFace]]:
+        def answer(
+            connection: Connection, _probes: np.ndarray, ranked: list[list[Ranked]], _look: Look
+        ) -> list[list[NearFace]]:
             return answers.near_faces(connection, [search.reaching(one, k, threshold) for one in ranked])
 
-        return self._ranked(_probes(vectors, k), Wanted(k=k, threshold=threshold, grouped=False), where, answer)
+        wanted = Wanted(k=k, threshold=threshold, grouped=False)
+        return self._combined((k, threshold, where), _probes(vectors, k), wanted, where, answer)
 
     def named_people(self, vectors: np.ndarray, k: int) -> list[list[Ranked]]:
         """Return for each vector, of length 1, the `k` nearest people with names, whatever is denied of them."""
 
-        def answer(_connection: Connection, ranked: list[list[Ranked]], _look: Look) -> list[list[Ranked]]:
+        def answer(
+            _connection: Connection, _probes: np.ndarray, ranked: list[list[Ranked]], _look: Look
+        ) -> list[list[Ranked]]:
             return [search.reaching(one, k, None) for one in ranked]
 
         return self._ranked(vectors, Wanted(k=k), Where(labelled=True), answer, denials=Denials())
+
+    def _combined(
+        self, key: Hashable, probes: np.ndarray, wanted: Wanted, where: Where | None, answer: _Describe[_Item]
+    ) -> list[list[_Item]]:
+        """Return the answers of `_ranked`, found together with those of others who ask for the same at the same time."""
+
+        def found(several: list[np.ndarray]) -> list[list[list[_Item]]]:
+            every = self._ranked(np.concatenate(several) if len(several) > 1 else several[0], wanted, where, answer)
+            ends = accumulate(map(len, several))
+            return [every[end - len(mine) : end] for mine, end in zip(several, ends, strict=True)]
+
+        if len(probes) > _MOST_COMBINED:  # a long search is not to keep others waiting
+            return found([probes])[0]
+        return self._combiner.ask((key, probes.shape[1]), probes, found)
 
     def _ranked(
         self,
         probes: np.ndarray,
         wanted: Wanted,
         where: Where | None,
-        answer: Callable[[Connection, list[list[Ranked]], Look], _Answer],
+        answer: _Describe[_Item],
         denials: Denials | None = None,
-    ) -> _Answer:
+    ) -> list[list[_Item]]:
         with self._backend.storage.read() as connection:
 
-            def attempt() -> _Answer:
+            def attempt() -> list[list[_Item]]:
                 with self._backend.looking(connection, where) as look:
                     asked = replace(
                         wanted,
@@ -81,7 +115,7 @@ class Searcher:
                         left_out=look.left_out,
                     )
                     ranked = search.rank(look.index, probes, asked, search.reader(connection))
-                return answer(connection, ranked, look)
+                return answer(connection, probes, ranked, look)
 
             return search.retried(attempt, self._backend.storage.place)
 
