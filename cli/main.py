@@ -40,6 +40,7 @@ _COMMANDS = {
     ),
     "serve": ("vultus.cli.serve:serve", "Serve the gallery over HTTP: pages for people, an API for programs."),
     "secrets": ("vultus.cli.secrets:secrets", "Change the key of the server's secrets, or delete them."),
+    "users": ("vultus.cli.users:users", "Who may sign in at the server: add, list, passwd, role, remove."),
     "calibrate": ("vultus.cli.calibrate:calibrate", "Set the threshold for a stated rate of false alarms."),
     "evaluate": (
         "vultus.cli.evaluate:evaluate",

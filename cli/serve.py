@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from msgspec.structs import replace
@@ -10,6 +11,9 @@ from msgspec.structs import replace
 from vultus.cli.console import say
 from vultus.cli.options import config_option, configured, gallery_option
 from vultus.configs.address import Place
+
+if TYPE_CHECKING:
+    from vultus.server.services import Services
 
 
 @click.command()
@@ -20,7 +24,7 @@ def serve(gallery_dir: Place | None, config_file: Path | None, listen: str | Non
     """Serve the gallery over HTTP: an API for programs and pages for people.
 
     Open http://127.0.0.1:8470/ in a browser; /api/v1/openapi.json describes the API. Ctrl-C ends it, and lets what is being
-    answered end first.
+    answered end first. Others than this machine's own get in once there are users (vultus users add NAME --role admin).
     """
     config, _ = configured(config_file, gallery_dir)
     if listen is not None:
@@ -36,4 +40,16 @@ def serve(gallery_dir: Place | None, config_file: Path | None, listen: str | Non
         host, port = listening.getsockname()[:2]
         scheme = "http" if config.serve.tls_key is None else "https"
         say(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/")
+        _say_who_gets_in(services)
         Server(services).run(sockets=[listening])
+
+
+def _say_who_gets_in(services: Services) -> None:
+    serve = services.config.serve
+    if not services.accounts.users.any():
+        say("nobody has to sign in: whoever uses this machine may do everything (`vultus users add NAME --role admin`)")
+    elif not serve.on_loopback and serve.tls_key is None and not serve.proxies:
+        say(
+            "not encrypted: passwords can be read on the way (serve.tls_certificate and serve.tls_key, or a proxy)",
+            "yellow",
+        )

@@ -42,7 +42,7 @@ class Guard:
             await problem(scope, receive, send)
             return
         actor = visit.asker.actor if visit.asker else "nobody"
-        with ExitStack() as held, self._services.gallery.audit.acting(actor):
+        with ExitStack() as held, self._services.gallery.audit.acting(actor, via=address):
 
             def hold_stream() -> None:
                 if self._streams.full(household(address)):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
-from vultus.server.access import allowed
+from vultus.server.access import Stream, allowed
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import Kind, Wanted
 from vultus.server.events.shapes import Event
@@ -103,6 +103,7 @@ class _Stream(StreamingResponse):
 
 @router.get(
     "/stream",
+    dependencies=[Stream],
     response_class=_Stream,
     responses={200: {"content": {"text/event-stream": {}}, "description": "Server-sent events, without an end"}},
 )

@@ -96,13 +96,13 @@ def index(here: Here, asker: Asker, wanted: IndexRequest, response: Response) ->
     collection = None if wanted.collection is None else clean_name(wanted.collection, "a collection")
     options = wanted.model_dump() | {"paths": paths, "collection": collection}
     title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    return _begun(response, here.jobs.add("index", title, asker.name, options))
+    return _begun(response, here.jobs.add("index", title, asker.actor, options))
 
 
 @router.post("/{kind}", status_code=201, dependencies=[allowed("admin", "system")])
 def begin(here: Here, asker: Asker, kind: Literal["backup", "verify", "compact"], response: Response) -> Job:
     """Copy the gallery and the server's data; check every table and vector; or give the space of deleted faces back."""
-    return _begun(response, here.jobs.add(kind, _WHAT[kind], asker.name))
+    return _begun(response, here.jobs.add(kind, _WHAT[kind], asker.actor))
 
 
 @router.get("/{number}")
