@@ -72,13 +72,18 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(static=address, menu=MENU, languages=languages(), picture=picture, query=query)
+    made.globals.update(static=address, menu=MENU, languages=languages(), picture=picture, shot=shot, query=query)
     return made
 
 
 def picture(face: int) -> str:
     """Address of a stored face's picture."""
     return f"/api/v1/faces/{face}/chip"
+
+
+def shot(sighting: int, number: int) -> str:
+    """Address of one of a sighting's pictures."""
+    return f"/api/v1/sightings/{sighting}/shots/{number}"
 
 
 def query(**given: object) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
+from msgspec import structs
 from pydantic import Field, model_validator
 
 from vultus import index
@@ -201,6 +202,29 @@ def enrol_sighting(here: Here, response: Response, number: IdInPath, who: Who) -
     return EnrolledSighting(
         person=Person.of(here.gallery.person(done.identity)), faces=list(done.faces), added=done.added
     )
+
+
+@router.post("/{number}/deny", dependencies=[allowed("operator", "people"), Seat])
+def deny_sighting(here: Here, number: IdInPath) -> Sighting:
+    """Say that the person of a sighting is not on it: it becomes one of nobody, under a new number.
+
+    Its clearest picture becomes a face of nobody that is a negative example of the person, so that faces like it are not taken
+    for the person again.
+    """
+    seen = here.gallery.sighting(number)
+    if seen.identity is None:
+        raise Problem(409, "nobody", f"Sighting {number} is of nobody.")
+    found = here.gallery.shots(number)
+    chosen = _enrolable(here, found, None)
+    if chosen:
+        records = [
+            index.FaceRecord(source=seen.source, time=one.time, quality=one.quality, chip=one.jpeg) for one in chosen
+        ]
+        vectors = here.faces.embed(np.stack([chip_pixels(one.jpeg) for one in chosen]))
+        for face in here.gallery.add_faces(vectors, records):
+            here.gallery.deny(seen.identity, face=face)
+    again = structs.replace(seen, identity=None, similarity=None, id=0)
+    return Sighting.of(here.gallery.sighting(here.gallery.add_sighting(again, found)))
 
 
 def _enrolable(here: Here, found: Sequence[index.Shot], wanted: Sequence[int] | None) -> list[index.Shot]:

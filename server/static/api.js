@@ -34,3 +34,6 @@ export async function api(method, path, body, { signal } = {}) {
 
 /** Address of a stored face's picture. */
 export const picture = (face) => `/api/v1/faces/${face}/chip`;
+
+/** Address of one of a sighting's pictures. */
+export const shot = (sighting, number) => `/api/v1/sightings/${sighting}/shots/${number}`;

@@ -38,3 +38,12 @@ for (const form of document.querySelectorAll("form[data-instant]")) {
 }
 
 document.querySelector("dialog[data-open]")?.showModal();
+
+// Of some faces and sightings no picture is kept.
+function without(image) {
+  const icon = document.querySelector(".none-kept").content.cloneNode(true);
+  icon.firstElementChild.className = `${image.className} none`;
+  image.replaceWith(icon);
+}
+document.addEventListener("error", (event) => { if (event.target.matches?.("img.face[src]")) without(event.target); }, true);
+for (const image of document.querySelectorAll("img.face[src]")) if (image.complete && !image.naturalWidth) without(image);

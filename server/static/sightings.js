@@ -1,9 +1,9 @@
 // Sightings: new ones appear at the top as they happen; one click says who it is.
-import { api } from "./api.js";
+import { api, shot } from "./api.js";
 import { copy, make, onAct } from "./dom.js";
 import { following } from "./following.js";
 import "./names.js";
-import { attempt, tellNext } from "./told.js";
+import { attempt, lastAct, tellNext } from "./told.js";
 import { clock, t } from "./texts.js";
 
 const days = document.getElementById("days");
@@ -34,7 +34,7 @@ function show(one) {
   card.dataset.person = one.identity ?? "";
   card.dataset.visit = `${one.run} ${one.source} ${one.track}`;
   if (one.shot === null) parts.shot.removeAttribute("src");
-  else parts.shot.src = `/api/v1/shots/${one.shot}`;
+  else parts.shot.src = shot(one.number, one.shot);
   parts.who.append(one.identity === null
     ? make("span", { class: "quiet" }, t("common.nobody"))
     : make("a", { href: `/people/${one.identity}` }, one.name ?? t("common.unknown_number", { n: one.identity })));
@@ -55,9 +55,9 @@ const naming = document.getElementById("naming");
 let asked;
 onAct("this-is", (button) => attempt(async () => {
   asked = button.closest(".sighting").dataset.sighting;
-  const shots = await api("GET", `/sightings/${asked}/shots`);
+  const { items } = await api("GET", `/sightings/${asked}/shots`);
   document.getElementById("shots").replaceChildren(
-    ...shots.map((one) => make("img", { class: "face small", src: `/api/v1/shots/${one.shot}`, alt: "" })));
+    ...items.map((one) => make("img", { class: "face small", src: shot(asked, one.shot), alt: "" })));
   document.getElementById("name").reset();
   naming.showModal();
 }, button));
@@ -65,8 +65,8 @@ onAct("this-is", (button) => attempt(async () => {
 document.getElementById("name").addEventListener("submit", (event) => {
   event.preventDefault();
   attempt(async () => {
-    const person = await api("POST", `/sightings/${asked}/enrol`, { name: event.target.elements.name.value });
-    tellNext(t("sightings.named", { name: person.name }));
+    const { person } = await api("POST", `/sightings/${asked}/enrol`, { name: event.target.elements.name.value });
+    tellNext(t("sightings.named", { name: person.name }), { act: await lastAct() });
   }, event.submitter);
 });
 

@@ -10,7 +10,7 @@ export function tell(sentence, { act = null, bad = false } = {}) {
   bar?.remove();
   const close = make("button", { type: "button", "aria-label": t("common.close"), click: () => bar.remove() }, "✕");
   const undo = act === null ? null : make("button", { type: "button", id: "undo", click: () => takeBack(act) }, t("common.undo"));
-  bar = make("div", { class: bad ? "told bad" : "told", role: bad ? "alert" : "status" }, make("span", {}, sentence), undo, close);
+  bar = make("div", { id: "told", class: bad ? "told bad" : "told", role: bad ? "alert" : "status" }, make("span", {}, sentence), undo, close);
   document.body.append(bar);
   if (!bad) setTimeout((mine) => mine.remove(), 20_000, bar);
 }

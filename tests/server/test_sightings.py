@@ -105,3 +105,18 @@ def test_who_was_seen_is_enrolled_in_one_call(client: httpx.Client, seen: list[i
     assert face["matches"][0]["similarity"] > 0.9
     assert client.post(path, json={"identity": person["identity"]}).json()["added"] == 0
     assert client.get(f"{SIGHTINGS}/{seen[1]}").json()["name"] == "Eve"
+
+
+def test_who_was_not_seen_is_not_taken_for_it_again(client: httpx.Client, services: Services, photo: bytes) -> None:
+    (face,) = services.faces.find(services.faces.read(photo))
+    mistaken = services.gallery.enrol("Mistaken", [face.vector])
+    door = Sighting(run="r", source="door", track=8, time=THEN + 8, identity=mistaken, similarity=0.9, quality=0.9)
+    shot = Shot(jpeg=chip_jpeg(face.chip), time=THEN + 8, quality=face.quality)
+    number = services.gallery.add_sighting(door, [shot])
+    denied = client.post(f"{SIGHTINGS}/{number}/deny").json()
+    assert (denied["identity"], denied["name"], denied["source"]) == (None, None, "door")
+    assert client.get(f"{SIGHTINGS}/{denied['number']}/shots").json()["items"]
+    (denial,) = services.gallery.denials(mistaken)
+    assert services.gallery.face(denial.face or 0).identity is None
+    assert client.post(f"{SIGHTINGS}/{denied['number']}/deny").json()["type"] == "urn:vultus:nobody"
+    assert client.post(f"{SIGHTINGS}/{number}/deny").status_code == 404
