@@ -137,7 +137,7 @@ def list_acts(limit: int, gallery_dir: Place | None, config_file: Path | None, a
     """What was done to people and faces, the newest first, and what of it was undone."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
-        acts = gallery.acts()[:limit]
+        acts = gallery.acts(limit)
     if as_json:
         print_json([_json(act) for act in acts])
         return

@@ -150,7 +150,7 @@ def add(
     say(f"{called}: ready, {f'{model.dim} numbers, ' if embeds else ''}{model.path}")
     if embeds and threshold is None:
         say(f"{called}: threshold {model.threshold}, half way between one person and two; a dozen faces say little,")
-        say("so calibrate it on yours: `vultus gallery calibrate`")
+        say("so calibrate it on yours: `vultus calibrate`")
 
 
 def _tried(file: Path, name: str, entry: Entry, *, as_json: bool) -> tuple[Entry, Trial]:

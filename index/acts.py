@@ -145,9 +145,12 @@ def record(connection: Connection, detail: Detail) -> None:
     connection.execute("DELETE FROM acts WHERE id <= ?", (row[0] - _MOST,))
 
 
-def recorded(connection: Connection) -> Iterator[tuple[Act, Detail]]:
-    """Yield the acts, the newest first, in the words of today's names."""
-    rows = connection.execute("SELECT id, at, detail, undone FROM acts ORDER BY id DESC").fetchall()
+def recorded(connection: Connection, limit: int | None = None, kind: str | None = None) -> Iterator[tuple[Act, Detail]]:
+    """Yield the acts, of one kind or all, the newest first, in the words of today's names."""
+    rows = connection.execute(
+        "SELECT id, at, detail, undone FROM acts WHERE ?1 IS NULL OR kind = ?1 ORDER BY id DESC LIMIT ?2",
+        (kind, _MOST if limit is None else limit),
+    ).fetchall()
     details = [_decoder.decode(packed) for _, _, packed, _ in rows]
     about = json.dumps(sorted({person for detail in details for person in detail.people()}))
     names: dict[int, str | None] = dict(

@@ -51,11 +51,16 @@ class Ownership:
         with self._store.write() as connection:
             owners.hide(connection, self._store.writer, identity, hidden=hidden)
 
-    def acts(self) -> list[Act]:
-        """Return the last acts (merge, split, move, name, rename, hide, show), up to a thousand, the newest first."""
+    def acts(self, limit: int | None = None, *, kind: str | None = None) -> list[Act]:
+        """Return the last acts, the newest first: up to `limit`, or all that are remembered, the last thousand.
+
+        `kind` is one of merge, split, move, name, rename, hide and show, if only those are wanted.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is how many acts to return, at least 1, not {limit}")
         with self._store.read() as connection:
             connection.steady()
-            return [act for act, _ in acts.recorded(connection)]
+            return [act for act, _ in acts.recorded(connection, limit, kind)]
 
     def undo(self, count: int = 1, *, act: int | None = None) -> list[Act]:
         """Undo the last `count` acts that are not undone yet, or the one numbered `act`; return them, the newest first.

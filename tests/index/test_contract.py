@@ -286,7 +286,10 @@ def test_acts_are_undone(gallery, vectors):
     split = gallery.split(ada, faces[1:], "Eve")
     assert gallery.identity("Eve").id == split
     gallery.rename("Eve", "Eva")
-    assert gallery.acts()[0].kind == "rename"
+    assert [one.kind for one in gallery.acts(2)] == ["rename", "split"]
+    assert [one.kind for one in gallery.acts(1, kind="split")] == ["split"]
+    with pytest.raises(ValueError, match="at least 1"):
+        gallery.acts(0)
     gallery.undo()
     gallery.undo()
     assert gallery.identity(ada).faces == 3
