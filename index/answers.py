@@ -30,8 +30,8 @@ class Speakers(Struct, frozen=True, kw_only=True):
     admits: Callable[[np.ndarray], np.ndarray]
     """Tells which of the faces `(n,)` int64 the search looks at, `(n,)` bool."""
     read: Read
-    besides: int | None = None
-    """A face that is not to speak."""
+    besides: np.ndarray
+    """For each probe a face that is not to speak, or `search.NO_FACE`, `(n,)` int64."""
 
 
 def near_faces(connection: Connection, answers: list[list[Ranked]]) -> list[list[NearFace]]:
@@ -135,10 +135,11 @@ def _spoke(
     spoke: dict[tuple[int, Ranked], list[Ranked]] = {}
     for person, wanting in asked.items():
         numbers = np.array(faces.get(abs(person), ()), np.int64)
-        numbers = numbers[speakers.admits(numbers) & (numbers != speakers.besides)]
+        numbers = numbers[speakers.admits(numbers)]
         similarities = _similarities(probes[[at for at, _ in wanting]], numbers, speakers.read)
         for key, row in zip(wanting, similarities, strict=True):
-            best = np.lexsort((numbers, -row))[: speakers.most]
+            others = np.flatnonzero(numbers != speakers.besides[key[0]])
+            best = others[np.lexsort((numbers[others], -row[others]))[: speakers.most]]
             spoke[key] = [(int(numbers[at]), person, float(row[at])) for at in best]
     return spoke
 

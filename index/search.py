@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vultus.index.contract import Candidates
 from vultus.index.denials import Denials
@@ -27,6 +28,7 @@ _FACES_COMPARED = 64
 """Of one person's faces that are too near each other for the index to tell which is best, so many are looked at."""
 
 _ATTEMPTS = 16
+NO_FACE = -1
 _NO_ONE = np.iinfo(np.int64).min
 
 _T = TypeVar("_T")
@@ -49,8 +51,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     left_out: frozenset[int] = frozenset()
     """People to pass over in the answer, not masked: there are few among the nearest, and a mask is a pass over all."""
     denials: Denials = Denials()
-    besides: int | None = None
-    """A face to pass over: the one that is searched by."""
+    besides: np.ndarray | None = None
+    """For each probe a face to pass over, the one that is searched by, or `NO_FACE`, `(n,)` int64; none: no faces."""
 
 
 def rank(index: Candidates, probes: np.ndarray, wanted: Wanted, read: Read) -> list[list[Ranked]]:
@@ -73,7 +75,8 @@ def rank(index: Candidates, probes: np.ndarray, wanted: Wanted, read: Read) -> l
         step = max(1, _BUDGET // fetch)
         for start in range(0, len(undecided), step):
             part = undecided[start : start + step]
-            tried = _among_nearest(index, probes[part], fetch, wanted, read)
+            besides = None if wanted.besides is None else wanted.besides[part]
+            tried = _among_nearest(index, probes[part], fetch, replace(wanted, besides=besides), read)
             for probe, (best, bound) in zip(part, tried, strict=True):
                 answers[probe] = best
                 whole = _is_whole(best, wanted)
@@ -101,7 +104,9 @@ def _among_nearest(
     """
     rough, rows = index.search(probes, fetch, wanted.mask)
     faces, people = index.faces[rows], index.people[rows]
-    held, own = index.rows is not None, faces == wanted.besides
+    held, own = index.rows is not None, np.zeros(faces.shape, bool)
+    if wanted.besides is not None:
+        own = faces == wanted.besides[:, None]
     found = np.where(own, -np.inf, rough)
     exact = index.exact(probes, rows) if held else _compared(index, probes, found, faces, people, own, wanted, read)
     exact[own] = -np.inf

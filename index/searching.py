@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
+from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import ArrayLike
 
@@ -27,7 +28,21 @@ _MOST_COMBINED = 16
 _MANY = 1 << 30
 
 _Item = TypeVar("_Item")
-_Describe = Callable[[Connection, np.ndarray, list[list[Ranked]], Look], list[list[_Item]]]
+
+
+class _Probes(Struct, frozen=True, eq=False):
+    """What is looked for."""
+
+    vectors: np.ndarray
+    """`(n, dim)` float32 of length 1."""
+    besides: np.ndarray
+    """For each the face that it is itself, or `search.NO_FACE`, `(n,)` int64."""
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+_Describe = Callable[[Connection, _Probes, list[list[Ranked]], Look], list[list[_Item]]]
 """Makes of probes and what was found for each what is answered."""
 
 
@@ -37,7 +52,7 @@ class Searcher:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         at_once = len(os.sched_getaffinity(0)) if backend.searches_here else _MANY
-        self._combiner = Combiner[np.ndarray, list[list[Any]]](at_once, _TOGETHER)
+        self._combiner = Combiner[_Probes, list[list[Any]]](at_once, _TOGETHER)
 
     def people(
         self,
@@ -46,26 +61,28 @@ class Searcher:
         threshold: float | None,
         where: Where | None,
         faces: int,
-        besides: int | None = None,
+        besides: int = search.NO_FACE,
     ) -> list[list[Match]]:
         """See `Gallery.search` and `Gallery.search_face`."""
         if not 1 <= faces <= answers.MOST_SPEAKERS:
             raise ValueError(f"faces is how many may speak for a person, 1 to {answers.MOST_SPEAKERS}, not {faces}")
-        probes, wanted = _probes(vectors, k), Wanted(k=k, threshold=threshold, besides=besides)
 
         def answer(
-            connection: Connection, probes: np.ndarray, ranked: list[list[Ranked]], look: Look
+            connection: Connection, probes: _Probes, ranked: list[list[Ranked]], look: Look
         ) -> list[list[Match]]:
-            speakers = answers.Speakers(most=faces, admits=look.admits, read=search.reader(connection), besides=besides)
-            return answers.matches(connection, probes, ranked, k, threshold, speakers, look.calibration)
+            speakers = answers.Speakers(
+                most=faces, admits=look.admits, read=search.reader(connection), besides=probes.besides
+            )
+            return answers.matches(connection, probes.vectors, ranked, k, threshold, speakers, look.calibration)
 
-        return self._combined((k, threshold, where, faces, besides), probes, wanted, where, answer)
+        probes, wanted = _probes(vectors, k, besides), Wanted(k=k, threshold=threshold)
+        return self._combined((k, threshold, where, faces), probes, wanted, where, answer)
 
     def faces(self, vectors: ArrayLike, k: int, threshold: float | None, where: Where | None) -> list[list[NearFace]]:
         """See `Gallery.search_faces`."""
 
         def answer(
-            connection: Connection, _probes: np.ndarray, ranked: list[list[Ranked]], _look: Look
+            connection: Connection, _probes: _Probes, ranked: list[list[Ranked]], _look: Look
         ) -> list[list[NearFace]]:
             return answers.near_faces(connection, [search.reaching(one, k, threshold) for one in ranked])
 
@@ -76,29 +93,30 @@ class Searcher:
         """Return for each vector, of length 1, the `k` nearest people with names, whatever is denied of them."""
 
         def answer(
-            _connection: Connection, _probes: np.ndarray, ranked: list[list[Ranked]], _look: Look
+            _connection: Connection, _probes: _Probes, ranked: list[list[Ranked]], _look: Look
         ) -> list[list[Ranked]]:
             return [search.reaching(one, k, None) for one in ranked]
 
-        return self._ranked(vectors, Wanted(k=k), Where(labelled=True), answer, denials=Denials())
+        probes = _Probes(vectors, np.full(len(vectors), search.NO_FACE))
+        return self._ranked(probes, Wanted(k=k), Where(labelled=True), answer, denials=Denials())
 
     def _combined(
-        self, key: Hashable, probes: np.ndarray, wanted: Wanted, where: Where | None, answer: _Describe[_Item]
+        self, key: Hashable, probes: _Probes, wanted: Wanted, where: Where | None, answer: _Describe[_Item]
     ) -> list[list[_Item]]:
         """Return the answers of `_ranked`, found together with those of others who ask for the same at the same time."""
 
-        def found(several: list[np.ndarray]) -> list[list[list[_Item]]]:
-            every = self._ranked(np.concatenate(several) if len(several) > 1 else several[0], wanted, where, answer)
+        def found(several: list[_Probes]) -> list[list[list[_Item]]]:
+            every = self._ranked(_joined(several), wanted, where, answer)
             ends = accumulate(map(len, several))
             return [every[end - len(mine) : end] for mine, end in zip(several, ends, strict=True)]
 
         if len(probes) > _MOST_COMBINED:  # a long search is not to keep others waiting
             return found([probes])[0]
-        return self._combiner.ask((key, probes.shape[1]), probes, found)
+        return self._combiner.ask((key, probes.vectors.shape[1]), probes, found)
 
     def _ranked(
         self,
-        probes: np.ndarray,
+        probes: _Probes,
         wanted: Wanted,
         where: Where | None,
         answer: _Describe[_Item],
@@ -113,14 +131,23 @@ class Searcher:
                         mask=look.mask,
                         denials=look.denials if denials is None else denials,
                         left_out=look.left_out,
+                        besides=probes.besides,
                     )
-                    ranked = search.rank(look.index, probes, asked, search.reader(connection))
+                    ranked = search.rank(look.index, probes.vectors, asked, search.reader(connection))
                 return answer(connection, probes, ranked, look)
 
             return search.retried(attempt, self._backend.storage.place)
 
 
-def _probes(vectors: ArrayLike, k: int) -> np.ndarray:
+def _probes(vectors: ArrayLike, k: int, besides: int = search.NO_FACE) -> _Probes:
     if k < 1:
         raise ValueError(f"k is how many matches to return, at least 1, not {k}")
-    return normalised(vectors, None, "probes")
+    rows = normalised(vectors, None, "probes")
+    return _Probes(rows, np.full(len(rows), besides))
+
+
+def _joined(several: list[_Probes]) -> _Probes:
+    if len(several) == 1:
+        return several[0]
+    vectors, besides = zip(*((one.vectors, one.besides) for one in several), strict=True)
+    return _Probes(np.concatenate(vectors), np.concatenate(besides))

@@ -126,6 +126,12 @@ def test_a_gallery_answers_many_as_it_answers_one(folder, rand, kind):
 
         with ThreadPoolExecutor(24) as pool:
             assert list(pool.map(ask, asked)) == expected
+            by_face = pool.map(lambda face: gallery.search_face(face, 3, faces=2), range(1, 41))
+            mixed = pool.map(lambda at: gallery.search(probes[at : at + 1], 3, faces=2)[0], range(40))
+            assert [[match.face_id for match in row] for row in by_face] == [
+                [match.face_id for match in gallery.search_face(face, 3, faces=2)] for face in range(1, 41)
+            ]
+            assert list(mixed) == gallery.search(probes[:40], 3, faces=2)
             with pytest.raises(ValueError, match="this gallery's have 32"):
                 list(pool.map(lambda dim: gallery.search(np.ones((1, dim)), 3), [32, 32, 31, 32]))
         searches = [entry.actor for entry in gallery.audit.entries() if entry.operation == "search"]
