@@ -2,7 +2,7 @@
 
 Environment variables: `VULTUS_HOME` names the data folder (models, sample photographs, the default gallery),
 `VULTUS_GALLERY_KEY` is the key of an encrypted gallery, `VULTUS_SERVER_KEY` that of the server's secrets; others are read
-only where the address of a source or of the gallery asks for them as `${NAME}`.
+only where the address of a source or of the gallery, or the password of the broker, asks for them as `${NAME}`.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ def dump(config: Config) -> str:
         source["address"] = redact(source["address"])
     if config.gallery is not None:
         tree["gallery"] = redact(config.gallery)
+    if config.serve.mqtt.password is not None:
+        tree["serve"]["mqtt"]["password"] = "***"  # noqa: S105 - a word in place of one
     return msgspec.yaml.encode(tree).decode()
 
 
@@ -187,6 +189,10 @@ def _fill_in_variables(tree: dict[str, Any], name: str) -> None:
     for number, source in enumerate(sources if isinstance(sources, list | tuple) else ()):
         if isinstance(source, dict) and isinstance(source.get("address"), str):
             source["address"] = _filled_in(source["address"], f"{name}: `sources[{number}].address`")
+    serve = tree.get("serve")
+    mqtt = serve.get("mqtt") if isinstance(serve, dict) else None
+    if isinstance(mqtt, dict) and isinstance(mqtt.get("password"), str):
+        mqtt["password"] = _filled_in(mqtt["password"], f"{name}: `serve.mqtt.password`")
 
 
 def _filled_in(address: str, where: str) -> str:

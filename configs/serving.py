@@ -11,6 +11,7 @@ from vultus.configs.errors import ConfigError
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0.0, le=86_400.0)]
+TOPIC_PATTERN = r"^[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}$"
 ADDRESS_PATTERN = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}$"
 HOST_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"
 
@@ -123,6 +124,37 @@ class Webhooks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds after which what a receiver that is away did not get becomes a dead letter."""
 
 
+class Mqtt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A broker that is told of events."""
+
+    host: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:_-]{1,253}$")] | None = None
+    """None: no MQTT."""
+    port: Annotated[int, Meta(ge=1, le=65_535)] = 1883
+    tls: bool = False
+    """Encrypted, with a certificate that the operating system or `ca_file` trusts; brokers have it on port 8883 mostly."""
+    ca_file: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    user: Annotated[str, Meta(max_length=1024)] | None = None
+    password: Annotated[str, Meta(max_length=1024)] | None = None
+    """`${NAME}` in it is replaced from the environment, so that it stands in no file."""
+    prefix: Annotated[str, Meta(pattern=TOPIC_PATTERN)] = "vultus"
+    """Topics begin with it; two servers on one broker need two."""
+    discovery: Annotated[str, Meta(pattern=TOPIC_PATTERN)] | None = "homeassistant"
+    """Prefix under which Home Assistant looks for devices; none: it is told of none."""
+    faces: bool = False
+    """Whether the broker gets the clearest picture of the last face before each camera, and keeps it."""
+
+    def __post_init__(self) -> None:
+        if self.password is not None and self.user is None:
+            raise ConfigError("a password goes with a `user`")
+
+    def __repr__(self) -> str:
+        # Tracebacks and logs show this.
+        return f"Mqtt(host={self.host!r}, port={self.port}, user={self.user!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("host", self.host), ("port", self.port), ("user", self.user)]
+
+
 class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The server of `vultus serve`: API, pages and events."""
 
@@ -148,6 +180,7 @@ class Serve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backup: Backup = Backup()
     cameras: Cameras = Cameras()
     webhooks: Webhooks = Webhooks()
+    mqtt: Mqtt = Mqtt()
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

@@ -22,6 +22,7 @@ from vultus.server.desk import Desk
 from vultus.server.events.courier import Courier
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import EventLog
+from vultus.server.events.mqtt import Mqtt
 from vultus.server.events.pump import Pump
 from vultus.server.events.rulebook import Rulebook
 from vultus.server.events.webhooks import Webhooks, log_name
@@ -49,6 +50,7 @@ class Services:
     metrics: Metrics
     webhooks: Webhooks
     courier: Courier
+    mqtt: Mqtt
 
     def __init__(self, config: Config) -> None:
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
@@ -85,8 +87,12 @@ class Services:
         self.pump = Pump(self.gallery, self.store, self.events, self.rules.alerts)
         rules = self.config.serve.webhooks
         self.webhooks = Webhooks(self.store, self.vault, self.events, rules)
-        self.courier = Courier(self.feed, self.webhooks, rules, log_name(self.store))
-        for part in (self.feed, self.courier, self.pump):
+        name = log_name(self.store)
+        self.courier = Courier(self.feed, self.webhooks, rules, name)
+        self.mqtt = Mqtt(
+            self.config.serve.mqtt, self.store, self.gallery, self.events, self.feed, self.rules, self.veil, name
+        )
+        for part in (self.feed, self.courier, self.mqtt, self.pump):
             opening.callback(part.close)
             part.open()
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 # Of `pipeline`, a stage knows what it is handed and how it is composed, not how it travels.
 STAGES_MAY_USE = {"messages", "stage", "errors", "frames", "pixels", "chain"}
-BORDER_FILES = {"zmq": 1, "faiss": 2, "av": 1, "onnxruntime": 1, "psycopg": 1, "h5py": 1, "scipy": 1}
+BORDER_FILES = {"zmq": 1, "faiss": 2, "av": 1, "onnxruntime": 1, "psycopg": 1, "h5py": 1, "scipy": 1, "paho": 1}
 
 
 @cache

@@ -152,8 +152,10 @@ class Feed:
 
     def _run(self) -> None:
         with self._events.followed(self._news):
-            while not self.ended:
+            while True:
                 self._news.clear()
+                if self.ended:
+                    return
                 try:
                     behind = self._events.newest > self._recent.reached
                     if behind:

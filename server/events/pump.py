@@ -53,20 +53,23 @@ class Pump:
         """Seconds for which errors have kept it from following; 0 while it follows."""
 
     def open(self) -> None:
-        """Begin: after what was told last, or, the first time, with what comes from now on."""
-        place = str(self._gallery.path)
+        """Begin: after what was told last, or, the first time and of another gallery, with what comes from now on."""
+        place, newest = str(self._gallery.path), self._gallery.newest_sighting()
         with self._store.write() as connection:
             kept = connection.execute("SELECT value FROM settings WHERE name = 'events.gallery'").fetchone()
-            if kept is None or kept[0] != place:
-                connection.execute(
-                    "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-                    (_CURSOR, _newest(self._gallery)),
-                )
-                connection.execute(
-                    "INSERT INTO settings VALUES ('events.gallery', ?) "
-                    "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                    (place,),
-                )
+            if kept is not None and kept[0] == place and _position(connection) > newest:
+                _log.warning("events: the gallery was put back to an earlier state; followed from now on")
+            elif kept is not None and kept[0] == place:
+                newest = _position(connection)
+            connection.execute(
+                "INSERT INTO cursors VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+                (_CURSOR, newest),
+            )
+            connection.execute(
+                "INSERT INTO settings VALUES ('events.gallery', ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                (place,),
+            )
         self._thread.start()
 
     def close(self) -> None:
@@ -150,13 +153,6 @@ def seen(sighting: Sighting, *, update: bool) -> dict[str, object]:
         "quality": sighting.quality,
         "box": sighting.box,
     }
-
-
-def _newest(gallery: Gallery) -> int:
-    newest = 0
-    while found := gallery.sightings(newest, 50_000):
-        newest = found[-1].id
-    return newest
 
 
 def _position(connection: sqlite3.Connection) -> int:

@@ -198,6 +198,15 @@ def test_no_password_in_messages_representations_or_dumps(written, monkeypatch):
     assert "hunter2" not in refusal(twice)
 
 
+def test_the_password_of_the_broker_comes_from_the_environment_and_is_not_told(written, monkeypatch):
+    monkeypatch.setenv("BROKER_PASSWORD", "hunter2 @/%")
+    config = load(written("serve: {mqtt: {host: broker, user: me, password: '${BROKER_PASSWORD}'}}"))
+    assert config.serve.mqtt.password == "hunter2 @/%"
+    for text in (repr(config), dump(config), repr(config.serve.mqtt.__rich_repr__())):
+        assert "hunter2" not in text
+    assert refusal(written("serve: {mqtt: {password: '${NOT_SET}'}}")).startswith(": `serve.mqtt.password`: ")
+
+
 def test_a_dump_reads_back(written):
     config = load(written("detect: {score: 0.5}\nsources: [{address: /photos, name: old}, {address: 'webcam:0'}]\n"))
     assert load(written(dump(config))) == config
