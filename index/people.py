@@ -170,6 +170,17 @@ def count(connection: Connection, more: Mapping[int | None, int]) -> None:
     )
 
 
+def miscounted(connection: Connection, most: int) -> Iterator[str]:
+    """Say of whom another number of faces is kept than there are, of up to `most` people."""
+    rows = connection.execute(
+        "SELECT id, faces, there FROM (SELECT i.id, i.faces, (SELECT count(*) FROM faces f WHERE f.identity = i.id) AS there "
+        "FROM identities i) counted WHERE faces <> there ORDER BY id LIMIT ?",
+        (most,),
+    )
+    for number, said, there in rows:
+        yield f"person {number} is said to have {said} faces, but has {there}; restore a backup"
+
+
 def drop_empty(connection: Connection, writer: Writer, owners: Iterable[int | None]) -> None:
     """Delete those of the former owners of deleted faces who have no name, no face and were never sighted."""
     listed = json.dumps(sorted({owner for owner in owners if owner is not None}))

@@ -103,6 +103,7 @@ class Remote:
                 problems += [f"face {face} {what}; remove it or restore a dump" for face in found[:_MOST]]
                 if len(found) > _MOST:
                     problems.append(f"more faces of which each {what}")
+            problems += people.miscounted(connection, _MOST)
         return Report(faces=faces, problems=tuple(problems), seconds=time.perf_counter() - begun)
 
     def convert(self, kind: str, memory: int | None, recall: float | None) -> str:

@@ -13,6 +13,7 @@ from vultus.index import journal, snapshot
 from vultus.index.errors import GalleryCorrupt
 from vultus.index.live import LiveIndex
 from vultus.index.loading import OWNER, bound_to, hidden_people, unpack
+from vultus.index.people import miscounted
 from vultus.index.seal import VECTOR, opened
 from vultus.index.storage import Connection
 from vultus.index.store import Store
@@ -37,7 +38,7 @@ def verify(store: Store, live: LiveIndex) -> Report:
             faces, in_database = _vectors(connection, problems, encode)
             if in_memory is not None and in_memory != in_database:
                 problems.append(f"the index in memory differs from the database at change {newest.seq}; open it again")
-            problems += _miscounted(connection)
+            problems += miscounted(connection, _MOST)
             problems += _snapshot(store, connection)
     return Report(faces=faces, problems=tuple(problems), seconds=time.perf_counter() - begun)
 
@@ -58,16 +59,6 @@ def _database(connection: Connection) -> Iterator[str]:
         if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
             raise
         yield f"database: {error}"
-
-
-def _miscounted(connection: Connection) -> Iterator[str]:
-    """Compare the numbers of faces that are kept with those that there are."""
-    query = (
-        "SELECT id, faces, there FROM (SELECT i.id, i.faces, (SELECT count(*) FROM faces f WHERE f.identity = i.id) AS there "
-        "FROM identities i) counted WHERE faces <> there LIMIT ?"
-    )
-    for number, said, there in connection.execute(query, (_MOST,)):
-        yield f"person {number} is said to have {said} faces, but has {there}; restore a backup"
 
 
 Encode = Callable[[np.ndarray], np.ndarray]

@@ -4,7 +4,6 @@ import pytest
 from msgspec import structs
 
 from vultus.index import FaceRecord, Gallery, Sighting, UnknownFace, UnknownIdentity, Where
-from vultus.index.directory import Directory
 
 DIM = 16
 NAMES = ["bob", "Zoë", "ada", "Ángel", "Straße 100%", "under_score", "李雷", "Bobby!", "ЁЛКА"]
@@ -163,5 +162,8 @@ def test_search_by_a_stored_face(gallery, rand):
         gallery.search_face(999, 5)
 
 
-def test_the_gallery_has_them():
-    assert issubclass(Gallery, Directory)
+def test_a_wrong_count_is_found(gallery, vectors):
+    ada = gallery.enrol("Ada", vectors(2, DIM))
+    with gallery._store.write() as connection:
+        connection.execute("UPDATE identities SET faces = 3")
+    assert gallery.verify().problems == (f"person {ada} is said to have 3 faces, but has 2; restore a backup",)
