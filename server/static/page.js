@@ -1,6 +1,7 @@
 // What every page does: the clock's zone, theme and language, dialogs that are opened by a button, leaving.
 import { api } from "./api.js";
 import { onAct } from "./dom.js";
+import "./pictures.js";
 import { attempt } from "./told.js";
 
 function remember(name, value) {
@@ -38,12 +39,3 @@ for (const form of document.querySelectorAll("form[data-instant]")) {
 }
 
 document.querySelector("dialog[data-open]")?.showModal();
-
-// Of some faces and sightings no picture is kept.
-function without(image) {
-  const icon = document.querySelector(".none-kept").content.cloneNode(true);
-  icon.firstElementChild.className = `${image.className} none`;
-  image.replaceWith(icon);
-}
-document.addEventListener("error", (event) => { if (event.target.matches?.("img.face[src]")) without(event.target); }, true);
-for (const image of document.querySelectorAll("img.face[src]")) if (image.complete && !image.naturalWidth) without(image);

@@ -3,6 +3,7 @@ import { api, shot } from "./api.js";
 import { copy, make, onAct } from "./dom.js";
 import { following } from "./following.js";
 import "./names.js";
+import { without } from "./pictures.js";
 import { attempt, lastAct, tellNext } from "./told.js";
 import { clock, t } from "./texts.js";
 
@@ -33,11 +34,11 @@ function show(one) {
   card.dataset.sighting = one.number;
   card.dataset.person = one.identity ?? "";
   card.dataset.visit = `${one.run} ${one.source} ${one.track}`;
-  if (one.shot === null) parts.shot.removeAttribute("src");
+  if (one.shot === null) without(parts.shot);
   else parts.shot.src = shot(one.number, one.shot);
   parts.who.append(one.identity === null
     ? make("span", { class: "quiet" }, t("common.nobody"))
-    : make("a", { href: `/people/${one.identity}` }, one.name ?? t("common.unknown_number", { n: one.identity })));
+    : make("a", { href: `/people/${one.identity}` }, one.name === null ? t("common.unknown_number", { n: one.identity }) : make("strong", {}, one.name)));
   parts.source.textContent = one.source;
   parts.when.textContent = clock.format(new Date(one.time));
   if (parts.not) parts.not.hidden = one.name === null;

@@ -9,7 +9,7 @@ export function t(key, values = {}) {
 }
 
 const lang = document.documentElement.lang;
-export const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium" });
-export const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+export const clock = new Intl.DateTimeFormat(lang, { timeStyle: "medium", hourCycle: "h23" });
+export const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short", hourCycle: "h23" });
 const number = new Intl.NumberFormat(lang, { maximumFractionDigits: 2 });
 export const shown = (value) => number.format(value);

@@ -58,3 +58,27 @@ def test_a_folder_is_indexed_and_what_was_refused_has_its_reason(look: Look) -> 
 def test_what_is_empty_says_what_to_do(look: Look, page_of: str) -> None:
     page = look(f"/{page_of}", 360, 700)
     expect(page.locator("main a.button, main button").first).to_be_visible()
+
+
+def test_the_first_user_ends_the_openness(look: Look) -> None:
+    page = look("/users")
+    page.get_by_role("button", name="Make the first user").click()
+    page.locator("#add-user input[name=name]").fill("ada")
+    page.locator("#add-user input[name=password]").fill("seven violet kettles sing")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url("/sign-in?next=/users")
+    page.locator("input[name=name]").fill("ada")
+    page.locator("input[name=password]").fill("seven violet kettles sing")
+    page.keyboard.press("Enter")
+    expect(page.locator("#users li")).to_contain_text("ada")
+    page.get_by_role("button", name="Add a key").click()
+    page.locator("#add-key input[name=name]").fill("backup script")
+    page.get_by_label("System").check()
+    page.keyboard.press("Enter")
+    expect(page.locator("#key")).to_contain_text("vk_")
+    page.locator("#key-done").click()
+    page.goto("/account")
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    expect(page).to_have_url("/sign-in")
+    page.goto("/people")
+    expect(page).to_have_url("/sign-in?next=/people")
