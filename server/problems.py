@@ -17,6 +17,7 @@ from vultus.configs.address import redact_text
 from vultus.index import errors as gallery
 from vultus.pipeline.errors import RefusedInput
 from vultus.server import errors as own
+from vultus.stages.reach import Forbidden
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -76,6 +77,8 @@ _OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (own.NameInUse, 409, "name-taken"),
     (own.LastAdmin, 409, "last-admin"),
     (own.WeakPassword, 422, "weak-password"),
+    (Forbidden, 422, "address-refused"),
+    (own.VaultError, 503, "secrets"),
 )
 """The first that fits; a ValueError of ours that is not among them is 422."""
 

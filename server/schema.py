@@ -29,6 +29,16 @@ STEPS: tuple[str, ...] = (
         id INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL, address TEXT NOT NULL,
         what TEXT NOT NULL, about TEXT NOT NULL
     ) STRICT;
+    CREATE TABLE cameras (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        configured INTEGER NOT NULL,
+        enabled INTEGER NOT NULL,
+        view TEXT NOT NULL,
+        created REAL NOT NULL,
+        UNIQUE (name, configured)
+    ) STRICT;
+
     CREATE TABLE events (
         id       INTEGER PRIMARY KEY AUTOINCREMENT,
         kind     TEXT NOT NULL,

@@ -18,6 +18,9 @@ from vultus.index.veil import Veil
 from vultus.pipeline.health import Health
 from vultus.server.accounts import Accounts
 from vultus.server.archives import Archives
+from vultus.server.cameras.live import Live
+from vultus.server.cameras.register import Register
+from vultus.server.cameras.watching import Watching, pruning
 from vultus.server.desk import Desk
 from vultus.server.events.courier import Courier
 from vultus.server.events.feed import Feed
@@ -43,6 +46,8 @@ class Services:
     vault: Vault
     events: EventLog
     feed: Feed
+    cameras: Register
+    watching: Watching
     jobs: Jobs
     rules: Rulebook
     pump: Pump
@@ -61,6 +66,7 @@ class Services:
         self.store = Store(server_folder(config))
         self.accounts = Accounts(self.store, config.serve)
         self.archives = Archives(self.config)
+        self.live = Live()
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -73,6 +79,7 @@ class Services:
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
             opening.callback(self.gallery.close)
             self._open_events(opening)
+            self._open_cameras(opening)
             means = Means(config=self.config, gallery=self.gallery, store=self.store)
             self.jobs = opening.enter_context(Jobs(means))
             self.vitals = opening.enter_context(Vitals(self.desk, self.health))
@@ -96,12 +103,20 @@ class Services:
             opening.callback(part.close)
             part.open()
 
+    def _open_cameras(self, opening: ExitStack) -> None:
+        self.cameras = Register(self.store, self.vault, self.config.sources)
+        self.cameras.open()
+        self.watching = Watching(self.config, self.cameras, self.gallery, self.live.show)
+        self.watching.listeners.append(self.live.changed)
+        opening.enter_context(pruning(self.gallery, self.config.retention))
+        opening.enter_context(self.watching)
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._open.close()
 
     def health(self) -> Health | None:
         """How cameras and stage processes are; none while there are none."""
-        return None
+        return self.watching.health()
 
     @property
     def threshold(self) -> float:

@@ -69,6 +69,8 @@ class Server(uvicorn.Server):
             timeout_keep_alive=30,
             timeout_graceful_shutdown=10,
             lifespan="off",
+            # Pictures are JPEGs: deflating them costs much and gives nothing.
+            ws_per_message_deflate=False,
         )
         config.load()
         config.ssl = tls(serve)
@@ -77,4 +79,5 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; streams, which would never end, end first."""
         self._services.feed.hang_up()
+        self._services.live.hang_up()
         await super().shutdown(sockets)
