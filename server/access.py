@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
 
-from vultus.server.accounts import COOKIE
+from vultus.server.accounts import COOKIE, nobody
 from vultus.server.problems import Problem
 from vultus.server.roles import ROLES, Area, Principal, Role
 from vultus.server.services import Here
@@ -54,7 +54,7 @@ class Needs:
         """Raises Problem: 401 if nobody asks, 403 if somebody else should."""
         asker: Principal | None = connection.state.asker
         if asker is None:
-            raise Problem(401, "unauthorized", "Sign in, or send an API key.", headers={"WWW-Authenticate": "Bearer"})
+            raise nobody()
         if ROLES.index(asker.role) < ROLES.index(self.role):
             raise Problem(403, "forbidden", f"This is for the role {self.role}; yours is {asker.role}.")
         if self.area == "accounts":
@@ -94,7 +94,7 @@ def demands(router: APIRouter) -> Iterator[tuple[APIRoute | APIWebSocketRoute, l
 async def _asker(connection: HTTPConnection) -> Principal:
     asker: Principal | None = connection.state.asker
     if asker is None:
-        raise Problem(401, "unauthorized", "Sign in, or send an API key.", headers={"WWW-Authenticate": "Bearer"})
+        raise nobody()
     return asker
 
 

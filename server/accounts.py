@@ -31,6 +31,7 @@ _WAITING = 20
 _FREE = {"account": 5, "account here": 10, "address": 20, "keys": 20}
 """Wrong attempts before waiting begins: for an account from where it never signed in, from where it did, and by address."""
 _PLACES = 10_000
+_HOW = {"WWW-Authenticate": "Bearer"}
 
 
 class Visit(Struct, frozen=True, kw_only=True):
@@ -108,7 +109,7 @@ class Accounts:
         """Whose session a token is that was just given out. Raises Problem if it has ended already."""
         found = self.sessions.find(self._reader, token)
         if found is None:
-            raise Problem(401, "unauthorized", "The session ended already.")
+            raise nobody()
         return found
 
     async def hashing(self, work: Callable[[], _T]) -> _T:
@@ -180,6 +181,10 @@ def _how_others_get_in(serve: Serve) -> str | None:
     return None
 
 
+def nobody() -> Problem:
+    """The answer to whom nobody knows."""
+    return Problem(401, "unauthorized", "Sign in, or send an API key.", headers=_HOW)
+
+
 def _no_key() -> Problem:
-    headers = {"WWW-Authenticate": "Bearer"}
-    return Problem(401, "wrong-key", "That is no API key of this server, or it has expired.", headers=headers)
+    return Problem(401, "wrong-key", "That is no API key of this server, or it has expired.", headers=_HOW)

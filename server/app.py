@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from vultus.server.access import demands
+from vultus.server.access import Everybody, demands
 from vultus.server.bounds import BoundedBody
 from vultus.server.guard import Guard
 from vultus.server.headers import Headers
@@ -108,7 +108,7 @@ def create_app(services: Services) -> FastAPI:
     add_handlers(app)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
     app.add_middleware(BoundedBody, limits=services.config.serve.limits, files=files)
-    app.add_middleware(Guard, services=services)
+    app.add_middleware(Guard, services=services, public=_public())
     app.add_middleware(Headers)
     app.add_middleware(Observed, metrics=services.metrics, routes=_paths())
     return app
@@ -120,6 +120,17 @@ def _guarded(router: APIRouter) -> APIRouter:
     if forgotten:
         raise TypeError(f"routes that do not say who may call them: {forgotten}")
     return router
+
+
+def _public() -> set[tuple[str, str]]:
+    """What of the API answers before anybody is signed in."""
+    return {("GET", "/api/v1/openapi.json")} | {
+        (method, f"/api/v1{route.path}")
+        for module in _ROUTES
+        for route, needs in demands(module.router)
+        for method in getattr(route, "methods", ())
+        if any(isinstance(need, Everybody) for need in needs)
+    }
 
 
 def _paths() -> dict[object, str]:

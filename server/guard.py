@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from contextlib import ExitStack
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vultus.server.accounts import Visit
+from vultus.server.accounts import Visit, nobody
 from vultus.server.problems import Problem
 from vultus.server.rates import Rates, Streams
 from vultus.server.services import Services
@@ -23,9 +23,10 @@ _LOOKED_AGAIN = 2.0
 class Guard:
     """Sets `state.asker`, `.session`, `.address` and `.hold_stream`, or answers itself."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(self, app: ASGIApp, services: Services, public: Collection[tuple[str, str]]) -> None:
+        """`public`: methods and paths below /api/ that answer before anybody is signed in."""
         limits = services.config.serve.limits
-        self._app, self._services = app, services
+        self._app, self._services, self._public = app, services, public
         self._names = Names(services.config.serve)
         self._rates, self._streams = Rates(limits.rate, limits.burst), Streams(limits.streams)
 
@@ -74,11 +75,18 @@ class Guard:
         who: Hashable = household(address) if asker is None or shared else (asker.kind, asker.id)
         if (wait := self._rates.take(who)) > 0:
             raise Problem(429, "too-often", "Too many requests.", headers={"Retry-After": str(int(wait) + 1)})
+        if asker is None and self._closed(connection):
+            raise nobody()
         if visit.session is not None and changes(connection) and not _signs_in(connection):
             brought = connection.headers.get("x-csrf-token", "")
             if not hmac.compare_digest(brought.encode(), visit.session.csrf.encode()):
                 raise Problem(403, "csrf", "The header X-CSRF-Token has to bring the `csrf` of GET /api/v1/session.")
         return visit
+
+    def _closed(self, connection: HTTPConnection) -> bool:
+        """Whether a request by nobody ends here: before its body is read, and whatever its route asks for."""
+        path, method = connection.scope["path"], connection.scope.get("method", "")
+        return path.startswith("/api/") and (method, path) not in self._public
 
 
 def _signs_in(connection: HTTPConnection) -> bool:

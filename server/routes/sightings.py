@@ -20,7 +20,7 @@ from vultus.server.services import Here
 from vultus.server.shapes import Person, Sighting
 from vultus.stages.chip import chip_pixels
 
-router = APIRouter(prefix="/sightings", tags=["sightings"], dependencies=[allowed("viewer", "people")])
+router = APIRouter(prefix="/sightings", tags=["sightings"], dependencies=[allowed("viewer", "events")])
 _FAR = 50_000_000.0
 """Seconds; longer spans than a year and a half say nothing."""
 
