@@ -38,7 +38,7 @@ TABLE = {
     f"{API}/confusable": ("people", "viewer", "operator"),
     f"{API}/gallery": ("people", "viewer", "operator"),
     f"{API}/collections": ("people", "viewer", "operator"),
-    f"{API}/sightings": ("events", "viewer", "operator"),
+    f"{API}/sightings": ("events", "viewer", "operator"),  # changing one changes people too, see below
     f"{API}/events": ("events", "viewer", "operator"),
     f"{API}/rules": ("events", "viewer", "operator"),
     f"{API}/webhooks": ("events", "admin", "admin"),
@@ -61,6 +61,7 @@ ODD = {
     ("GET", f"{API}/faces/{{face_id}}/matches"): ({"search"}, "viewer"),
     ("GET", f"{API}/people/{{identity}}/export"): ({"people"}, "operator"),
     ("POST", f"{API}/sightings/{{number}}/enrol"): ({"events", "people"}, "operator"),
+    ("POST", f"{API}/sightings/{{number}}/deny"): ({"events", "people"}, "operator"),
     ("POST", f"{API}/rules/try"): ({"events"}, "viewer"),
     ("POST", f"{API}/jobs/{{kind}}"): ({"jobs", "system"}, "admin"),
 }
