@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PARTS := cli configs evaluation index jobs native pipeline server stages weights
+PARTS := cli client configs evaluation index jobs native pipeline server stages weights
 # Fast tests by default; `make test MARKS=` runs the slow ones too.
 MARKS ?= not slow
 # Rebuilt when what it is built from changes.

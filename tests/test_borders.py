@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "pipeline": {"configs"},
     "stages": {"configs", "native", "weights", "index", "pipeline"},
     "evaluation": {"weights"},
+    "client": set(),
     "jobs": {"configs", "weights", "index", "pipeline", "stages"},
     "server": {"jobs", "configs", "native", "weights", "index", "pipeline", "stages", "evaluation"},
     "cli": {"configs", "native", "weights", "index", "pipeline", "stages", "evaluation", "jobs", "server"},

@@ -33,12 +33,6 @@ def client(address: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def photo(samples: tuple[Path, Any]) -> bytes:
-    """The second photograph of person a, who is in the gallery by the first."""
-    return (samples[0] / "person_a_2.jpg").read_bytes()
-
-
-@pytest.fixture(scope="session")
 def group(samples: tuple[Path, Any]) -> bytes:
     """A photograph of six people, whose faces are in the gallery and have no names."""
     return (samples[0] / "t1.jpg").read_bytes()

@@ -43,3 +43,9 @@ def gallery(vultus: Run, archive: Path, tmp_path_factory: pytest.TempPathFactory
     answer = vultus("index", archive, "--label-from-folder", "--gallery", folder, "--json")
     assert answer.json["done"] == 5
     return folder
+
+
+@pytest.fixture(scope="session")
+def photo(samples: tuple[Path, Any]) -> bytes:
+    """The second photograph of person a, who is in the gallery by the first."""
+    return (samples[0] / "person_a_2.jpg").read_bytes()
