@@ -99,10 +99,8 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    api = APIRouter(prefix="/api/v1", responses=_PROBLEMS)
     for module in _ROUTES:
-        api.include_router(_guarded(module.router))
-    app.include_router(api)
+        app.include_router(_guarded(module.router), prefix="/api/v1", responses=_PROBLEMS)
     for router in _BESIDE:
         app.include_router(_guarded(router))
     add_handlers(app)
