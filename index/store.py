@@ -39,6 +39,9 @@ DATABASE = "gallery.sqlite3"
 _SMALLEST = 512
 """Bytes of an SQLite file."""
 _SCRUB_WAIT_MS = 250
+_LOG_PAGES = 4000
+"""Pages of 8 KiB in the log before they are put into the database: the usual 1000 are three commits of a thousand faces, and
+each time the index pages that all of them touch are written and synced anew."""
 _NOTHING = ("lost+found", WRITER)
 """Names that may be in a folder in which there is no gallery, or not yet."""
 
@@ -104,6 +107,7 @@ class Store(Storage):
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA temp_store = MEMORY")  # names must not reach /tmp
         return connection

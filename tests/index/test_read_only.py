@@ -98,7 +98,7 @@ def test_what_a_killed_writer_left(folder, mounted, python, vectors):
 
 def test_an_older_format_is_refused(folder, mounted):
     shutil.copytree(Path(__file__).parent / "data" / "v1", folder, dirs_exist_ok=True)
-    with pytest.raises(UnknownFormat, match="has gallery format 1, which becomes 3 at the first opening"):
+    with pytest.raises(UnknownFormat, match="has gallery format 1, which becomes 4 at the first opening"):
         Gallery.open(mounted())
 
 
