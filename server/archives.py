@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
+from vultus.configs.serving import Archives as Rules
 from vultus.server.problems import Problem
 from vultus.stages.sources import kind_of
 
@@ -44,10 +45,14 @@ class Archives:
     """What the API may name. From any thread."""
 
     def __init__(self, config: Config) -> None:
-        self._roots = [Path(folder).expanduser().absolute() for folder in config.serve.archives.folders]
-        self._room = config.serve.archives.upload_bytes
+        self.configure(config.serve.archives)
         self._most_bytes = config.decode.max_file_bytes
         self._uploads = server_folder(config) / "uploads"
+
+    def configure(self, rules: Rules) -> None:
+        """From now on these folders, and so much room."""
+        self._roots = [Path(folder).expanduser().absolute() for folder in rules.folders]
+        self._room = rules.upload_bytes
 
     @property
     def roots(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Annotated, Self
@@ -33,6 +34,7 @@ from vultus.server.faces import Faces
 from vultus.server.jobs.runner import Jobs
 from vultus.server.jobs.tasks import Means
 from vultus.server.metrics import Metrics
+from vultus.server.reloading import Reloaded, Reloading
 from vultus.server.store import Store
 from vultus.server.vault import Vault
 from vultus.server.vitals import Vitals
@@ -57,7 +59,9 @@ class Services:
     courier: Courier
     mqtt: Mqtt
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, read: Callable[[], Config] | None = None) -> None:
+        """`read` gives the configuration as it is then, when the server is told to read it again."""
+        self._reloading = Reloading(config, read)
         on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
         self.config = replace(config, audit=replace(config.audit, enabled=on))
         self.veil = Veil(config.privacy)
@@ -113,6 +117,10 @@ class Services:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._open.close()
+
+    def reload(self) -> Reloaded:
+        """Read the configuration again; what is different now. Raises ConfigError (a ValueError)."""
+        return self._reloading.reload(self.cameras, self.watching, self.archives)
 
     def health(self) -> Health | None:
         """How cameras and stage processes are; none while there are none."""

@@ -70,6 +70,11 @@ class Register:
         self._store, self._vault = store, vault
         self._configured = {source.label: source for source in sources}
 
+    def configure(self, sources: Sequence[Source]) -> None:
+        """From now on these are the cameras of the configuration."""
+        self._configured = {source.label: source for source in sources}
+        self.open()
+
     def open(self) -> None:
         """Give the configured cameras numbers, and forget those that are not configured any more."""
         with self._store.write() as connection:

@@ -68,6 +68,15 @@ class History(Schema):
     items: list[Moment]
 
 
+class Reloaded(Schema):
+    """What is different in the configuration, by its keys."""
+
+    changed: list[str]
+    """In force from now on."""
+    restart: list[str]
+    """In force after a restart."""
+
+
 @router.get("")
 def show(here: Here) -> System:
     """Version, load, memory, queues and stage processes."""
@@ -87,6 +96,13 @@ def show(here: Here) -> System:
 def history(here: Here) -> History:
     """Load, memory and queues every 15 seconds of the last day, while the server ran."""
     return History(items=[_moment(sample) for sample in here.vitals.history()])
+
+
+@router.post("/reload", dependencies=[allowed("admin", "system")])
+def reload(here: Here) -> Reloaded:
+    """Read the configuration file again: cameras and archives change at once, the rest at the next start."""
+    found = here.reload()
+    return Reloaded(changed=list(found.changed), restart=list(found.restart))
 
 
 @metrics_router.get("/metrics", response_class=Response)
