@@ -18,7 +18,7 @@ from vultus.cli.options import Decorated, config_option, configured, gallery_opt
 from vultus.cli.pruning import prune
 from vultus.configs.address import Place
 from vultus.configs.loader import read_key
-from vultus.index import AuditEntry, Gallery, kinds
+from vultus.index import AuditEntry, AuditWhere, Gallery, kinds
 from vultus.index.configured import open_gallery
 from vultus.index.store import private
 
@@ -161,8 +161,20 @@ def convert(
     "--since", metavar="WHEN", callback=_since, help="`7d`, `12h`, `30m`, or a day or time such as 2030-01-31."
 )
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="The last so many.")
+@click.option("--who", metavar="NAME", help="By this actor only.")
+@click.option(
+    "--what", metavar="KIND", multiple=True, help="Of this kind only: search, added, dropped, ...; may be repeated."
+)
 @json_option
-def audit(gallery_dir: Place | None, config_file: Path | None, since: float, limit: int, as_json: bool) -> None:
+def audit(
+    gallery_dir: Place | None,
+    config_file: Path | None,
+    since: float,
+    limit: int,
+    who: str | None,
+    what: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Who searched and who changed what, oldest first.
 
     Changes are always listed; searches, and who made a change, are recorded if the configuration has `audit.enabled:
@@ -170,7 +182,7 @@ def audit(gallery_dir: Place | None, config_file: Path | None, since: float, lim
     """
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as opened:
-        entries = opened.audit.entries(since, limit)
+        entries = opened.audit.entries(since, limit, AuditWhere(actor=who, operations=what or None))
     if as_json:
         print_json([{**msgspec.structs.asdict(entry), "at": utc(entry.at)} for entry in entries])
         return

@@ -22,6 +22,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vultus.configs.schema import Audit as Rules
 from vultus.index.errors import GalleryError, StorageError
@@ -167,9 +168,10 @@ class Audit:
         with self._store.write(scrub=True) as connection:
             return _prune(connection, before)
 
-    def entries(self, since: float = 0.0, limit: int = 1000) -> list[AuditEntry]:
+    def entries(self, since: float = 0.0, limit: int = 1000, where: AuditWhere | None = None) -> list[AuditEntry]:
         """Return the last `limit` entries that are not older than `since`, oldest first: changes, searches and notes."""
-        return [entry for *_, entry in self._newest(AuditWhere(after=since), limit, None)][::-1]
+        wanted = replace(where or AuditWhere(), after=since)
+        return [entry for *_, entry in self._newest(wanted, limit, None)][::-1]
 
     def page(self, where: AuditWhere | None = None, *, limit: int = 100, cursor: str | None = None) -> Page[AuditEntry]:
         """Return entries, the newest first: changes, searches and notes. Raises ValueError for a wrong cursor."""

@@ -69,6 +69,9 @@ def test_the_audit_log(vultus, tmp_path, rand):
     assert entries[2]["actor"] == entries[3]["actor"] == os_user()
     assert entries[3]["people"] == [1]
     assert "renamed" in vultus("gallery", "audit", "--gallery", folder, "--since", "1h").out
+    chosen = ("--who", os_user(), "--what", "renamed", "--what", "added")
+    found = vultus("gallery", "audit", "--gallery", folder, *chosen, "--json").json
+    assert [entry["operation"] for entry in found] == ["renamed"]
     assert vultus("gallery", "audit", "--gallery", folder, "--since", "2100-01-01", "--json").json == []
     assert "neither like 7d" in vultus("gallery", "audit", "--gallery", folder, "--since", "soon", code=2).err
 
