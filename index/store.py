@@ -39,6 +39,8 @@ DATABASE = "gallery.sqlite3"
 _SMALLEST = 512
 """Bytes of an SQLite file."""
 _SCRUB_WAIT_MS = 250
+_IDLE = 8
+"""Connections that are kept for the next readers: each has a cache of up to 16 MB."""
 _LOG_PAGES = 4000
 """Pages of 8 KiB in the log before they are put into the database: the usual 1000 are three commits of a thousand faces, and
 each time the index pages that all of them touch are written and synced anew."""
@@ -228,7 +230,7 @@ class Store(Storage):
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             with self._pool_lock:
-                keep = not self._closed and shown == self._shown
+                keep = not self._closed and shown == self._shown and len(self._pool) < _IDLE
                 if keep:
                     self._pool.append(connection)
             if not keep:

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -188,3 +189,12 @@ def test_format_1_as_it_was_stored(tmp_path):
         gallery.snapshot()
         assert gallery.verify().problems == ()
         assert gallery.enrol("New", probe[:1]) == 4
+
+
+def test_a_crowd_of_readers_leaves_few_connections(gallery, vectors):
+    gallery.enrol("Ada", vectors(1))
+    with contextlib.ExitStack() as crowd:
+        for _ in range(20):
+            crowd.enter_context(gallery._store.read())
+        assert gallery.identity("Ada").faces == 1
+    assert 1 <= len(gallery._store._pool) <= 8
