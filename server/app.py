@@ -13,6 +13,7 @@ from vultus.server.guard import Guard
 from vultus.server.headers import Headers
 from vultus.server.observed import Observed
 from vultus.server.pages import PAGES
+from vultus.server.paths import Paths
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import (
     acts,
@@ -74,6 +75,7 @@ _BESIDE = (*(page.router for page in PAGES), health.router, system.metrics_route
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": what}
     for status, what in (
+        (400, "Not readable"),
         (401, "Nobody is signed in"),
         (403, "Not for this role"),
         (404, "Not there"),
@@ -103,12 +105,13 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(_guarded(module.router), prefix="/api/v1", responses=_PROBLEMS)
     for router in _BESIDE:
         app.include_router(_guarded(router))
-    add_handlers(app)
+    paths = Paths([*(("/api/v1", module.router) for module in _ROUTES), *(("", router) for router in _BESIDE)])
+    add_handlers(app, paths.methods)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
     app.add_middleware(BoundedBody, limits=services.config.serve.limits, files=files)
     app.add_middleware(Guard, services=services, public=_public())
     app.add_middleware(Headers)
-    app.add_middleware(Observed, metrics=services.metrics, routes=_paths())
+    app.add_middleware(Observed, metrics=services.metrics, routes=paths.shown)
     return app
 
 
@@ -129,9 +132,3 @@ def _public() -> set[tuple[str, str]]:
         for method in getattr(route, "methods", ())
         if any(isinstance(need, Everybody) for need in needs)
     }
-
-
-def _paths() -> dict[object, str]:
-    """The whole path of every route, by what answers it: a route itself may know only the part below its router."""
-    inside = {route.endpoint: f"/api/v1{route.path}" for module in _ROUTES for route, _ in demands(module.router)}
-    return inside | {route.endpoint: route.path for router in _BESIDE for route, _ in demands(router)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +18,7 @@ from vultus.index import errors as gallery
 from vultus.pipeline.errors import RefusedInput
 from vultus.server import errors as own
 from vultus.stages.reach import Forbidden
+from vultus.weights.errors import UnknownModel
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -62,6 +63,7 @@ _OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (gallery.UnknownFace, 404, "unknown-face"),
     (gallery.UnknownDenial, 404, "unknown-denial"),
     (gallery.UnknownSighting, 404, "unknown-sighting"),
+    (UnknownModel, 404, "unknown-model"),
     (gallery.GalleryNotFound, 404, "no-gallery"),
     (gallery.NameTaken, 409, "name-taken"),
     (gallery.CannotUndo, 409, "cannot-undo"),
@@ -96,8 +98,8 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "internal", "The server made a mistake; its log has the details.")
 
 
-def add_handlers(app: FastAPI) -> None:
-    """Let every error of a route become a problem."""
+def add_handlers(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
+    """Let every error of a route become a problem; `methods` tells which ones a path knows."""
 
     async def ours(connection: Request | WebSocket, error: Exception) -> Any:
         problem = problem_of(error)
@@ -106,10 +108,13 @@ def add_handlers(app: FastAPI) -> None:
             return None
         return problem.response()
 
-    async def http(_: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-        return Problem(error.status_code, kind, str(error.detail), headers=error.headers).response()
+        headers = error.headers
+        if error.status_code == 405 and (known := methods(request.url.path)):
+            headers = {"Allow": ", ".join(sorted(known))}  # Starlette tells those of the first route of several
+        return Problem(error.status_code, kind, str(error.detail), headers=headers).response()
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -119,7 +124,7 @@ def add_handlers(app: FastAPI) -> None:
         first = f"{wrong[0]['where']}: {wrong[0]['what']}" if wrong else "the request is not as described"
         return Problem(422, "invalid", first, extra={"errors": wrong}).response()
 
-    for kind in (Problem, RefusedInput, gallery.GalleryError, own.ServerError, ValueError):
+    for kind in (Problem, RefusedInput, gallery.GalleryError, own.ServerError, UnknownModel, ValueError):
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)

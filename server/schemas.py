@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-_LARGEST = (1 << 63) - 1
+LARGEST = (1 << 53) - 1
+"""Numbers up to this are the same in every JSON reader (RFC 8259, section 6); the gallery never comes near."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]"
 
 
@@ -16,6 +19,18 @@ class Schema(BaseModel):
     """Unknown fields are refused; fields with a description are documented by it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Body(Schema):
+    """What is sent as JSON: a number is a number, and true is not 1."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _written_out(when: object) -> object:
+    if isinstance(when, str) and not _TIME.match(when):
+        raise ValueError("a time is written as 2026-11-22T17:30:00Z")
+    return when
 
 
 def _in_utc(when: datetime) -> datetime:
@@ -28,15 +43,15 @@ Point = tuple[float, float]
 Landmarks = tuple[Point, Point, Point, Point, Point]
 """Right eye, left eye, nose, right and left corner of the mouth, in pixels of the upright picture."""
 Similarity = Annotated[float, Field(ge=-1.000001, le=1.000001, examples=[0.6132])]
-Id = Annotated[int, Field(ge=1, le=_LARGEST)]
-IdInPath = Annotated[int, Path(ge=1, le=_LARGEST)]
+Id = Annotated[int, Field(ge=1, le=LARGEST)]
+IdInPath = Annotated[int, Path(ge=1, le=LARGEST)]
 Text = Annotated[str, Field(max_length=4096, pattern=f"^{_PRINTABLE}*$")]
 """What something is looked for by."""
 Name = Annotated[
     str, Field(min_length=1, max_length=200, pattern=rf"^{_PRINTABLE}*\S{_PRINTABLE}*$", examples=["Ada Lovelace"])
 ]
 """Of a person or a collection: no control characters; spaces at the ends are taken off."""
-When = Annotated[datetime, AfterValidator(_in_utc)]
+When = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 """A time as RFC 3339 has it; one without an offset is UTC."""
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Cursor = Annotated[

@@ -19,7 +19,7 @@ Clock = Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Weekday = Annotated[int, Field(ge=0, le=6)]
 Source = Annotated[str, Field(min_length=1, max_length=4096)]
-Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Who = Literal["anybody", "known", "unknown", "people"]
 
 

@@ -36,7 +36,7 @@ def people(
 def person(
     request: Request,
     here: Here,
-    number: Annotated[int, Path(ge=1, lt=2**63)],
+    number: Annotated[int, Path(ge=1, lt=2**53)],
     order: Literal["best", "oldest", "newest"] = "best",
     cursor: Cursor = None,
 ) -> Response:

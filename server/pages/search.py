@@ -16,7 +16,7 @@ router = APIRouter(
 
 
 @router.get("")
-def search(request: Request, here: Here, face: Annotated[int | None, Query(ge=1, lt=2**63)] = None) -> Response:
+def search(request: Request, here: Here, face: Annotated[int | None, Query(ge=1, lt=2**53)] = None) -> Response:
     """A place for a photo; or what resembles a stored face."""
     return render(
         request,

@@ -35,7 +35,7 @@ class Bar(Struct, frozen=True, kw_only=True):
 def sightings(
     request: Request,
     here: Here,
-    person: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    person: Annotated[int | None, Query(ge=1, lt=2**53)] = None,
     who: Literal["", "known", "unknown"] = "",
     source: Annotated[str, Query(max_length=4096)] = "",
     day: Annotated[date | Literal[""], Query()] = "",

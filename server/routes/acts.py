@@ -10,7 +10,7 @@ from pydantic import Field
 
 from vultus import index
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import IdInPath, Schema, Similarity, moment
+from vultus.server.schemas import Body, IdInPath, Schema, Similarity, moment
 from vultus.server.services import Here
 
 router = APIRouter(tags=["people"], dependencies=[allowed("viewer", "people")])
@@ -51,7 +51,7 @@ class Acts(Schema):
     items: list[Act]
 
 
-class Undo(Schema):
+class Undo(Body):
     """How much is to be taken back."""
 
     count: int = Field(1, ge=1, le=1000)
@@ -147,7 +147,7 @@ def undo_last(here: Here, undo: Undo) -> Acts:
     return Acts(items=[Act.of(one) for one in here.gallery.undo(undo.count)])
 
 
-@router.post("/acts/{act}/undo", dependencies=[OPERATOR])
+@router.post("/acts/{act:int}/undo", dependencies=[OPERATOR])
 def undo_act(here: Here, act: IdInPath) -> Act:
     """Take back one act, by its number."""
     return Act.of(here.gallery.undo(act=act)[0])
@@ -159,13 +159,13 @@ def denials(here: Here) -> Denials:
     return Denials(items=[Denial.of(one) for one in here.gallery.denials()])
 
 
-@router.get("/people/{identity}/denials")
+@router.get("/people/{identity:int}/denials")
 def denials_of_person(here: Here, identity: IdInPath) -> Denials:
     """List what was said about one person."""
     return Denials(items=[Denial.of(one) for one in here.gallery.denials(identity)])
 
 
-@router.put("/people/{identity}/denials/faces/{face_id}", status_code=204, dependencies=[OPERATOR])
+@router.put("/people/{identity:int}/denials/faces/{face_id:int}", status_code=204, dependencies=[OPERATOR])
 def deny_face(here: Here, identity: IdInPath, face_id: IdInPath) -> None:
     """Say that a person is not on a stored face.
 
@@ -174,19 +174,19 @@ def deny_face(here: Here, identity: IdInPath, face_id: IdInPath) -> None:
     here.gallery.deny(identity, face=face_id)
 
 
-@router.delete("/people/{identity}/denials/faces/{face_id}", status_code=204, dependencies=[OPERATOR])
+@router.delete("/people/{identity:int}/denials/faces/{face_id:int}", status_code=204, dependencies=[OPERATOR])
 def allow_face(here: Here, identity: IdInPath, face_id: IdInPath) -> None:
     """Take back that a person is not on a face."""
     here.gallery.allow(identity, face=face_id)
 
 
-@router.put("/people/{identity}/denials/people/{other}", status_code=204, dependencies=[OPERATOR])
+@router.put("/people/{identity:int}/denials/people/{other:int}", status_code=204, dependencies=[OPERATOR])
 def deny_person(here: Here, identity: IdInPath, other: IdInPath) -> None:
     """Say that two people are not the same, however similar they are."""
     here.gallery.deny(identity, other=other)
 
 
-@router.delete("/people/{identity}/denials/people/{other}", status_code=204, dependencies=[OPERATOR])
+@router.delete("/people/{identity:int}/denials/people/{other:int}", status_code=204, dependencies=[OPERATOR])
 def allow_person(here: Here, identity: IdInPath, other: IdInPath) -> None:
     """Take back that two people are not the same."""
     here.gallery.allow(identity, other=other)

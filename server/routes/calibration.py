@@ -12,7 +12,7 @@ from pydantic import Field
 from vultus import index
 from vultus.index.calibration import Period, policy
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Schema, moment
+from vultus.server.schemas import Body, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/calibration", tags=["calibration"], dependencies=[allowed("viewer", "system")])
@@ -120,7 +120,7 @@ class Threshold(Schema):
     """The one that is kept."""
 
 
-class Wanted(Schema):
+class Wanted(Body):
     """What is wanted: `fpir`, or `one_false_alarm_per` with `faces_per_day`, or none of them for the same as last time."""
 
     fpir: float | None = Field(None, gt=0, lt=1, examples=[0.001])

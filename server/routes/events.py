@@ -22,7 +22,7 @@ from vultus.server.services import Here
 
 router = APIRouter(prefix="/events", tags=["events"], dependencies=[allowed("viewer", "events")])
 
-Number = Annotated[int, Query(ge=0, le=2**63 - 1)]
+Number = Annotated[int, Query(ge=0, le=2**53 - 1)]
 _HEARTBEAT = 15.0
 """Seconds; proxies close what is silent for a minute or less."""
 _LONGEST = 900.0
@@ -46,9 +46,9 @@ class Events(Schema):
 def _wanted(
     kind: Annotated[list[Kind] | None, Query(max_length=10, description="These kinds only; may be repeated.")] = None,
     source: Annotated[str | None, Query(max_length=4096, description="This camera or file only.")] = None,
-    person: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="This person only.")] = None,
+    person: Annotated[int | None, Query(ge=1, le=2**53 - 1, description="This person only.")] = None,
     rule: Annotated[
-        list[Annotated[int, Query(ge=1, le=2**63 - 1)]] | None,
+        list[Annotated[int, Query(ge=1, le=2**53 - 1)]] | None,
         Query(max_length=100, description="Of alerts, those of these rules only; may be repeated."),
     ] = None,
 ) -> Wanted:

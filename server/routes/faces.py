@@ -11,7 +11,7 @@ from vultus.index.directory import FacesOrder
 from vultus.server import pictures
 from vultus.server.access import allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Schema
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit
 from vultus.server.services import Here
 from vultus.server.shapes import Face, Faces
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/faces", tags=["faces"], dependencies=[allowed("viewe
 OPERATOR = allowed("operator", "people")
 
 
-class Which(Schema):
+class Which(Body):
     """Which faces."""
 
     faces: list[Id] = Field(min_length=1, max_length=10_000)
@@ -44,13 +44,13 @@ def faces(
     return Faces(items=[Face.of(one) for one in page.items], next=page.cursor)
 
 
-@router.get("/{face_id}")
+@router.get("/{face_id:int}")
 def face(here: Here, face_id: IdInPath) -> Face:
     """Tell what is known of a face: whose it is, where it was seen, how good it is."""
     return Face.of(here.gallery.face(face_id))
 
 
-@router.get("/{face_id}/chip", response_class=Response, responses=pictures.RESPONSES)
+@router.get("/{face_id:int}/chip", response_class=Response, responses=pictures.RESPONSES)
 def chip(here: Here, request: Request, face_id: IdInPath) -> Response:
     """Send the picture of a face, a JPEG file of 112x112 pixels: coarse squares where `privacy` or hiding says so.
 
@@ -63,7 +63,7 @@ def chip(here: Here, request: Request, face_id: IdInPath) -> Response:
     return pictures.answer(here, request, one.chip, one.name, hidden=hidden)
 
 
-@router.delete("/{face_id}", status_code=204, dependencies=[OPERATOR])
+@router.delete("/{face_id:int}", status_code=204, dependencies=[OPERATOR])
 def delete_face(here: Here, face_id: IdInPath) -> None:
     """Delete a face for good, with vector and picture. A person with a name stays, also without faces."""
     here.gallery.remove_faces([face_id])

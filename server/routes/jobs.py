@@ -15,9 +15,9 @@ from vultus.server.schemas import Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[allowed("operator", "jobs")])
-Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[int | None, Query(ge=0, le=2**63 - 1, description="`next` of the answer before.")]
+Cursor = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="`next` of the answer before.")]
 _WHAT = {"backup": "backup", "verify": "check of the gallery", "compact": "giving back space"}
 
 
@@ -105,13 +105,13 @@ def begin(here: Here, asker: Asker, kind: Literal["backup", "verify", "compact"]
     return _begun(response, here.jobs.add(kind, _WHAT[kind], asker.actor))
 
 
-@router.get("/{number}")
+@router.get("/{number:int}")
 def show(here: Here, number: Number) -> Job:
     """One job."""
     return shape(here.jobs.records.get(number))
 
 
-@router.get("/{number}/refusals")
+@router.get("/{number:int}/refusals")
 def refusals(here: Here, number: Number, limit: Limit = 100, cursor: Cursor = None) -> RefusalList:
     """What it refused, and why."""
     here.jobs.records.get(number)
@@ -122,13 +122,13 @@ def refusals(here: Here, number: Number, limit: Limit = 100, cursor: Cursor = No
     )
 
 
-@router.post("/{number}/cancel")
+@router.post("/{number:int}/cancel")
 def cancel(here: Here, number: Number) -> Job:
     """Stop it; what it did so far stays, and `resume` goes on from there."""
     return shape(here.jobs.cancel(number))
 
 
-@router.post("/{number}/resume")
+@router.post("/{number:int}/resume")
 def resume(here: Here, number: Number) -> Job:
     """Let a job that failed or was cancelled go on."""
     return shape(here.jobs.resume(number))

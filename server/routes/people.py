@@ -18,7 +18,7 @@ from vultus.index.types import Box
 from vultus.server.access import Seat, allowed
 from vultus.server.enrolling import Enrolment, enrol
 from vultus.server.problems import Problem
-from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Listing, Name
 from vultus.server.services import Here
 from vultus.server.shapes import Face, Faces, Person
 
@@ -51,7 +51,7 @@ class People(Listing[Person]):
     """A page of people."""
 
 
-class Changes(Schema):
+class Changes(Body):
     """What is to be different; what is left out stays."""
 
     name: Name | None = None
@@ -60,13 +60,13 @@ class Changes(Schema):
     """Whether searches and lists leave the person out."""
 
 
-class Others(Schema):
+class Others(Body):
     """Who is the same person."""
 
     others: list[Id] = Field(min_length=1, max_length=1000)
 
 
-class Split(Schema):
+class Split(Body):
     """Which faces are somebody else's."""
 
     faces: list[Id] = Field(min_length=1, max_length=10_000)
@@ -108,7 +108,7 @@ def enrol_person(
     return _enrolled(here, response, name, photos, box, collection)
 
 
-@router.get("/{identity}/faces")
+@router.get("/{identity:int}/faces")
 def faces_of_person(
     here: Here,
     identity: IdInPath,
@@ -121,7 +121,7 @@ def faces_of_person(
     return Faces(items=[Face.of(one) for one in page.items], next=page.cursor)
 
 
-@router.post("/{identity}/faces", status_code=201, responses=_CREATED, dependencies=[OPERATOR, Seat])
+@router.post("/{identity:int}/faces", status_code=201, responses=_CREATED, dependencies=[OPERATOR, Seat])
 def enrol_more(
     here: Here,
     response: Response,
@@ -152,13 +152,13 @@ def people(
     return People(items=[Person.of(one) for one in page.items], next=page.cursor)
 
 
-@router.get("/{identity}")
+@router.get("/{identity:int}")
 def person(here: Here, identity: IdInPath) -> Person:
     """Tell who a person is; also of one who is hidden or unknown."""
     return Person.of(here.gallery.person(identity))
 
 
-@router.patch("/{identity}", dependencies=[OPERATOR])
+@router.patch("/{identity:int}", dependencies=[OPERATOR])
 def change_person(here: Here, identity: IdInPath, changes: Changes) -> Person:
     """Rename a person, or hide or show one.
 
@@ -171,7 +171,7 @@ def change_person(here: Here, identity: IdInPath, changes: Changes) -> Person:
     return Person.of(here.gallery.person(identity))
 
 
-@router.delete("/{identity}", status_code=204, dependencies=[OPERATOR])
+@router.delete("/{identity:int}", status_code=204, dependencies=[OPERATOR])
 def delete_person(here: Here, identity: IdInPath) -> None:
     """Erase a person: name, faces, vectors, pictures and sightings. This cannot be undone.
 
@@ -180,7 +180,7 @@ def delete_person(here: Here, identity: IdInPath) -> None:
     here.gallery.remove_identity(identity)
 
 
-@router.post("/{identity}/merge", dependencies=[OPERATOR])
+@router.post("/{identity:int}/merge", dependencies=[OPERATOR])
 def merge_people(here: Here, identity: IdInPath, same: Others) -> Person:
     """Say that others are the same person: their faces and sightings become this one's, and they are gone.
 
@@ -192,7 +192,7 @@ def merge_people(here: Here, identity: IdInPath, same: Others) -> Person:
     return Person.of(here.gallery.person(identity))
 
 
-@router.post("/{identity}/split", status_code=201, dependencies=[OPERATOR])
+@router.post("/{identity:int}/split", status_code=201, dependencies=[OPERATOR])
 def split_person(here: Here, response: Response, identity: IdInPath, split: Split) -> Person:
     """Make another person of some of a person's faces, unknown or with a name; the answer is the new one.
 
@@ -204,7 +204,7 @@ def split_person(here: Here, response: Response, identity: IdInPath, split: Spli
 
 
 @router.get(
-    "/{identity}/export",
+    "/{identity:int}/export",
     response_class=StreamingResponse,
     responses={
         200: {"content": {_Sent.media_type: _BINARY}, "description": "A zip file; a README inside says what is what"}

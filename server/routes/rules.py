@@ -16,7 +16,7 @@ from vultus.server.services import Here
 
 router = APIRouter(prefix="/rules", tags=["events"], dependencies=[allowed("viewer", "events")])
 
-Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 _DAY = 86_400.0
 _OPERATOR = [allowed("operator", "events")]
 _TAKEN: dict[int | str, dict[str, Any]] = {409: {"description": "The title is taken, or there are too many rules"}}
@@ -120,19 +120,19 @@ def attempt(here: Here, rule: RuleNew) -> Trial:
     )
 
 
-@router.get("/{rule_id}")
+@router.get("/{rule_id:int}")
 def rule(here: Here, rule_id: Number) -> Rule:
     """A rule."""
     return _rule(here.rules.get(rule_id))
 
 
-@router.put("/{rule_id}", dependencies=_OPERATOR, responses=_TAKEN)
+@router.put("/{rule_id:int}", dependencies=_OPERATOR, responses=_TAKEN)
 def replace(here: Here, rule_id: Number, rule: RuleNew) -> Rule:
     """Put another rule in its place, with the same number."""
     return _rule(here.rules.put(rule_id, rule))
 
 
-@router.delete("/{rule_id}", status_code=204, dependencies=_OPERATOR)
+@router.delete("/{rule_id:int}", status_code=204, dependencies=_OPERATOR)
 def remove(here: Here, rule_id: Number) -> None:
     """Forget a rule; its alerts stay in the log."""
     here.rules.remove(rule_id)

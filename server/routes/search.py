@@ -103,7 +103,7 @@ def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> Search
     )
 
 
-@router.get("/faces/{face_id}/matches")
+@router.get("/faces/{face_id:int}/matches")
 def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Resemblances:
     """Find who looks like a stored face, by its vector. The face itself is no answer; its person is, by another face."""
     threshold = here.threshold

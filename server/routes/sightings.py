@@ -15,7 +15,7 @@ from vultus import index
 from vultus.server import pictures
 from vultus.server.access import Seat, allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema, Text, When, moment
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Listing, Name, Schema, Text, When, moment
 from vultus.server.services import Here
 from vultus.server.shapes import Person, Sighting
 from vultus.stages.chip import chip_pixels
@@ -92,7 +92,7 @@ class Shots(Schema):
     items: list[Shot]
 
 
-class Who(Schema):
+class Who(Body):
     """Who was seen, by name or by number."""
 
     name: Name | None = None
@@ -130,7 +130,7 @@ def follow(
     here: Here,
     since: Annotated[
         int | None,
-        Query(ge=0, le=2**63 - 1, description="Later ones than this; none: from now on, which gives only `next`."),
+        Query(ge=0, le=2**53 - 1, description="Later ones than this; none: from now on, which gives only `next`."),
     ] = None,
     person: Annotated[Id | None, Query(description="Of this person only.")] = None,
     source: Annotated[Text | None, Query(description="Of this camera or video only.")] = None,
@@ -162,13 +162,13 @@ def counts(
     return Counts(items=[Count(start=moment(start), count=count) for start, count in found])
 
 
-@router.get("/{number}")
+@router.get("/{number:int}")
 def sighting(here: Here, number: IdInPath) -> Sighting:
     """Tell about one sighting. 404 also if it was corrected since, and has a new number."""
     return Sighting.of(here.gallery.sighting(number))
 
 
-@router.get("/{number}/shots")
+@router.get("/{number:int}/shots")
 def shots(here: Here, number: IdInPath) -> Shots:
     """List the pictures that are kept of a sighting, the clearest first; `retention.shots_days` says for how long."""
     number = here.gallery.sighting(number).id
@@ -178,7 +178,7 @@ def shots(here: Here, number: IdInPath) -> Shots:
     )
 
 
-@router.get("/{number}/shots/{shot}", response_class=Response, responses=pictures.RESPONSES)
+@router.get("/{number:int}/shots/{shot:int}", response_class=Response, responses=pictures.RESPONSES)
 def shot(here: Here, request: Request, number: IdInPath, shot: IdInPath) -> Response:
     """Send a picture of a sighting, a JPEG file: coarse squares where `privacy` or hiding says so."""
     seen = here.gallery.sighting(number)
@@ -188,7 +188,7 @@ def shot(here: Here, request: Request, number: IdInPath, shot: IdInPath) -> Resp
     raise Problem(404, "no-picture", f"Picture {shot} is not one of sighting {number}.")
 
 
-@router.post("/{number}/enrol", status_code=201, dependencies=[allowed("operator", "people"), Seat])
+@router.post("/{number:int}/enrol", status_code=201, dependencies=[allowed("operator", "people"), Seat])
 def enrol_sighting(here: Here, response: Response, number: IdInPath, who: Who) -> EnrolledSighting:
     """Say who was seen: the sighting and its faces become that person's, who can be found by them from now on.
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from vultus.index import Gathered
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Listing, Name, Schema
 from vultus.server.services import Here
 from vultus.server.shapes import Person, Unknown
 
@@ -23,26 +23,26 @@ class UnknownPeople(Listing[Unknown]):
     """A page of unknown people."""
 
 
-class Named(Schema):
+class Named(Body):
     """Who it is."""
 
     name: Name
 
 
-class Same(Schema):
+class Same(Body):
     """Who is the same unknown person."""
 
     others: list[Id] = Field(min_length=1, max_length=1000)
 
 
-class Shown(Schema):
+class Shown(Body):
     """Whether an unknown person is ignored."""
 
     hidden: bool
     """true: no list, search or sighting shows the person any more."""
 
 
-class Again(Schema):
+class Again(Body):
     """What to look at."""
 
     again: bool = False
@@ -94,13 +94,13 @@ def unknowns(
     return UnknownPeople(items=[Unknown.of(one) for one in page.items], next=page.cursor)
 
 
-@router.get("/{identity}")
+@router.get("/{identity:int}")
 def unknown(here: Here, identity: IdInPath) -> Unknown:
     """Tell about an unknown person; the faces are at `/people/{identity}/faces`."""
     return Unknown.of(here.gallery.unknowns.get(identity))
 
 
-@router.post("/{identity}/name", dependencies=[OPERATOR])
+@router.post("/{identity:int}/name", dependencies=[OPERATOR])
 def name_unknown(here: Here, identity: IdInPath, named: Named) -> Person:
     """Say who an unknown person is.
 
@@ -109,7 +109,7 @@ def name_unknown(here: Here, identity: IdInPath, named: Named) -> Person:
     return Person.of(here.gallery.person(here.gallery.unknowns.name(identity, named.name)))
 
 
-@router.post("/{identity}/merge", dependencies=[OPERATOR])
+@router.post("/{identity:int}/merge", dependencies=[OPERATOR])
 def merge_unknowns(here: Here, identity: IdInPath, same: Same) -> Unknown:
     """Say that other unknown people are the same one: their faces become this one's. Each is an act that can be undone."""
     others = [here.gallery.unknowns.get(other).id for other in dict.fromkeys(same.others)]
@@ -118,14 +118,14 @@ def merge_unknowns(here: Here, identity: IdInPath, same: Same) -> Unknown:
     return Unknown.of(here.gallery.unknowns.get(identity))
 
 
-@router.patch("/{identity}", dependencies=[OPERATOR])
+@router.patch("/{identity:int}", dependencies=[OPERATOR])
 def ignore_unknown(here: Here, identity: IdInPath, shown: Shown) -> Unknown:
     """Ignore an unknown person, or no longer: one who is ignored goes on taking the faces that are theirs, silently."""
     here.gallery.hide(here.gallery.unknowns.get(identity).id, shown.hidden)
     return Unknown.of(here.gallery.unknowns.get(identity))
 
 
-@router.delete("/{identity}", status_code=204, dependencies=[OPERATOR])
+@router.delete("/{identity:int}", status_code=204, dependencies=[OPERATOR])
 def delete_unknown(here: Here, identity: IdInPath) -> None:
     """Erase an unknown person with all faces, pictures and sightings. This cannot be undone."""
     here.gallery.remove_identity(here.gallery.unknowns.get(identity).id)

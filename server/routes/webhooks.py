@@ -20,7 +20,7 @@ from vultus.server.services import Here, Services
 
 router = APIRouter(prefix="/webhooks", tags=["events"], dependencies=[allowed("admin", "events")])
 
-Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Url = Annotated[str, Field(min_length=8, max_length=2000)]
 Kinds = Annotated[tuple[Kind, ...], Field(max_length=10)]
 RuleNumbers = Annotated[tuple[RuleNumber, ...], Field(max_length=100)]
@@ -137,13 +137,13 @@ def create(here: Here, new: WebhookNew, response: Response) -> WebhookMade:
     return WebhookMade(**_fields(here, here.webhooks.get(number)), secret=secret)
 
 
-@router.get("/{webhook_id}")
+@router.get("/{webhook_id:int}")
 def webhook(here: Here, webhook_id: Number) -> Webhook:
     """A webhook, what waits for it, and how the last attempt went."""
     return Webhook(**_fields(here, here.webhooks.get(webhook_id)))
 
 
-@router.patch("/{webhook_id}", responses=_TAKEN)
+@router.patch("/{webhook_id:int}", responses=_TAKEN)
 def change(here: Here, webhook_id: Number, asked: WebhookChange) -> Webhook:
     """Change a webhook; it is tried at once if it had to wait."""
     former = here.webhooks.get(webhook_id).wanted
@@ -156,27 +156,27 @@ def change(here: Here, webhook_id: Number, asked: WebhookChange) -> Webhook:
     return webhook(here, webhook_id)
 
 
-@router.delete("/{webhook_id}", status_code=204)
+@router.delete("/{webhook_id:int}", status_code=204)
 def remove(here: Here, webhook_id: Number) -> None:
     """Forget a webhook, with what waits for it and its dead letters."""
     here.webhooks.remove(webhook_id)
 
 
-@router.post("/{webhook_id}/secret")
+@router.post("/{webhook_id:int}/secret")
 def new_secret(here: Here, webhook_id: Number) -> WebhookMade:
     """Give it another secret, which the answer holds, this once; the former is void at once."""
     secret = here.webhooks.new_secret(webhook_id)
     return WebhookMade(**_fields(here, here.webhooks.get(webhook_id)), secret=secret)
 
 
-@router.post("/{webhook_id}/ping", dependencies=[Seat])
+@router.post("/{webhook_id:int}/ping", dependencies=[Seat])
 def ping(here: Here, webhook_id: Number) -> Pinged:
     """Send a signed message of the type `ping`, once, and say how it was taken."""
     answer = asyncio.run(here.courier.ping(webhook_id))
     return Pinged(delivered=answer.outcome == "delivered", status=answer.status, reason=answer.reason)
 
 
-@router.get("/{webhook_id}/dead")
+@router.get("/{webhook_id:int}/dead")
 def dead(here: Here, webhook_id: Number, limit: Limit = 50, cursor: Cursor = None) -> Listing[DeadLetter]:
     """What could not be delivered, newest event first, as long as the log keeps it."""
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
@@ -189,7 +189,7 @@ def dead(here: Here, webhook_id: Number, limit: Limit = 50, cursor: Cursor = Non
     return Listing(items=items, next=str(found[-1].event) if len(found) == limit else None)
 
 
-@router.post("/{webhook_id}/dead/redeliver", status_code=202)
+@router.post("/{webhook_id:int}/dead/redeliver", status_code=202)
 def redeliver(here: Here, webhook_id: Number, which: Redeliver) -> Redelivered:
     """Let dead letters be tried once more, soon; those that are taken leave the list."""
     count = here.webhooks.redeliver(webhook_id, which.events)

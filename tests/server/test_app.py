@@ -43,3 +43,22 @@ def test_the_description_of_the_api_has_problems_for_every_route(client: httpx.C
     for path, methods in described["paths"].items():
         for method in methods.values():
             assert not path.startswith("/api/") or "application/problem+json" in str(method["responses"]["422"])
+
+
+def test_a_method_that_a_path_does_not_know_says_which_it_knows(client: httpx.Client) -> None:
+    answer = client.put("/api/v1/people")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    assert client.get("/api/v1/faces/move").headers["allow"] == "POST"
+    assert answer.json()["type"] == "urn:vultus:method-not-allowed"
+
+
+@pytest.mark.parametrize("path", ["people/x", "people/-1", "faces/1.5/chip", "sightings/0x1"])
+def test_what_is_no_number_is_no_place(client: httpx.Client, path: str) -> None:
+    assert client.get(f"/api/v1/{path}").status_code == 404
+
+
+def test_numbers_and_truths_of_json_are_such(client: httpx.Client) -> None:
+    for wrong in ({"faces": ["1"], "to": None}, {"faces": [1.0], "to": None}, {"faces": [2**53], "to": None}):
+        assert client.post("/api/v1/faces/move", json=wrong).status_code == 422
+    assert client.patch("/api/v1/people/1", json={"hidden": 1}).status_code == 422
+    assert client.get("/api/v1/sightings?after=1790000000").json()["errors"][0]["where"] == "query.after"

@@ -77,7 +77,7 @@ def test_more_photos_of_a_person_by_number(client: httpx.Client, ada: int, group
     box = client.post("/api/v1/detect", files={"photo": group}).json()["faces"][0]["box"]
     fields = {"data": {"box": ",".join(map(str, box))}, "files": {"photos": group}}
     assert client.post(f"{PEOPLE}/{ada}/faces", **fields).json()["person"]["faces"] == 2
-    assert client.post(f"{PEOPLE}/{2**62}/faces", files={"photos": photo}).json()["type"] == "urn:vultus:unknown-person"
+    assert client.post(f"{PEOPLE}/{2**52}/faces", files={"photos": photo}).json()["type"] == "urn:vultus:unknown-person"
 
 
 def test_renaming_and_hiding(client: httpx.Client, ada: int) -> None:
@@ -139,7 +139,7 @@ def test_all_that_is_held_comes_as_a_zip_file(client: httpx.Client, ada: int) ->
     with zipfile.ZipFile(io.BytesIO(answer.content)) as inside:
         assert inside.testzip() is None
         assert "person.json" in inside.namelist()
-    assert client.get(f"{PEOPLE}/{2**62}/export").status_code == 404
+    assert client.get(f"{PEOPLE}/{2**52}/export").status_code == 404
 
 
 def test_erased_is_gone(client: httpx.Client, ada: int, photo: bytes) -> None:
