@@ -16,12 +16,11 @@ def stats(backend: Backend) -> Stats:
     with backend.storage.read() as connection:
         connection.steady()
         _, model, dim = bound_to(connection)
-        named, unknown, faces, unlabelled, files, sightings = connection.execute(
+        named, labelled, unknown, faces, files, sightings = connection.execute(
             "SELECT (SELECT count(*) FROM identities WHERE name IS NOT NULL), "
+            "(SELECT coalesce(CAST(sum(faces) AS BIGINT), 0) FROM identities WHERE name IS NOT NULL), "
             "(SELECT count(*) FROM identities WHERE name IS NULL AND faces > 0), "
             "(SELECT count(*) FROM faces), "
-            "(SELECT count(*) FROM faces) - (SELECT coalesce(CAST(sum(faces) AS BIGINT), 0) FROM identities "
-            "WHERE name IS NOT NULL), "
             "(SELECT count(*) FROM files), (SELECT count(*) FROM sightings)"
         ).fetchone()
         of_index = backend.figures(connection)
@@ -29,7 +28,7 @@ def stats(backend: Backend) -> Stats:
         identities=named,
         unknown=unknown,
         faces=faces,
-        unlabelled=unlabelled,
+        unlabelled=faces - labelled,
         files=files,
         sightings=sightings,
         bytes_per_vector=of_index.bytes_per_vector,
