@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vultus.server.accounts import Visit, nobody
 from vultus.server.problems import Problem
+from vultus.server.protocol import HEADER_BYTES
 from vultus.server.rates import Rates, Streams
 from vultus.server.services import Services
 from vultus.server.visitors import Names, address_of, changes, from_elsewhere, household
@@ -61,6 +62,8 @@ class Guard:
                     raise
 
     async def _admitted(self, connection: HTTPConnection, address: str) -> Visit:
+        if sum(len(name) + len(value) for name, value in connection.scope["headers"]) > HEADER_BYTES:
+            raise Problem(431, "headers-too-large", f"The headers may have {HEADER_BYTES} bytes altogether.")
         host = connection.headers.get("host", "")
         if not self._names.good(host):
             raise Problem(

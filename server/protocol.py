@@ -13,7 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from vultus.configs.serving import Serve
 
 HEADER_BYTES = 32_768
-"""Of all headers of a request together."""
+"""Of all headers of a request together; uvicorn bounds only those that come in pieces, `Guard` all of them."""
 
 
 class Bounded(H11Protocol):
