@@ -1,5 +1,6 @@
 """Slow and many connections, large headers, slow bodies; and https of our own."""
 
+import contextlib
 import datetime
 import socket
 import ssl
@@ -37,10 +38,8 @@ def hasty(services: Services) -> Iterator[tuple[str, int]]:
 def test_headers_that_do_not_come_are_not_waited_for(hasty: tuple[str, int], begun: bytes) -> None:
     with socket.create_connection(hasty, timeout=20) as raw:
         raw.sendall(begun)
-        try:
+        with contextlib.suppress(ConnectionResetError):
             assert raw.recv(100) == b""
-        except ConnectionResetError:
-            pass
 
 
 def test_between_requests_one_may_wait_longer(hasty: tuple[str, int]) -> None:
@@ -48,7 +47,10 @@ def test_between_requests_one_may_wait_longer(hasty: tuple[str, int]) -> None:
     with socket.create_connection(hasty, timeout=20) as raw:
         for _ in range(2):
             raw.sendall(request)
-            assert raw.recv(10_000).startswith(b"HTTP/1.1 200")
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += raw.recv(10_000)
+            assert answer.startswith(b"HTTP/1.1 200")
             raw.settimeout(0.8)
             with pytest.raises(TimeoutError):
                 raw.recv(1)
@@ -84,7 +86,6 @@ def test_one_address_has_so_many_connections(hasty: tuple[str, int]) -> None:
 
 def certificate(folder: Path, password: bytes | None = None) -> dict[str, str]:
     """A certificate for localhost, signed by itself."""
-    day = datetime.timedelta(days=1)
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     made = (
