@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ _HOLD = 0.05
 """A name gives way to another only if that is nearer by this cosine."""
 _GONE = 60.0
 """Seconds beyond `rejoin` after which who was before a camera is forgotten."""
+_CALIBRATED_EVERY = 2.0
+"""Seconds between looks whether the gallery was calibrated anew."""
 _ASK_AGAIN = 1.0
 """Seconds between questions whether a stranger who is still before a camera has been enrolled meanwhile."""
 
@@ -164,10 +167,11 @@ class Match:
     def open(self, context: Context) -> None:
         """Open the gallery; ModelMismatch if another embedder filled it."""
         self._context = context
-        self._gallery, model = open_gallery(self._config, self._data)
+        self._gallery, self._model = open_gallery(self._config, self._data)
         self._gallery.load()
-        self._threshold = threshold(self._config, model, self._gallery)
-        self._unknown = unknown_threshold(self._config, model)
+        self._threshold = threshold(self._config, self._model, self._gallery)
+        self._calibrated = time.monotonic()
+        self._unknown = unknown_threshold(self._config, self._model)
         self._veil = Veil(self._config.privacy)
         self._run = secrets.token_hex(8)
         self._items: Attempts[_Item] = Attempts(lambda _origin, _former: _Item())
@@ -176,6 +180,7 @@ class Match:
         """Counters: `recognised`, `unknown` (of which `below_threshold`, `ambiguous`, `nobody_known`), `changed`, `hidden`,
         `rejoined` (tracks), `not_stored` (sightings).
         """
+        self._take_calibration()
         for message in batch:
             if isinstance(message, Embedded):
                 yield from self._embedded(message)
@@ -192,6 +197,17 @@ class Match:
         if self._gallery is not None:
             self._gallery.close()
             self._gallery = None
+
+    def _take_calibration(self) -> None:
+        """Go by what somebody calibrated meanwhile."""
+        now = time.monotonic()
+        if self._config.match.threshold is not None or now - self._calibrated < _CALIBRATED_EVERY:
+            return
+        self._calibrated = now
+        try:
+            self._threshold = threshold(self._config, self._model, self._gallery)
+        except (GalleryBusy, ValueError):
+            return  # the next time; ValueError: a calibration was taken back, and nothing else suggests a threshold
 
     def _embedded(self, message: Embedded) -> Iterator[Message]:
         item = self._items.of(message.origin)

@@ -9,6 +9,7 @@ from looks import DIM, Watch, embedded, toward
 
 from vultus.configs.schema import Match as MatchConfig
 from vultus.index import FaceRecord, Gallery
+from vultus.index.calibration import Calibration, Policy
 from vultus.pipeline.messages import Sighting
 from vultus.stages.template import Template
 
@@ -66,6 +67,20 @@ def test_reasons_are_counted(watch: Watch, surroundings: Any) -> None:
     watch.see(0.0, (1, 0.5, toward(0, 0.3)))
     assert watch.see(3.0) == [(1, None)]
     assert surroundings.counts["below_threshold"] == 1
+
+
+def test_a_calibration_counts_for_those_who_are_watching(
+    make: Any, gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vultus.stages.match._CALIBRATED_EVERY", 0.0)
+    gallery.enrol("Anna", [toward(0)])
+    watching = Watch(make("match", match=MatchConfig(threshold=None)))
+    policy = Policy(fpir=0.01)
+    gallery.calibration.keep(Calibration(policy=policy, at=1.0, identities=9, faces=9, threshold=0.95))
+    assert watching.see(0.0, (1, 0.9, toward(0, 0.9))) == []
+    assert watching.see(3.0) == [(1, None)]
+    gallery.calibration.keep(Calibration(policy=policy, at=2.0, identities=9, faces=9, threshold=0.8))
+    assert watching.see(4.0, (2, 0.9, toward(0, 0.9))) == [(2, "Anna")]
 
 
 def test_of_an_empty_gallery_nobody_is_known(make: Any, gallery: Gallery, surroundings: Any) -> None:
