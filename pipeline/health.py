@@ -55,6 +55,8 @@ class CameraHealth(Struct, frozen=True, kw_only=True):
     last_error: str = ""
     decoder: str = ""
     """Codec, and who decodes it; in words."""
+    size: tuple[int, int] | None = None
+    """Width and height of its picture when it connected last."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,7 @@ class _Camera:
         self.restarts = 0
         self.last_error = ""
         self.decoder = ""
+        self.size: tuple[int, int] | None = None
 
 
 class Monitor:
@@ -118,7 +121,7 @@ class Monitor:
         if camera.state != state.state:
             camera.state, camera.since = state.state, time.time()
         if state.state == "connected":
-            camera.decoder = state.decoder
+            camera.decoder, camera.size = state.decoder, state.size
         if state.state == "lost":
             camera.restarts += 1
             camera.last_error = state.reason
@@ -152,6 +155,7 @@ class Monitor:
                     restarts=camera.restarts,
                     last_error=camera.last_error,
                     decoder=camera.decoder,
+                    size=camera.size,
                 )
             )
         return Health(pid=os.getpid(), started=self._started, cameras=tuple(cameras), processes=metrics)

@@ -214,6 +214,8 @@ class SourceState(Message, frozen=True, kw_only=True, tag="source_state"):
     retry_in: float | None = None
     decoder: str = ""
     """Of a connected one, who decodes it, in words."""
+    size: tuple[Count, Count] | None = None
+    """Of a connected one, its picture's width and height."""
 
 
 class WorkerState(Message, frozen=True, kw_only=True, tag="worker_state"):

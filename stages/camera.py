@@ -215,7 +215,8 @@ class _Camera:
             self._told = True
             self._pause = self._config.retry_first
             assert self._grabber is not None
-            self._tell("connected", f"{image.width}×{image.height}", decoder=self._grabber.decoder)
+            size = (image.width, image.height)
+            self._tell("connected", f"{image.width}×{image.height}", decoder=self._grabber.decoder, size=size)
         self._context.count("frames", 1)
         frame = Frame(origin=self._origin(when), image=image)
         self._seq += 1
@@ -247,6 +248,7 @@ class _Camera:
         retry_in: float | None = None,
         *,
         decoder: str = "",
+        size: tuple[int, int] | None = None,
     ) -> None:
         told = SourceState(
             item=self._item.item,
@@ -255,5 +257,6 @@ class _Camera:
             reason=reason,
             retry_in=retry_in,
             decoder=decoder,
+            size=size,
         )
         self._context.report(told)

@@ -27,6 +27,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     last_error: str = ""
     decoder: str = ""
+    size: tuple[int, int] | None = None
 
 
 class CameraChange(Struct, frozen=True, kw_only=True):
@@ -69,4 +70,5 @@ def condition(camera: Camera, health: CameraHealth | None, unusable: str | None,
         restarts=health.restarts,
         last_error=health.last_error,
         decoder=health.decoder,
+        size=health.size,
     )

@@ -60,6 +60,8 @@ class Health(Schema):
     """Connections that were lost."""
     last_error: str
     decoder: str
+    size: tuple[int, int] | None
+    """Width and height of its picture when it connected last."""
 
 
 class Camera(Schema):
@@ -305,5 +307,6 @@ def _shown(camera: Known, condition: Condition | None) -> Camera:
             restarts=how.restarts,
             last_error=how.last_error,
             decoder=how.decoder,
+            size=how.size,
         ),
     )
