@@ -8,9 +8,11 @@ moment later (DNS rebinding) gains nothing; and it is looked up and judged again
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from vultus.configs.serving import Networks
@@ -92,6 +94,35 @@ def pinned(address: str, networks: Networks) -> tuple[str, dict[str, str]]:
         named = parts.netloc.rpartition("@")[2]
         options |= {"max_redirects": "0", "headers": f"Host: {named}\r\n"}
     return parts._replace(netloc=place, fragment="").geturl(), options
+
+
+def connections() -> dict[str, str]:
+    """The other ends of this process's TCP connections, by the inode of the socket, as the kernel knows them."""
+    own = set()
+    for entry in os.scandir("/proc/self/fd"):
+        with suppress(OSError):  # closed just now
+            own.add(os.readlink(entry.path).removeprefix("socket:[").removesuffix("]"))
+    found = {}
+    for table in ("/proc/self/net/tcp", "/proc/self/net/tcp6"):
+        with suppress(FileNotFoundError), open(table, encoding="ascii") as lines:
+            for line in lines:
+                fields = line.split()
+                if len(fields) > 9 and fields[9] in own:
+                    words = bytes.fromhex(fields[2].partition(":")[0])
+                    turned = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+                    found[fields[9]] = str(ipaddress.ip_address(turned))
+    return found
+
+
+def check_connections(before: Collection[str], networks: Networks) -> None:
+    """Judge the connections that came since `before` was their inodes: RTSP servers redirect, and FFmpeg follows.
+
+    Raises Forbidden.
+    """
+    for inode, text in connections().items():
+        why = None if inode in before else _why_not(ipaddress.ip_address(text), networks)
+        if why is not None:
+            raise Forbidden(f"its server sent us on to {text}, {why}, where this must not lead")
 
 
 def _parsed(address: str) -> tuple[SplitResult, int]:

@@ -27,9 +27,9 @@ from vultus.configs.serving import Networks
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.pixels import Layout, views
-from vultus.stages import hardware
+from vultus.stages import confined, hardware
 from vultus.stages.grabber import Shot, SourceEnded, SourceLost
-from vultus.stages.reach import PORTS, Forbidden, UnknownHost, pinned
+from vultus.stages.reach import PORTS, connections
 from vultus.stages.waking import Attention, Decoded, choose
 
 Pixels = npt.NDArray[np.uint8]
@@ -144,12 +144,12 @@ def listen(
     also when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
     `networks`: where the address may lead, of one that nobody trusts; none: anywhere.
     """
-    target, options = _target(address, networks)
+    target, options = confined.target(address, networks)
     options |= {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
     if address.lower().startswith("rtsp"):
         options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
     device = _device(config)
-    begun = time.monotonic()
+    begun, before = time.monotonic(), set(connections()) if networks is not None else ()
     try:
         # FFmpeg's errors quote the address, so none of them may become the cause of ours.
         container = av.open(
@@ -164,6 +164,8 @@ def listen(
         late = time.monotonic() - begun >= 0.9 * config.open_timeout
         raise _lost(error, address, f"no answer within {config.open_timeout:g} s", late=late) from None
     with container:
+        if networks is not None:
+            confined.judge(before, networks)
         if not container.streams.video:
             raise SourceLost("answers, but sends no video")
         stream = container.streams.video[0]
@@ -174,18 +176,6 @@ def listen(
         except av.error.FFmpegError as error:
             raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
-
-
-def _target(address: str, networks: Networks | None) -> tuple[str, dict[str, str]]:
-    """What FFmpeg is to open, and how. Raises SourceLost for what leads where it may not."""
-    if networks is None:
-        return address, {}
-    try:
-        return pinned(address, networks)
-    except Forbidden as error:
-        raise SourceLost(str(error), slow=True) from None
-    except UnknownHost as error:
-        raise SourceLost(str(error)) from None
 
 
 def _device(limits: Decode) -> hardware.Choice:
@@ -464,7 +454,7 @@ def _said(error: Exception) -> str:
 def answers(address: str, within: float, networks: Networks | None = None) -> bool:
     """Whether somebody takes a TCP connection there; `networks` as in `listen`."""
     try:
-        parts = urlsplit(_target(address, networks)[0])
+        parts = urlsplit(confined.target(address, networks)[0])
         port = parts.port or PORTS.get(parts.scheme.lower(), 0)
         with socket.create_connection((parts.hostname or "", port), timeout=within):
             return True

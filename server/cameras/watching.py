@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,7 @@ from vultus.configs.schema import Config, Retention
 from vultus.index import GalleryError, Pruned
 from vultus.index.gallery import Gallery
 from vultus.index.pruning import Pruning
+from vultus.pipeline.errors import PipelineError
 from vultus.pipeline.health import CameraHealth, Health
 from vultus.pipeline.messages import Item, ItemDone, Marks, Preview, Result, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
@@ -158,7 +160,10 @@ class Watching:
 
     def _failed(self, error: Exception, pause: float) -> None:
         reason = redact_text(" ".join(str(error).split())) or type(error).__name__
-        _log.error("the stage processes failed: %s", reason, exc_info=error)
+        told = reason
+        if not isinstance(error, PipelineError | OSError):  # a mistake of ours
+            told = redact_text("".join(traceback.format_exception(error)))
+        _log.error("the stage processes failed: %s", told)
         with self._lock:
             self._run = None
             self._trouble = f"the stage processes cannot run: {reason}"

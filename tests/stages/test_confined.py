@@ -6,19 +6,29 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from media import frames, write_video
+from rtsp import RtspServer, need_gstreamer
 
 from vultus.configs.schema import Decode
 from vultus.configs.serving import Networks
 from vultus.stages import video
 from vultus.stages.grabber import SourceLost
+from vultus.stages.reach import Forbidden, check_connections, connections
 
 HERE = Networks(allowed=("127.0.0.1/32",))
 """What the tests' servers have; 127.0.0.2 is the forbidden place beside it."""
 LIMITS = Decode(open_timeout=3.0, stall_timeout=2.0)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    need_gstreamer()
+    return write_video(tmp_path_factory.mktemp("confined") / "clip.mp4", frames([], 50, (320, 180)))
 
 
 @contextmanager
@@ -130,3 +140,27 @@ def test_a_camera_is_asked_for_by_its_name() -> None:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.mark.slow
+def test_where_rtsp_redirects_to_is_not_shown(clip: Path) -> None:
+    with RtspServer({"one": clip}) as inside:
+        away = f"RTSP/1.0 302 Moved\r\n@CSEQ@\r\nLocation: rtsp://127.0.0.1:{inside.port}/one\r\n\r\n"
+        with answering(away.encode(), "127.0.0.2") as (port, _):
+            first(f"rtsp://127.0.0.2:{port}/video", None)
+            first(f"rtsp://127.0.0.2:{port}/video", Networks(allowed=("127.0.0.0/8",)))
+            with pytest.raises(SourceLost, match=r"sent us on to 127\.0\.0\.1") as lost:
+                first(f"rtsp://127.0.0.2:{port}/video", Networks(allowed=("127.0.0.2/32",)))
+            assert lost.value.slow
+
+
+def test_the_other_ends_of_connections_are_known() -> None:
+    with answering(b"") as (port, _):
+        before = connections()
+        with socket.create_connection(("127.0.0.1", port)):
+            new = connections().items() - before.items()
+            assert "127.0.0.1" in {address for _, address in new}
+            check_connections(before.keys(), HERE)
+            with pytest.raises(Forbidden, match=r"127\.0\.0\.1, this machine itself"):
+                check_connections(before.keys(), Networks())
+            check_connections(connections().keys(), Networks())
