@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, structs
@@ -12,6 +13,7 @@ from vultus.configs.schema import Config
 from vultus.configs.serving import Networks
 from vultus.stages.probing import Probe, probe, remedy
 
+Transport = Literal["tcp", "udp"]
 _STARTING = 10.0
 """Seconds that the process may take beyond what the camera may, on a busy machine."""
 
@@ -19,11 +21,11 @@ _STARTING = 10.0
 class _Task(Struct, frozen=True):
     address: str
     config: Config
-    transport: str | None
+    transport: Transport | None
     networks: Networks | None
 
 
-def tried(address: str, config: Config, transport: str | None, networks: Networks | None) -> Probe:
+def tried(address: str, config: Config, transport: Transport | None, networks: Networks | None) -> Probe:
     """What came of connecting to a camera. The address travels through a pipe: a process list shows nothing of it."""
     task = msgspec.json.encode(_Task(address, structs.replace(config, sources=()), transport, networks))
     limit = config.decode.open_timeout + config.decode.stall_timeout + _STARTING

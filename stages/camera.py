@@ -72,7 +72,8 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
             camera.leave()
 
 
-def _reader(item: Item, limits: Limits, attention: Attention | None) -> Reader:
+def reader(item: Item, limits: Limits, attention: Attention | None) -> Reader:
+    """What reads a live item."""
     if item.kind == "webcam":
         return partial(webcam.listen, item.address)
     if item.kind == "paced":
@@ -93,7 +94,7 @@ class _Camera:
         ignored = item.view.masks + item.view.zones
         self._attention = Attention(config.decode, ignored, self._looked_at) if config.decode.motion else None
         self._glimpses = Glimpses(item.item, item.view.zones, config.preview, context, self._attention)
-        self._reader = _reader(item, config.decode, self._attention)
+        self._reader = reader(item, config.decode, self._attention)
         self._grabber: Grabber | None = None
         self._stuck: list[Grabber] = []
         self._next_try = time.monotonic()

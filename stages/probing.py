@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
+from itertools import islice
+from typing import Literal
 
 from msgspec import Struct, structs
 
 from vultus.configs.address import redact_text
-from vultus.configs.schema import Config
+from vultus.configs.schema import Config, Source
 from vultus.configs.serving import Networks
 from vultus.pipeline.errors import RefusedInput
-from vultus.stages import video
+from vultus.stages.camera import reader
 from vultus.stages.grabber import Grabber, Shot, SourceLost
 from vultus.stages.preview import jpeg
+from vultus.stages.sources import Unusable, find
 from vultus.stages.view import View
 
 _WATCHED = 1.5
@@ -43,19 +45,25 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 def probe(
-    address: str, config: Config, *, transport: str | None = None, networks: Networks | None = None, count: bool = True
+    address: str,
+    config: Config,
+    *,
+    transport: Literal["tcp", "udp"] | None = None,
+    networks: Networks | None = None,
+    count: bool = True,
 ) -> Probe:
-    """Open a network stream, wait for its first picture and, to `count` them, for those after it.
+    """Open a camera (or a file that is played), wait for its first picture and, to `count` them, for those after it.
 
     Takes at most `decode.open_timeout` and `decode.stall_timeout` and a second and a half, unless a name server does not
     answer. `networks` as in `video.listen`.
     """
     limits = config.decode
-    if transport is not None:
-        limits = structs.replace(limits, rtsp_transport=transport)
-    ready, watch = threading.Condition(), _Watch()
-    reader = partial(video.listen, address, limits, None, networks=networks)
-    grabber = Grabber("probe", reader, ready, watch.see)
+    (found,) = islice(find([Source(address=address, transport=transport, paced=True)]), 1)
+    if isinstance(found, Unusable):
+        return Probe(reason=found.reason, remedy=remedy(found.reason))
+    item = structs.replace(found.item(0), networks=networks)
+    ready, arrivals = threading.Condition(), _Arrivals()
+    grabber = Grabber("probe", reader(item, limits, None), ready, arrivals.see)
     grabber.start()
     limit = limits.open_timeout + limits.stall_timeout
     with ready:
@@ -63,38 +71,38 @@ def probe(
         if count and grabber.waiting:
             ready.wait_for(lambda: grabber.error is not None, timeout=_WATCHED)
         error, decoder = grabber.error, grabber.decoder
+        shot = grabber.waiting[-1][1] if grabber.waiting else None
     grabber.abandon()
-    if watch.shot is None:
+    if shot is None:
         reason = redact_text(str(error or SourceLost(f"no picture within {limit:g} s")))
         return Probe(reason=reason, remedy=remedy(reason))
     try:
-        image = watch.shot()
+        image = shot()
     except RefusedInput as refused:
         return Probe(reason=str(refused), remedy="let the camera send a smaller picture")
     return Probe(
         codec=decoder.partition(" ")[0],
         width=image.width,
         height=image.height,
-        fps=round(watch.rate, 1),
+        fps=round(arrivals.rate, 1),
         jpeg=jpeg(View(image, _SIDE).pixels, config.preview.quality),
     )
 
 
-class _Watch:
-    """The newest frame, and how many came."""
+class _Arrivals:
+    """When frames came."""
 
     def __init__(self) -> None:
-        self.shot: Shot | None = None
         self._times: list[float] = []
 
-    def see(self, _when: float, shot: Shot) -> None:
-        self.shot = shot
+    def see(self, _when: float, _shot: Shot) -> None:
         self._times.append(time.monotonic())
 
     @property
     def rate(self) -> float:
         """Frames a second, without the burst with which servers begin."""
-        times = [moment for moment in self._times if moment - self._times[0] > 0.3]
+        came = list(self._times)
+        times = [moment for moment in came if moment - came[0] > 0.3]
         span = times[-1] - times[0] if len(times) > 1 else 0.0
         return (len(times) - 1) / span if span > 0 else 0.0
 
