@@ -4,6 +4,7 @@ from vultus.server.pages import (
     account,
     archive,
     calibration,
+    cameras,
     people,
     search,
     sightings,
@@ -13,5 +14,5 @@ from vultus.server.pages import (
     unknowns,
 )
 
-PAGES = (start, sightings, search, people, unknowns, archive, calibration, system, account, static)
+PAGES = (start, cameras, sightings, search, people, unknowns, archive, calibration, system, account, static)
 """Modules with a `router`."""

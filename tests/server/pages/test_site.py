@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 DAILY = ["start", "sightings", "search", "people", "people/1", "unknowns"]
-PAGES = [*DAILY, "archive", "calibration", "system", "users", "account"]
+PAGES = [*DAILY, "live", "cameras", "archive", "calibration", "system", "users", "account"]
 
 
 @pytest.mark.parametrize("page", PAGES)
