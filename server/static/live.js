@@ -66,8 +66,10 @@ function Tile(element) {
     lag.textContent = t("live.lag", { seconds: Math.max(Date.now() / 1000 - picture.time, 0).toFixed(1) });
     if (!marks || picture.time - marks.time > STALE + (marks.marks.length ? 0 : 2)) return;
     const scale = width / marks.width;
-    context.lineWidth = Math.max(2, width / 320);
-    context.font = `600 ${Math.max(13, width / 46)}px system-ui, sans-serif`;
+    const pixel = width / (canvas.clientWidth || width);  // of the page, so that lines and letters have one size in every tile
+    const letters = 13 * pixel, line = letters + 6 * pixel;
+    context.lineWidth = 2 * pixel;
+    context.font = `600 ${letters}px system-ui, sans-serif`;
     context.textBaseline = "bottom";
     for (const mark of marks.marks) {
       const [x, y, w, h] = mark.box.map((value) => value * scale);
@@ -75,12 +77,11 @@ function Tile(element) {
       context.strokeStyle = COLOURS[mark.state];
       context.strokeRect(x, y, w, h);
       if (!name) continue;
-      const size = context.measureText(name).width + 8, line = parseFloat(context.font.split(" ")[1]) + 6;
-      const top = y > line ? y : y + h + line;
+      const bottom = y > line ? y : y + h + line;
       context.fillStyle = "#000c";
-      context.fillRect(x, top - line, size, line);
+      context.fillRect(x, bottom - line, context.measureText(name).width + 8 * pixel, line);
       context.fillStyle = COLOURS[mark.state];
-      context.fillText(name, x + 4, top - 3);
+      context.fillText(name, x + 4 * pixel, bottom - 3 * pixel);
     }
   }
 }
