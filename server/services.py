@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Annotated, Self
 
 from fastapi import Depends
-from msgspec.structs import replace
 from starlette.requests import HTTPConnection
 
 from vultus.configs.loader import server_folder
@@ -62,8 +61,7 @@ class Services:
     def __init__(self, config: Config, read: Callable[[], Config] | None = None) -> None:
         """`read` gives the configuration as it is then, when the server is told to read it again."""
         self._reloading = Reloading(config, read)
-        on = config.audit.enabled is not False  # recorded unless switched off: many people share a server
-        self.config = replace(config, audit=replace(config.audit, enabled=on))
+        self.config = config
         self.veil = Veil(config.privacy)
         self.desk = Desk(config.serve.limits)
         self.faces = Faces(self.config)
@@ -80,7 +78,7 @@ class Services:
             self.vault = Vault.open(self.config, self.store)
             self.faces.open()
             opening.callback(self.faces.close)
-            self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True)
+            self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True, server=True)
             opening.callback(self.gallery.close)
             self._open_events(opening)
             self._open_cameras(opening)

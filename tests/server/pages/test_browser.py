@@ -39,6 +39,8 @@ def test_a_photo_finds_its_person(look: Look, photos: Path) -> None:
     page.set_input_files("#file", photos / "person_a_2.jpg")
     expect(page.locator("#verdict")).to_have_text("This is Emmanuel Macron")
     expect(page.locator(".candidate").first).to_contain_text("match")
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.select_option("select[name=k]", "1")
     expect(page.locator(".candidate")).to_have_count(1)
 
