@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vultus.index import acts, owners, undo
+from vultus.index import acts, owners, people, undo
 from vultus.index.names import clean_name
 from vultus.index.storage import Storage
 from vultus.index.types import Act
@@ -45,6 +45,18 @@ class Ownership:
         """
         with self._store.write() as connection:
             owners.move(connection, self._store.writer, faces, to)
+
+    def name_faces(self, faces: Sequence[int], name: str) -> int:
+        """Give faces, whose ever or nobody's, to the person called `name`, who is made if not there; return the number.
+
+        One act, as `move_faces`: undoing it gives the faces back, and the person stays, with the faces of before. Raises
+        UnknownFace, making nobody, if one is not there.
+        """
+        clean = clean_name(name)
+        with self._store.write() as connection:
+            person = people.ensure(connection, [clean])[clean]
+            owners.move(connection, self._store.writer, faces, person)
+            return person
 
     def hide(self, identity: int | str, hidden: bool = True) -> None:
         """Leave a person out of searches and lists that do not ask for such, or no longer. Raises UnknownIdentity."""

@@ -135,7 +135,7 @@ class Confusions(Schema):
 @router.get("/acts")
 def acts(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Acts:
     """List what was done to people and faces, the newest first. A thousand acts are remembered."""
-    return Acts(items=[Act.of(one) for one in here.gallery.acts()[:limit]])
+    return Acts(items=[Act.of(one) for one in here.gallery.acts(limit)])
 
 
 @router.post("/acts/undo", dependencies=[OPERATOR])

@@ -11,9 +11,9 @@ from vultus.index.directory import FacesOrder
 from vultus.server import pictures
 from vultus.server.access import allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Name
 from vultus.server.services import Here
-from vultus.server.shapes import Face, Faces
+from vultus.server.shapes import Face, Faces, Person
 
 router = APIRouter(prefix="/faces", tags=["faces"], dependencies=[allowed("viewer", "people")])
 OPERATOR = allowed("operator", "people")
@@ -30,6 +30,12 @@ class Move(Which):
 
     to: Id | None
     """The person; none: nobody's."""
+
+
+class NamedFaces(Which):
+    """Who it is."""
+
+    name: Name
 
 
 @router.get("")
@@ -73,6 +79,17 @@ def delete_face(here: Here, face_id: IdInPath) -> None:
 def delete_faces(here: Here, which: Which) -> None:
     """Delete several faces for good: all of them, or, if one is not there, none."""
     here.gallery.remove_faces(which.faces)
+
+
+@router.post("/enrol", status_code=201, dependencies=[OPERATOR])
+def enrol_faces(here: Here, response: Response, named: NamedFaces) -> Person:
+    """Say who is on stored faces, whose ever or nobody's: they become those of the person of this name, made if not there.
+
+    Can be undone: the faces go back to whose they were.
+    """
+    person = here.gallery.name_faces(named.faces, named.name)
+    response.headers["Location"] = f"/api/v1/people/{person}"
+    return Person.of(here.gallery.person(person))
 
 
 @router.post("/move", status_code=204, dependencies=[OPERATOR])

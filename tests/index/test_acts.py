@@ -150,6 +150,20 @@ def test_moving_faces(gallery, people):
     assert state(gallery, people) == before
 
 
+def test_naming_faces_makes_the_person_if_not_there(gallery, people):
+    before = state(gallery, people)
+    dan = gallery.name_faces([1, 7], " Dan ")
+    assert [face.id for face in gallery.faces(dan)] == [1, 7]
+    assert gallery.identity(dan).name == "Dan"
+    assert gallery.name_faces([4], "Ada") == people[0]
+    with pytest.raises(UnknownFace):
+        gallery.name_faces([1, 99], "Zoe")
+    assert [act.kind for act in gallery.undo(2)] == ["move", "move"]
+    gallery.remove_identity(dan)
+    assert state(gallery, people) == before
+    assert "Zoe" not in [one.name for one in gallery.identities()]
+
+
 def test_hidden_people_are_found_only_if_asked_for(gallery, people):
     _, bob, _ = people
     gallery.hide("Bob")

@@ -55,6 +55,20 @@ def test_a_face_that_is_not_to_be_shown_is_squares(client: httpx.Client, macron:
     assert client.get(f"/api/v1/faces/{macron}/chip").content == veiled(kept) != kept
 
 
+def test_stored_faces_get_a_name(client: httpx.Client, services: Services) -> None:
+    one, other = services.gallery.faces(None)[-2:]
+    before = [one.identity, other.identity]
+    answer = client.post("/api/v1/faces/enrol", json={"faces": [one.id, other.id], "name": "Eve"})
+    assert answer.status_code == 201
+    person = client.get(answer.headers["location"]).json()
+    assert (person["name"], person["faces"]) == ("Eve", 2)
+    client.post("/api/v1/acts/undo", json={})
+    assert [client.get(f"/api/v1/faces/{face.id}").json()["identity"] for face in (one, other)] == before
+    assert client.post("/api/v1/faces/enrol", json={"faces": [one.id, 9999], "name": "Nobody"}).status_code == 404
+    assert client.get("/api/v1/people?q=nobody").json()["items"] == []
+    services.gallery.remove_identity("Eve")
+
+
 def test_faces_are_moved_and_deleted(client: httpx.Client, services: Services) -> None:
     unknown = services.gallery.unknowns.people()[0]
     one, *_ = services.gallery.faces(unknown.id)
