@@ -17,10 +17,10 @@ FacesOrder = Literal["best", "oldest", "newest"]
 _PEOPLE = {
     "name": Order("people by name", ("i.folded", "i.id"), (str, int)),
     "newest": Order("newest people", ("i.id",), (int,), descending=True),
-    "faces": Order("people by faces", ("i.faces", "i.id"), (int, int), descending=True),
+    "faces": Order("people by faces", ("-i.faces", "i.id"), (int, int)),
 }
 _FACES = {
-    "best": Order("best faces", ("coalesce(f.quality, -1.0)", "f.id"), (float, int), descending=True),
+    "best": Order("best faces", ("-coalesce(f.quality, -1.0)", "f.id"), (float, int)),
     "oldest": Order("oldest faces", ("f.id",), (int,)),
     "newest": Order("newest faces", ("f.id",), (int,), descending=True),
 }
@@ -136,7 +136,7 @@ def _described(connection: Connection, numbers: list[int]) -> list[Person]:
     """Return what a list shows of people who are there."""
     rows = connection.execute(
         "SELECT i.id, i.name, i.faces, i.created, i.hidden, "
-        "(SELECT f.id FROM faces f WHERE f.identity = i.id ORDER BY coalesce(f.quality, -1.0) DESC, f.id DESC LIMIT 1), "
+        "(SELECT f.id FROM faces f WHERE f.identity = i.id ORDER BY -coalesce(f.quality, -1.0), f.id LIMIT 1), "
         "(SELECT max(s.time) FROM sightings s WHERE s.identity = i.id) "
         "FROM json_each(?) w JOIN identities i ON i.id = w.value",
         (json.dumps(numbers),),

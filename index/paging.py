@@ -53,8 +53,9 @@ class Order(Struct, frozen=True):
         """Return SQL for the rows behind the cursor, and its parameters. Raises ValueError for what is no cursor."""
         if cursor is None:
             return [], []
-        places = ", ".join("?" * len(self.types))
-        return [f"({self.columns}) {'<' if self.descending else '>'} ({places})"], list(self.place(cursor))
+        places, sign, values = ", ".join("?" * len(self.types)), "<" if self.descending else ">", self.place(cursor)
+        # The first term follows from the second; it is what SQLite finds the place in an index of an expression by.
+        return [f"{self.keys[0]} {sign}= ?", f"({self.columns}) {sign} ({places})"], [values[0], *values]
 
     def place(self, cursor: str) -> tuple[Any, ...]:
         """Return the values of the columns at a cursor. Raises ValueError for what is none of this order."""

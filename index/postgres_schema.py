@@ -189,10 +189,10 @@ ALTER TABLE identities ADD COLUMN folded TEXT COLLATE "C";
 ALTER TABLE identities ADD COLUMN faces BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX people_by_name ON identities (folded, id) WHERE name IS NOT NULL;
 CREATE INDEX people_by_number ON identities (id) WHERE name IS NOT NULL;
-CREATE INDEX people_by_faces ON identities (faces, id) WHERE name IS NOT NULL;
-CREATE INDEX unknown_by_faces ON identities (faces, id) WHERE name IS NULL;
+CREATE INDEX people_by_faces ON identities ((-faces), id) WHERE name IS NOT NULL;
+CREATE INDEX unknown_by_faces ON identities ((-faces), id) WHERE folded IS NULL;
 
-CREATE INDEX faces_by_quality ON faces (identity, coalesce(quality, -1.0), id) WHERE identity IS NOT NULL;
+CREATE INDEX faces_by_quality ON faces (identity, (-coalesce(quality, -1.0)), id) WHERE identity IS NOT NULL;
 DROP INDEX faces_by_collection;
 CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
 DROP INDEX sightings_by_identity;

@@ -202,10 +202,10 @@ ALTER TABLE identities ADD COLUMN folded TEXT;
 ALTER TABLE identities ADD COLUMN faces INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX people_by_name ON identities (folded) WHERE name IS NOT NULL;
 CREATE INDEX people_by_number ON identities (id) WHERE name IS NOT NULL;
-CREATE INDEX people_by_faces ON identities (faces) WHERE name IS NOT NULL;
-CREATE INDEX unknown_by_faces ON identities (faces) WHERE name IS NULL;
+CREATE INDEX people_by_faces ON identities (-faces) WHERE name IS NOT NULL;
+CREATE INDEX unknown_by_faces ON identities (-faces) WHERE folded IS NULL;
 
-CREATE INDEX faces_by_quality ON faces (identity, coalesce(quality, -1.0)) WHERE identity IS NOT NULL;
+CREATE INDEX faces_by_quality ON faces (identity, -coalesce(quality, -1.0)) WHERE identity IS NOT NULL;
 DROP INDEX faces_by_collection;
 CREATE INDEX faces_by_collection ON faces (collection, identity) WHERE collection IS NOT NULL;
 DROP INDEX sightings_by_identity;

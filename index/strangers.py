@@ -38,8 +38,8 @@ def described(connection: Connection, number: int) -> Unknown:
 
 
 def best_face(connection: Connection, number: int) -> int | None:
-    """Return the face of the best quality of a person, of equals the newest."""
+    """Return the face of the best quality of a person, of equals the oldest."""
     row: tuple[int] | None = connection.execute(
-        "SELECT id FROM faces WHERE identity = ? ORDER BY coalesce(quality, -1.0) DESC, id DESC LIMIT 1", (number,)
+        "SELECT id FROM faces WHERE identity = ? ORDER BY -coalesce(quality, -1.0), id LIMIT 1", (number,)
     ).fetchone()
     return None if row is None else row[0]

@@ -33,9 +33,11 @@ from vultus.index.types import FaceRecord, Unknown
 _BATCH = 256
 _MANY = 4096
 _ORDERS = {
-    "faces": Order("unknown by faces", ("i.faces", "i.id"), (int, int), descending=True),
+    "faces": Order("unknown by faces", ("-i.faces", "i.id"), (int, int)),
     "newest": Order("newest unknown", ("i.id",), (int,), descending=True),
 }
+_UNKNOWN = "folded IS NULL"
+"""SQL for people without a name; said so, since of `name IS NULL` SQLite reads all from the index of names."""
 _ROUNDS = 4
 """Re-checks after one another; a merge may bring two others together."""
 _SAME_LOOK = 0.95
@@ -84,8 +86,8 @@ class Unknowns:
         with self._storage.read() as connection:
             connection.steady()
             rows = connection.execute(
-                "SELECT id FROM identities WHERE name IS NULL AND (hidden = ?1 OR ?1 IS NULL) AND faces >= ?2 "
-                "ORDER BY faces DESC, id DESC LIMIT ?3",
+                f"SELECT id FROM identities WHERE {_UNKNOWN} AND (hidden = ?1 OR ?1 IS NULL) AND faces >= ?2 "  # noqa: S608
+                "ORDER BY -faces, id LIMIT ?3",
                 (None if hidden is None else int(hidden), least, (1 << 62) if limit is None else limit),
             ).fetchall()
             return [described(connection, number) for (number,) in rows]
@@ -110,7 +112,7 @@ class Unknowns:
             connection.steady()
             rows = connection.execute(
                 f"SELECT {by.columns}, i.id FROM identities i WHERE "  # noqa: S608 - constants
-                f"{' AND '.join(['i.name IS NULL', 'i.faces >= ?', *terms])} {by.clause} LIMIT ?",
+                f"{' AND '.join([_UNKNOWN, 'i.faces >= ?', *terms])} {by.clause} LIMIT ?",
                 (least, *values, limit + 1),
             ).fetchall()
             return by.page(rows, limit, lambda rest: described(connection, rest[0]))

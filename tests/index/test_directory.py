@@ -82,7 +82,7 @@ def test_what_a_list_shows(gallery, vectors):
     for at in (5.0, 9.0, 7.0):
         gallery.add_sighting(Sighting(run="r", source="door", track=int(at), time=at, identity=ada))
     first, second = gallery.people().items
-    best = [face.id for face in gallery.faces(ada)][-1]
+    best = [face.id for face in gallery.faces(ada)][2]
     assert (first.id, first.faces, first.best_face, first.last_seen) == (ada, 4, best, 9.0)
     assert (second.id, second.faces, second.last_seen) == (bob, 1, None)
     assert gallery.person("Ada") == first
@@ -108,7 +108,7 @@ def test_faces_by_quality_and_age(gallery, vectors):
     gallery.enrol("Bob", vectors(1, DIM))
     (nobodys,) = gallery.add_faces(vectors(1, DIM))
     numbers = [face.id for face in gallery.faces(ada)]
-    best = [numbers[at] for at in (4, 2, 0, 3, 6, 5, 1)]
+    best = [numbers[at] for at in (2, 4, 0, 3, 6, 1, 5)]
     assert [one.id for one in all_pages(lambda **more: gallery.faces_page("Ada", **more), limit=2)] == best
     for order, expected in (("oldest", numbers), ("newest", numbers[::-1])):
         ordered = all_pages(lambda order=order, **more: gallery.faces_page(ada, order=order, **more), limit=3)

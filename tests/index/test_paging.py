@@ -15,9 +15,9 @@ def test_a_cursor_is_the_place_of_the_last_row():
     page = NAMES.page(rows, 2, lambda rest: rest[0])
     assert page.items == ["Ada", "Bob"]
     assert NAMES.place(page.cursor) == ("bob", 2)
-    assert NAMES.after(page.cursor) == (["(folded, id) > (?, ?)"], ["bob", 2])
+    assert NAMES.after(page.cursor) == (["folded >= ?", "(folded, id) > (?, ?)"], ["bob", "bob", 2])
     assert NAMES.page(rows, 3, lambda rest: rest[0]).cursor is None
-    assert NEWEST.after(NEWEST.cursor((1.0, 5))) == (["(time, id) < (?, ?)"], [1.0, 5])
+    assert NEWEST.after(NEWEST.cursor((1.0, 5))) == (["time <= ?", "(time, id) < (?, ?)"], [1.0, 1.0, 5])
     assert NEWEST.clause == "ORDER BY time DESC, id DESC"
     assert NAMES.after(None) == ([], [])
 
