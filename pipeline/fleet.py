@@ -53,7 +53,7 @@ HEALTHY_AFTER = 10.0
 """A process that worked so long before it died is started again with the shortest pause."""
 MISSED_BEATS = 6
 """After so many the process counts as hanging."""
-STOPPED_BEATS = 2
+STOPPED_BEATS = 1
 """The same for one that the kernel says is stopped: that is no busy machine, and nobody need wait to be sure."""
 START_WITHIN = 30.0
 """Seconds that a process may take to import its libraries and load its models, however short `hang_after` is."""
@@ -74,7 +74,7 @@ class Place:
         self.process: WorkerProcess | None = None
         self.incarnation = self.deaths = self.open_failures = 0
         self.bound = self.opened = self.drained = False
-        self.last_beat = self.opened_at = 0.0
+        self.last_beat = self.started_at = self.opened_at = 0.0
         self.failed: Failed | None = None
         self.kill_reason = ""
         self.before, self.now = Counters(), Counters()
@@ -236,7 +236,7 @@ class Fleet:
             return
         place.bound = place.opened = place.drained = False
         place.failed, place.kill_reason = None, ""
-        place.last_beat = time.monotonic()
+        place.last_beat = place.started_at = time.monotonic()
         try:
             spec = self._spec(place)
             title = f"{spec.group.name}[{spec.worker}]"
@@ -318,7 +318,7 @@ class Fleet:
         place.now = beat.counters
         limit = self._patience(place)
         if beat.doing in ("busy", "opening") and beat.silent > limit:
-            self._kill_hanging(place, f"was inside one call for {beat.silent:.1f} s")
+            self._kill_hanging(place, self._slow(place) or f"was inside one call for {beat.silent:.1f} s")
 
     def _look(self) -> None:
         """Notice processes whose heartbeats stopped."""
@@ -334,21 +334,31 @@ class Fleet:
             if place.process is None or place.kill_reason:
                 continue
             if silent > limit:
-                self._kill_hanging(place, f"gave no sign of life for {silent:.1f} s")
+                self._kill_hanging(place, self._slow(place) or f"gave no sign of life for {silent:.1f} s")
             elif silent > STOPPED_BEATS * config.heartbeat and place.process.stopped:
-                self._kill_hanging(place, f"was stopped (SIGSTOP) for {silent:.1f} s")
+                self._kill_hanging(place, f"was stopped (SIGSTOP) for {silent:.1f} s", stopped=True)
 
     def _patience(self, place: Place) -> float:
         """Seconds that one call may take."""
         hang_after = self._plan.config.pipeline.hang_after
         return hang_after if place.opened else max(hang_after, START_WITHIN)
 
-    def _kill_hanging(self, place: Place, reason: str) -> None:
+    def _slow(self, place: Place) -> str:
+        """What is wrong with a process that takes too long to start; empty if it has started."""
+        if place.opened:
+            return ""
+        return f"had not opened its stages {time.monotonic() - place.started_at:.1f} s after its start"
+
+    def _kill_hanging(self, place: Place, reason: str, *, stopped: bool = False) -> None:
         process = place.process
         if process is None or place.kill_reason:
             return
         place.kill_reason = reason
-        # On SIGABRT it prints where it hangs; a stopped process cannot, and is killed a moment later.
+        _log.warning("process %s[%d] %s and is killed", self._plan.groups[place.group].name, place.worker, reason)
+        if stopped:
+            process.signal(signal.SIGKILL)
+            return
+        # On SIGABRT it prints where it hangs.
         process.signal(signal.SIGABRT)
         self._loop.after(_ABORT_GRACE, lambda: process.signal(signal.SIGKILL))
 

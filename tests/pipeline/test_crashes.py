@@ -10,6 +10,7 @@ from test_pipeline import INDEX, WATCH, item, job
 
 from vultus.configs.schema import Config, Group
 from vultus.configs.schema import Pipeline as Settings
+from vultus.pipeline import fleet
 from vultus.pipeline.messages import ItemDone, Sighting, WorkerState
 
 QUICK = Config(pipeline=Settings(heartbeat=0.2, restart_first=0.05))
@@ -73,6 +74,18 @@ def test_a_process_hangs_in_one_call_and_says_where(tmp_path, caplog):
     assert {answer.status for answer in answers} == {"done"}
     assert "was inside one call for" in states[0].reason
     assert "toys.py" in caplog.text, "the log shows the line that hung"
+
+
+@pytest.mark.slow
+def test_a_process_that_takes_too_long_to_start_is_killed_and_the_log_says_so(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("TOYS_FRAME", str(tmp_path / "slow"))
+    monkeypatch.setattr(fleet, "START_WITHIN", 6.0)
+    config = Config(pipeline=Settings(heartbeat=0.1, hang_after=2.0, restart_first=0.05))
+    with job((Group(name="all", stages=("decode", "store")),), config, factory="toys:build_slow") as pipeline:
+        answers, states = run(pipeline, [item(0, frames=0)], -1, lambda: None)
+    assert [answer.status for answer in answers] == ["done"]
+    assert re.fullmatch(r"had not opened its stages \d+\.\d s after its start", states[0].reason)
+    assert f"process all[0] {states[0].reason} and is killed" in caplog.text
 
 
 @pytest.mark.parametrize(

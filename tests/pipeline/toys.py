@@ -362,6 +362,20 @@ class Unopenable(Decode):
         raise FileNotFoundError("the model yunet is not here; run `vultus models pull`")
 
 
+class SlowToOpen(Decode):
+    """The first one never gets its stages open; the file named by TOYS_FRAME tells the others."""
+
+    def open(self, context) -> None:
+        super().open(context)
+        if once(os.environ["TOYS_FRAME"]):
+            time.sleep(600)
+
+
+def build_slow(name: str, config: Config):
+    """A factory whose first decode does not open."""
+    return SlowToOpen(config) if name == "decode" else build(name, config)
+
+
 class Blabbing(Decode):
     def open(self, context) -> None:
         address = "rtsp://me:hun/ter2@camera/x?user=me&pwd=hunter2"
