@@ -13,12 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vultus.stages.align import SIDE
 from vultus.stages.chip import opened
+from vultus.stages.veil import cover
 
 # Pillow's own font knows little beyond ASCII, so a font of the system is preferred where there is one.
 _FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "LiberationSans-Regular.ttf", "Arial.ttf")
 
-_SQUARES = 5
-"""Across a veiled face."""
 KNOWN = (32, 160, 72)
 UNKNOWN = (208, 120, 24)
 DOT = (255, 64, 64)
@@ -64,15 +63,18 @@ def marked(image: np.ndarray, marks: Iterable[Mark]) -> np.ndarray:
 
 
 def _drawn(image: np.ndarray, marks: Iterable[Mark]) -> Image.Image:
-    picture = Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+    pixels, marks = np.array(image[:, :, ::-1], order="C"), list(marks)
+    for mark in marks:
+        if mark.veiled:
+            cover(pixels, mark.box)
+    picture = Image.fromarray(pixels)
     unit = max(picture.size) / 640
     font, shown = _font(max(12.0, 15 * unit))
     draw = ImageDraw.Draw(picture)
     for mark in marks:
-        x, y, w, h = mark.box
         if mark.veiled:
-            _veil(picture, mark.box)
             continue
+        x, y, w, h = mark.box
         colour = KNOWN if mark.known else UNKNOWN
         draw.rectangle((x, y, x + w, y + h), outline=colour, width=max(2, round(2 * unit)))
         dot = max(1.5, w / 40)
@@ -87,17 +89,6 @@ def _drawn(image: np.ndarray, marks: Iterable[Mark]) -> Image.Image:
         draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=colour)
         draw.text((at_x + pad - left, at_y + pad - top), text, font=font, fill=(255, 255, 255))
     return picture
-
-
-def _veil(picture: Image.Image, box: tuple[float, float, float, float]) -> None:
-    """Replace a head by a few squares of its mean colours: unlike a blur they cannot be undone."""
-    x, y, w, h = box
-    left, top = max(0, round(x - w / 4)), max(0, round(y - h / 3))
-    right, bottom = min(picture.width, round(x + 1.25 * w)), min(picture.height, round(y + 1.25 * h))
-    if left < right and top < bottom:
-        part = picture.crop((left, top, right, bottom))
-        coarse = part.resize((min(_SQUARES, part.width), min(_SQUARES, part.height)), Image.Resampling.BOX)
-        picture.paste(coarse.resize(part.size, Image.Resampling.NEAREST), (left, top))
 
 
 _TILE, _EDGE, _COLUMNS = SIDE, 8, 8

@@ -10,11 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from vultus.stages.align import SIDE
+from vultus.stages.veil import SQUARES
 
 _QUALITY = 95
 _MOST_SIDE = 1024
-_SQUARES = 5
-"""Across a veiled face."""
 _BLANK = (224, 224, 224)
 
 
@@ -48,7 +47,7 @@ def opened(jpeg: bytes | None) -> Image.Image | None:
 def veiled(jpeg: bytes) -> bytes:
     """The JPEG file of a chip with coarse squares in place of the face."""
     face = opened(jpeg) or Image.new("RGB", (SIDE, SIDE), _BLANK)
-    coarse = face.resize((_SQUARES, _SQUARES), Image.Resampling.BOX).resize(face.size, Image.Resampling.NEAREST)
+    coarse = face.resize((SQUARES, SQUARES), Image.Resampling.BOX).resize(face.size, Image.Resampling.NEAREST)
     file = io.BytesIO()
     coarse.save(file, "JPEG")
     return file.getvalue()

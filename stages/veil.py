@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vultus.pipeline.messages import Box
 
-_SQUARES = 5
+SQUARES = 5
 """Across a veiled face."""
 
 
@@ -22,6 +22,6 @@ def cover(pixels: npt.NDArray[np.uint8], box: Box) -> None:
     if left >= right or top >= bottom:
         return
     part = pixels[top:bottom, left:right]
-    squares = min(_SQUARES, right - left), min(_SQUARES, bottom - top)
+    squares = min(SQUARES, right - left), min(SQUARES, bottom - top)
     coarse = cv2.resize(part, squares, interpolation=cv2.INTER_AREA)
     part[:] = cv2.resize(coarse, (right - left, bottom - top), interpolation=cv2.INTER_NEAREST)
