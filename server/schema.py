@@ -83,6 +83,9 @@ STEPS: tuple[str, ...] = (
         PRIMARY KEY (webhook, event)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX dead_letters_by_event ON dead_letters (event);
+    CREATE TABLE picture_sizes (
+        source TEXT PRIMARY KEY, width INTEGER NOT NULL, height INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE mqtt_retained (topic TEXT PRIMARY KEY, identity INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 

@@ -22,6 +22,7 @@ from vultus.server.cameras.live import Live
 from vultus.server.cameras.register import Register
 from vultus.server.cameras.watching import Watching, pruning
 from vultus.server.desk import Desk
+from vultus.server.events.cameras import CameraEvents
 from vultus.server.events.courier import Courier
 from vultus.server.events.feed import Feed
 from vultus.server.events.log import EventLog
@@ -92,7 +93,8 @@ class Services:
     def _open_events(self, opening: ExitStack) -> None:
         self.events = EventLog(self.store, self.config.serve.events)
         self.feed = Feed(self.gallery, self.events)
-        self.rules = Rulebook(self.store, lambda _: None)
+        self.camera_events = CameraEvents(self.store, self.events)
+        self.rules = Rulebook(self.store, self.camera_events.size)
         self.pump = Pump(self.gallery, self.store, self.events, self.rules.alerts)
         rules = self.config.serve.webhooks
         self.webhooks = Webhooks(self.store, self.vault, self.events, rules)
@@ -101,7 +103,7 @@ class Services:
         self.mqtt = Mqtt(
             self.config.serve.mqtt, self.store, self.gallery, self.events, self.feed, self.rules, self.veil, name
         )
-        for part in (self.feed, self.courier, self.mqtt, self.pump):
+        for part in (self.feed, self.courier, self.mqtt, self.camera_events, self.pump):
             opening.callback(part.close)
             part.open()
 
@@ -109,7 +111,7 @@ class Services:
         self.cameras = Register(self.store, self.vault, self.config.sources)
         self.cameras.open()
         self.watching = Watching(self.config, self.cameras, self.gallery, self.live.show)
-        self.watching.listeners.append(self.live.changed)
+        self.watching.listeners += [self.live.changed, self.camera_events.changed]
         opening.enter_context(pruning(self.gallery, self.config.retention))
         opening.enter_context(self.watching)
 

@@ -40,6 +40,8 @@ class CameraChange(Struct, frozen=True, kw_only=True):
     reason: str = ""
     retry_in: float | None = None
     """Seconds until the next attempt to connect."""
+    size: tuple[int, int] | None = None
+    """Of one that is connected, width and height of its pictures."""
 
 
 class WorkerChange(Struct, frozen=True, kw_only=True):

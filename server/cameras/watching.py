@@ -101,12 +101,6 @@ class Watching:
             run = self._run
         return None if run is None else run.pipeline.health()
 
-    def size(self, name: str) -> tuple[int, int] | None:
-        """Width and height of what a camera shows, by the name that its sightings have; none if it never connected."""
-        health = self.health()
-        cameras = () if health is None else health.cameras
-        return next((camera.size for camera in cameras if camera.source == name), None)
-
     def look(self, camera: int, seconds: float, *, awake: bool) -> None:
         """Somebody looks at this camera for the next `seconds`; see `Pipeline.view`."""
         veiled = self._somebody_is_hidden()
@@ -222,6 +216,7 @@ class Watching:
                     state=result.state,
                     reason=result.reason,
                     retry_in=result.retry_in,
+                    size=result.size,
                 )
             )
         elif isinstance(result, ItemDone) and result.status == "refused":

@@ -15,7 +15,7 @@ from vultus.configs.serving import Webhooks as Rules
 from vultus.index.errors import GalleryError
 from vultus.server.errors import VaultError
 from vultus.server.events.feed import Feed, Listener
-from vultus.server.events.posting import Answer, post
+from vultus.server.events.posting import Answer, Line
 from vultus.server.events.shapes import Event
 from vultus.server.events.signing import signed
 from vultus.server.events.webhooks import Webhooks
@@ -24,15 +24,18 @@ from vultus.server.problems import Problem
 _log = logging.getLogger("vultus.server")
 
 _IN_A_ROW = 20
-"""Deliveries to one webhook before others that wait have their turn."""
+"""Deliveries to one webhook before others that wait have their turn, and before they are noted: what a kill of the server
+makes come twice."""
 _LOOK_EVERY = 30.0
 """Seconds after which it looks for itself whether something is due."""
 
 
-class _Job(Struct, frozen=True):
-    """What is to be delivered next."""
+class _Batch(Struct, frozen=True):
+    """What is to be delivered next to a webhook."""
 
-    event: Event
+    events: tuple[Event, ...]
+    reached: int
+    """The cursor after them."""
     again: bool
     """Whether it is a dead letter."""
     url: str
@@ -72,9 +75,9 @@ class Courier:
         url, secret = self._webhooks.reveal(number)
         now = time.time()
         body = b'{"type":"ping","timestamp":"%s","data":{}}' % _rfc3339(now).encode()
-        return await post(
-            url, body, signed(secret, f"ping_{self._name}_{int(now * 1000)}", int(now), body), self._rules
-        )
+        headers = signed(secret, f"ping_{self._name}_{int(now * 1000)}", int(now), body)
+        async with Line(url, self._rules) as line:
+            return await line.post(body, headers)
 
     def _run(self) -> None:
         asyncio.run(self._main())
@@ -102,24 +105,27 @@ class Courier:
         await asyncio.gather(*running.values(), return_exceptions=True)
 
     async def _serve(self, number: int) -> None:
-        """Deliver the next events of a webhook, until there are none, one fails or others want the place."""
+        """Deliver the next events of a webhook; those after them are due again at once."""
         async with self._places:
-            for _ in range(_IN_A_ROW):
-                try:
-                    job = await asyncio.to_thread(self._next, number)
-                    if job is None:
-                        return
-                    answer = await self._attempt(job)
-                    if not await asyncio.to_thread(self._settle, number, job, answer):
-                        return
-                except Problem:
-                    return  # it was removed
-                except (GalleryError, VaultError, KeyError, OSError, sqlite3.Error) as error:
-                    _log.warning("webhook %d has to wait: %s", number, error)
-                    await asyncio.sleep(self._rules.retry_first)
+            try:
+                batch = await asyncio.to_thread(self._next, number)
+                if batch is None:
                     return
+                taken: Event | None = None
+                async with Line(batch.url, self._rules) as line:
+                    for event in batch.events:
+                        answer = await self._attempt(line, batch.secret, event)
+                        if answer.outcome != "delivered":
+                            break
+                        taken = event
+                await asyncio.to_thread(self._settle, number, batch, taken, answer)
+            except Problem:
+                return  # it was removed
+            except (GalleryError, VaultError, KeyError, OSError, sqlite3.Error) as error:
+                _log.warning("webhook %d has to wait: %s", number, error)
+                await asyncio.sleep(self._rules.retry_first)
 
-    def _next(self, number: int) -> _Job | None:
+    def _next(self, number: int) -> _Batch | None:
         webhook = self._webhooks.get(number)
         if not webhook.enabled or webhook.due > time.time():
             return None
@@ -127,47 +133,47 @@ class Courier:
         while (dead := self._webhooks.next_dead(number)) is not None:
             found = self._feed.after(dead.event - 1, 1).events
             if found and found[0].id == dead.event:
-                return _Job(found[0], True, url, secret)
+                return _Batch(found, dead.event, True, url, secret)
             self._webhooks.tried_again(number, dead.event, None)
         cursor = webhook.cursor
         while True:
-            told = self._feed.after(cursor, 1, webhook.wanted)
+            told = self._feed.after(cursor, _IN_A_ROW, webhook.wanted)
             if not told.oldest - 1 <= cursor <= told.newest:
                 missed = max(0, told.oldest - 1 - cursor)
                 cursor = told.oldest - 1
                 self._webhooks.passed(number, cursor, missed)
                 continue
             if told.events:
-                return _Job(told.events[0], False, url, secret)
+                return _Batch(told.events, told.reached, False, url, secret)
             cursor = told.reached
             self._webhooks.passed(number, cursor)
             if not told.more:
                 return None
 
-    async def _attempt(self, job: _Job) -> Answer:
-        event = job.event
+    async def _attempt(self, line: Line, secret: str, event: Event) -> Answer:
         body = b'{"type":"%s","timestamp":"%s","data":%s}' % (
             event.kind.encode(),
             _rfc3339(event.time.timestamp()).encode(),
             event.model_dump_json().encode(),
         )
-        headers = signed(job.secret, f"evt_{self._name}_{event.id}", int(time.time()), body)
-        return await post(job.url, body, headers, self._rules)
+        return await line.post(body, signed(secret, f"evt_{self._name}_{event.id}", int(time.time()), body))
 
-    def _settle(self, number: int, job: _Job, answer: Answer) -> bool:
-        """Note what became of it; whether to go on at once."""
-        if job.again:
-            self._webhooks.tried_again(number, job.event.id, answer)
-            return answer.outcome == "delivered"
+    def _settle(self, number: int, batch: _Batch, taken: Event | None, answer: Answer) -> None:
+        """Note what became of a batch: `taken` is the last event that was, `answer` that to the one after it, or to it."""
+        if batch.again:
+            self._webhooks.tried_again(number, batch.reached, answer)
+            return
         if answer.outcome == "delivered":
-            self._webhooks.delivered(number, job.event.id, answer)
-            return True
+            self._webhooks.delivered(number, batch.reached, answer)
+            return
+        if taken is not None:
+            self._webhooks.delivered(number, taken.id, answer)
+        failed = next(event for event in batch.events if taken is None or event.id > taken.id)
         attempts = self._webhooks.get(number).attempts
         pause = min(self._rules.retry_max, self._rules.retry_first * 2.0 ** min(attempts, 30))
         pause = max(pause * random.uniform(0.8, 1.2), min(answer.retry_after, self._rules.retry_max))  # noqa: S311
-        _log.info("webhook %d: event %d was not taken (%s)", number, job.event.id, answer.reason)
-        self._webhooks.failed(number, job.event.id, answer, pause)
-        return False
+        _log.info("webhook %d: event %d was not taken (%s)", number, failed.id, answer.reason)
+        self._webhooks.failed(number, failed.id, answer, pause)
 
 
 def _rfc3339(seconds: float) -> str:

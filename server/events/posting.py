@@ -1,4 +1,4 @@
-"""One attempt to hand something to a webhook's receiver."""
+"""Hands messages to the receiver of a webhook."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import ssl
 from functools import cache
 from http import HTTPStatus
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,6 +21,8 @@ Outcome = Literal["delivered", "refused", "away", "gone"]
 _AWAY = {408, 425, 429, 502, 503, 504}
 _SETTING = "serve.webhooks.networks"
 _LONGEST_URL = 2_000
+_LONGEST_ANSWER = 65_536
+"""Bytes of an answer that are read, and thrown away."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -41,51 +44,74 @@ def checked(url: str, rules: Webhooks) -> None:
         return  # it may be there later; every attempt looks again
 
 
-async def post(url: str, body: bytes, headers: dict[str, str], rules: Webhooks) -> Answer:
-    """Send it, within `rules.timeout` from the first look at the name to the status of the answer.
+class Line:
+    """A line to one receiver, for a few messages one after the other; a context manager.
 
-    The connection is made to the address that was judged, whatever the name means a moment later; redirects are not followed,
-    and of the answer nothing is read but its head.
+    The name is looked up and judged when the line is first used, and connections go to the address that was judged, whatever
+    the name means a moment later. Redirects are not followed.
     """
-    try:
-        async with asyncio.timeout(rules.timeout):
-            return await _post(url, body, headers, rules)
-    except TimeoutError:
-        return Answer(outcome="away", reason=f"no answer within {rules.timeout:g} seconds")
-    except Forbidden as error:
-        return Answer(outcome="refused", reason=str(error))
-    except UnknownHost as error:
-        return Answer(outcome="away", reason=str(error))
-    except httpx.ConnectError as error:
-        certificate = "certificate" in str(error).lower()
-        return Answer(outcome="away", reason="its certificate is not trusted" if certificate else "no connection")
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return Answer(outcome="away", reason=f"the connection failed ({type(error).__name__})")
 
+    def __init__(self, url: str, rules: Webhooks) -> None:
+        self._url, self._rules = url, rules
+        self._client = httpx.AsyncClient(verify=_trust(), trust_env=False, follow_redirects=False)
+        self._literal: str | None = None
 
-async def _post(url: str, body: bytes, headers: dict[str, str], rules: Webhooks) -> Answer:
-    host, port = _parts(url)
-    literals = await asyncio.to_thread(allowed_addresses, host, port, rules.networks, _SETTING)
-    named = httpx.URL(url)
-    request = httpx.Request(
-        "POST",
-        named.copy_with(host=literals[0], fragment=None),
-        content=body,
-        headers={
-            "Host": named.netloc.decode("ascii"),
-            "Content-Type": "application/json",
-            "User-Agent": "vultus-webhook",
-            **headers,
-        },
-        extensions={
-            "sni_hostname": host,
-            "timeout": dict.fromkeys(("connect", "read", "write", "pool"), rules.timeout),
-        },
-    )
-    async with httpx.AsyncClient(verify=_trust(), trust_env=False, follow_redirects=False) as client:
-        answer = await client.send(request, stream=True)
-        await answer.aclose()
-    return _judged(answer)
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def post(self, body: bytes, headers: dict[str, str]) -> Answer:
+        """Send a message, and have its answer, within `rules.timeout` seconds."""
+        try:
+            async with asyncio.timeout(self._rules.timeout):
+                return await self._post(body, headers)
+        except TimeoutError:
+            return Answer(outcome="away", reason=f"no answer within {self._rules.timeout:g} seconds")
+        except Forbidden as error:
+            return Answer(outcome="refused", reason=str(error))
+        except UnknownHost as error:
+            return Answer(outcome="away", reason=str(error))
+        except httpx.ConnectError as error:
+            certificate = "certificate" in str(error).lower()
+            return Answer(outcome="away", reason="its certificate is not trusted" if certificate else "no connection")
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            return Answer(outcome="away", reason=f"the connection failed ({type(error).__name__})")
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> Answer:
+        host, port = _parts(self._url)
+        if self._literal is None:
+            found = await asyncio.to_thread(allowed_addresses, host, port, self._rules.networks, _SETTING)
+            self._literal = found[0]
+        named, limit = httpx.URL(self._url), self._rules.timeout
+        request = httpx.Request(
+            "POST",
+            named.copy_with(host=self._literal, fragment=None),
+            content=body,
+            headers={
+                "Host": named.netloc.decode("ascii"),
+                "Content-Type": "application/json",
+                "User-Agent": "vultus-webhook",
+                **headers,
+            },
+            extensions={
+                "sni_hostname": host,
+                "timeout": dict.fromkeys(("connect", "read", "write", "pool"), limit),
+            },
+        )
+        answer = await self._client.send(request, stream=True)
+        try:
+            got = 0
+            async for chunk in answer.aiter_raw():  # to the end, so that the connection can be used again
+                got += len(chunk)
+                if got > _LONGEST_ANSWER:
+                    break
+        finally:
+            await answer.aclose()
+        return _judged(answer)
 
 
 def _judged(answer: httpx.Response) -> Answer:

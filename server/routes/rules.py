@@ -57,7 +57,7 @@ class Trial(Schema):
     looked_at: int
     """Sightings; the newest 20,000 at most."""
     undecided: int
-    """Of these, how many only the size of a camera's picture would decide, which is not known while the camera is away."""
+    """Of these, how many only the size of a camera's picture would decide, which is not known before the server has run it."""
     matched: int
     alerts: int
     items: list[Matched]

@@ -15,6 +15,8 @@ import pytest
 from vultus.configs.serving import Events as Rules
 from vultus.index.gallery import Gallery
 from vultus.index.types import Sighting
+from vultus.server.cameras.changes import CameraChange, WorkerChange
+from vultus.server.events.cameras import CameraEvents
 from vultus.server.events.log import EventLog, New, Wanted
 from vultus.server.services import Services
 from vultus.server.store import Store
@@ -217,3 +219,31 @@ def test_what_was_seen_while_the_server_was_away_is_told(services: Services) -> 
         if not found.more:
             break
     assert sorted(told) == numbers
+
+
+def test_a_camera_is_told_of_when_it_changes_and_not_at_each_attempt(tmp_path: Path) -> None:
+    def change(state: Any, **other: Any) -> CameraChange:
+        return CameraChange(at=time.time(), camera=3, name="door", state=state, **other)
+
+    store = Store(tmp_path)
+    log = EventLog(store, Rules())
+    cameras = CameraEvents(store, log)
+    cameras.open()
+    for told in (
+        change("connected", reason="640×480", size=(640, 480)),
+        WorkerChange(at=1.0, state="died", worker="people[0]"),
+        change("lost", reason="timeout", retry_in=1.0),
+        change("lost", reason="timeout", retry_in=2.0),
+        change("connected", reason="640×480", size=(640, 480)),
+    ):
+        cameras.changed(told)
+    cameras.close()
+    rows = log.after(0, 10).rows
+    assert [json.loads(row.payload)["details"]["state"] for row in rows] == ["connected", "lost", "connected"]
+    assert {(row.kind, row.source) for row in rows} == {("camera", "door")}
+    again = CameraEvents(store, log)
+    again.open()
+    assert again.size("door") == (640, 480)
+    assert again.size("yard") is None
+    again.close()
+    store.close()

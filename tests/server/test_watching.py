@@ -110,7 +110,7 @@ def test_a_camera_is_added_watched_changed_and_removed(scene: Scene, rtsp: RtspS
     seen = scene.until(lambda: [one for one in scene.services.gallery.sightings() if one not in before])
     assert (seen[0].source, seen[0].identity is not None) == ("hall", True)
     assert scene.health(place)["size"] == [640, 360]
-    assert scene.services.watching.size("hall") == (640, 360)
+    assert scene.services.camera_events.size("hall") == (640, 360)
     scene.until(lambda: scene.health(place)["fps_in"] > 15 and scene.health(place)["last_face"])
     assert scene.client.get("/readyz").status_code == 200
 
