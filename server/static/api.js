@@ -38,3 +38,6 @@ export const picture = (face) => `/api/v1/faces/${face}/chip`;
 
 /** Address of one of a sighting's pictures. */
 export const shot = (sighting, number) => `/api/v1/sightings/${sighting}/shots/${number}`;
+
+/** Where a face was seen, for people: of an uploaded file its name. */
+export const placeName = (source) => source.replace(/^upload\/[0-9a-f]+\//, "");

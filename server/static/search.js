@@ -1,5 +1,5 @@
 // Search by photo: drop, paste or choose one; every face with the people it resembles.
-import { api, picture } from "./api.js";
+import { api, picture, placeName } from "./api.js";
 import { copy, make } from "./dom.js";
 import "./names.js";
 import { attempt, tell, tellNext } from "./told.js";
@@ -97,8 +97,8 @@ function candidate(match) {
   parts.similarity.textContent = match.probability === null
     ? t("search.similarity", { value: shown(match.similarity), threshold: shown(answer.threshold) })
     : t("search.probability", { value: shown(match.similarity), share: shown(100 * match.probability) });
-  parts.where.textContent = [match.source, match.time && moment.format(new Date(match.time))].filter(Boolean).join(" · ");
-  parts.faces.append(...match.faces.slice(1).map((near) => make("img", { class: "face tiny", src: picture(near.face_id), alt: near.source, title: near.source, loading: "lazy" })));
+  parts.where.textContent = [placeName(match.source), match.time && moment.format(new Date(match.time))].filter(Boolean).join(" · ");
+  parts.faces.append(...match.faces.slice(1).map((near) => make("img", { class: "face tiny", src: picture(near.face_id), alt: placeName(near.source), title: placeName(near.source), loading: "lazy" })));
   return element;
 }
 
