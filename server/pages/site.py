@@ -125,7 +125,8 @@ class PageRoute(APIRoute):
             except (Problem, GalleryError, ValueError) as error:
                 problem = problem_of(error)
             if problem.status == 401:
-                return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", 303)
+                wanted = f"{request.url.path}?{request.url.query}".removesuffix("?")
+                return RedirectResponse(f"/sign-in?next={quote(wanted)}", 303)
             return render(request, "problem", problem.status, problem=problem)
 
         return shown
