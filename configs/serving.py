@@ -27,9 +27,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many more may wait; beyond that the answer is 503 with Retry-After."""
     patience: Seconds = 5.0
     """Longest wait before the same answer."""
-    rate: Annotated[float, Meta(ge=0.1, le=1e6)] = 100.0
+    rate: Annotated[float, Meta(ge=0.1, le=1e6)] = 500.0
     """Requests a second of one user, key or, before anybody signed in, address; beyond that the answer is 429."""
-    burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 500
+    burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     """How many may come at once after a pause."""
     streams: Annotated[int, Meta(ge=1, le=10_000)] = 64
     """Live pictures and followed events of one address at the same time."""

@@ -85,6 +85,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (421, "Not what this server is called"),
         (422, "Not as described"),
         (429, "Too often"),
+        (431, "Headers too large"),
         (503, "Busy; try again after Retry-After seconds"),
     )
 }

@@ -85,7 +85,8 @@ def calls() -> list[Call]:
     for prefix, router in routers:
         for route, needs in demands(router):
             methods = ["WEBSOCKET"] if isinstance(route, APIWebSocketRoute) else sorted(route.methods)
-            found += [Call(method, prefix + route.path, needs) for method in methods]
+            path = re.sub(r"\{(\w+):\w+\}", r"{\1}", prefix + route.path)
+            found += [Call(method, path, needs) for method in methods]
     return found
 
 
