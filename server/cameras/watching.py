@@ -246,7 +246,10 @@ class Watching:
 
     def _tell(self, change: CameraChange | WorkerChange) -> None:
         for listener in self.listeners:
-            listener(change)
+            try:
+                listener(change)
+            except Exception:  # noqa: BLE001 -- a full disk under the log of events is no reason to stop watching
+                _log.exception("%s was not taken by who listens", change)
 
 
 def pruning(gallery: Gallery, rules: Retention) -> Pruning:

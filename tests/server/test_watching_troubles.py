@@ -174,6 +174,18 @@ def test_processes_run_only_while_a_camera_is_on(bench: Bench) -> None:
         assert len(Stage.all) == 2
 
 
+def test_who_listens_and_fails_stops_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(change: object) -> None:
+        raise OSError("no space left on device")
+
+    bench.watching.listeners.insert(0, fail)
+    bench.register.add(camera("one"))
+    with bench.watching:
+        bench.until(lambda: bench.states(CameraChange) == ["connected"])
+        assert bench.states(WorkerChange) == ["running"]
+    assert "no space left" in caplog.text
+
+
 def test_what_was_configured_anew_is_watched(bench: Bench) -> None:
     with bench.watching:
         hall = Source(name="hall", address="rtsp://127.0.0.1/hall")
