@@ -217,3 +217,16 @@ def test_too_many_requests_are_429_with_a_time(address: str, services: Services,
     assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 2
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 11
     assert answers[-1].json()["type"] == "urn:vultus:too-often"
+
+
+def test_a_proxy_is_believed_only_if_it_is_named(admin: httpx.Client, services: Services, monkeypatch: Any) -> None:
+    login = {"name": "ada", "password": PASSWORD}
+    forwarded = {"X-Forwarded-For": "192.0.2.66, 203.0.113.9", "X-Forwarded-Proto": "https"}
+    assert admin.post(SESSION, json=login, headers=forwarded).headers["set-cookie"].startswith("vultus=")
+    behind = replace(services.config.serve, proxies=("127.0.0.0/8",))
+    monkeypatch.setattr(services, "config", replace(services.config, serve=behind))
+    with serving(services) as other, httpx.Client(base_url=other) as client:
+        answer = client.post(SESSION, json=login, headers=forwarded)
+        assert answer.headers["set-cookie"].startswith("__Host-vultus=")
+    newest, before = services.accounts.trail.page(2)
+    assert (newest.address, before.address) == ("203.0.113.9", "127.0.0.1")
