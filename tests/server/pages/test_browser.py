@@ -146,13 +146,16 @@ def test_the_keyboard_reaches_everything(look: Look) -> None:
     assert {"/live", "/search", "/system", "/people/1", "language"} <= reached
 
 
-def test_no_page_is_wider_than_a_phone(look: Look) -> None:
-    page = look("/people/1", 360, 700)
+@pytest.mark.parametrize(
+    ("locale", "more", "entry"), [("en-GB", "More", "Calibration"), ("de-DE", "Mehr", "Kalibrierung")]
+)
+def test_no_page_is_wider_than_a_phone(look: Look, locale: str, more: str, entry: str) -> None:
+    page = look("/people/1", 360, 700, locale=locale)
     for path in (*EVERYWHERE, "people/1"):
         page.goto(f"/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-    page.get_by_role("button", name="More").click()
-    expect(page.get_by_role("link", name="Calibration")).to_be_visible()
+    page.get_by_role("button", name=more).click()
+    expect(page.get_by_role("link", name=entry)).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
