@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import ssl
+from types import FrameType
 
 import uvicorn
 
@@ -75,6 +77,12 @@ class Server(uvicorn.Server):
         config.load()
         config.ssl = tls(serve)
         super().__init__(config)
+
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        """Stop. uvicorn would raise the signal again at the end, and SIGTERM end the process before anything is given back."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; streams, which would never end, end first."""
