@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import time
@@ -143,8 +144,11 @@ def backups(config: Config) -> list[Path]:
 def _backup(means: Means) -> str:
     folder = backup_folder(means.config)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    own, whole = folder / f"{OWN_BACKUP}{stamp}.db", folder / f"{BACKUP}{stamp}.vultus"
+    for second in itertools.count(int(time.time())):  # two may be asked for within one
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
+        own, whole = folder / f"{OWN_BACKUP}{stamp}.db", folder / f"{BACKUP}{stamp}.vultus"
+        if not own.exists() and not whole.exists():
+            break
     _copy(means.store, own)
     size = means.gallery.backup(whole)
     for old in backups(means.config)[means.config.serve.backup.keep :]:

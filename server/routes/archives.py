@@ -86,12 +86,8 @@ def show_upload(here: Here, upload: UploadId) -> Upload:
 @router.put(
     "/uploads/{upload}/files/{name}",
     status_code=204,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-        }
-    },
+    openapi_extra={"requestBody": _ANY_FILE},
+    responses={415: {"model": ProblemDetails, "content": {MEDIA_TYPE: {}}, "description": "Neither photo nor video"}},
 )
 async def send_file(
     here: Here,

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[allowed("operato
 Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="`next` of the answer before.")]
-_WHAT = {"backup": "backup", "verify": "check of the gallery", "compact": "giving back space"}
+ADMIN = allowed("admin", "system")
 
 
 class IndexRequest(Schema):
@@ -99,10 +99,22 @@ def index(here: Here, asker: Asker, wanted: IndexRequest, response: Response) ->
     return _begun(response, here.jobs.add("index", title, asker.actor, options))
 
 
-@router.post("/{kind}", status_code=201, dependencies=[allowed("admin", "system")])
-def begin(here: Here, asker: Asker, kind: Literal["backup", "verify", "compact"], response: Response) -> Job:
-    """Copy the gallery and the server's data; check every table and vector; or give the space of deleted faces back."""
-    return _begun(response, here.jobs.add(kind, _WHAT[kind], asker.actor))
+@router.post("/backup", status_code=201, dependencies=[ADMIN])
+def backup(here: Here, asker: Asker, response: Response) -> Job:
+    """Copy the gallery and the server's own data, while both are used."""
+    return _begun(response, here.jobs.add("backup", "backup", asker.actor))
+
+
+@router.post("/verify", status_code=201, dependencies=[ADMIN])
+def verify(here: Here, asker: Asker, response: Response) -> Job:
+    """Check every table, vector and checksum of the gallery; what is wrong is the job's error."""
+    return _begun(response, here.jobs.add("verify", "check of the gallery", asker.actor))
+
+
+@router.post("/compact", status_code=201, dependencies=[ADMIN])
+def compact(here: Here, asker: Asker, response: Response) -> Job:
+    """Give the space of deleted faces back to the disk."""
+    return _begun(response, here.jobs.add("compact", "giving back space", asker.actor))
 
 
 @router.get("/{number:int}")

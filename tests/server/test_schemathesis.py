@@ -11,8 +11,8 @@ from signing import add_users, cheap_hashes
 from vultus.server.roles import AREAS
 from vultus.server.services import Services
 
-# Streams never end; a test of a camera reaches into the network.
-_LEFT_OUT = r"^/api/v1/(events/stream|cameras/test|cameras/\{number\}/live\.mjpeg)$"
+# Streams never end; tests and pictures of cameras reach into the network.
+_LEFT_OUT = r"^/api/v1/(events/stream|cameras/test|cameras/\{number\}/snapshot|cameras/\{number\}/live\.mjpeg)$"
 # Signing in and out, users and keys are for people, not for the key that asks here: test_session.py, test_users.py.
 _FOR_PEOPLE = r"^/api/v1/(session|users|keys)"
 # Not every file is a photo, not every number somebody's, and a server without a configuration file has none to read.
