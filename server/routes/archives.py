@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from vultus.server import archives
 from vultus.server.access import allowed
-from vultus.server.schemas import Schema
+from vultus.server.problems import MEDIA_TYPE
+from vultus.server.schemas import ProblemDetails, Schema
 from vultus.server.services import Here
 
 router = APIRouter(tags=["jobs"], dependencies=[allowed("operator", "jobs")])
