@@ -20,7 +20,11 @@ function onSubmit(form, work) {
 
 onSubmit("rename", async (form) => {
   const now = await api("PATCH", `/people/${person}`, { name: form.elements.name.value });
-  tellNext(t("person.renamed", { name: now.name }), { act: await lastAct(), to: `/people/${now.identity}` });
+  tellNext(t("person.renamed", { name: now.name }), {
+    act: await lastAct(),
+    to: `/people/${now.identity}`,
+    back: now.identity === Number(person) ? null : "/unknowns",  // who was joined to somebody comes back under another number
+  });
 });
 
 onSubmit("add", async (form) => {
@@ -37,7 +41,11 @@ onAct("hide", (button) => attempt(async () => {
 onSubmit("split", async (form) => {
   const called = form.elements.name.value.trim();
   const apart = await api("POST", `/people/${person}/split`, called ? { faces: faces(), name: called } : { faces: faces() });
-  tellNext(t("person.was_split", { n: faces().length }), { act: await lastAct(), to: `/people/${apart.identity}` });
+  tellNext(t("person.was_split", { n: faces().length }), {
+    act: await lastAct(),
+    to: `/people/${apart.identity}`,
+    back: location.pathname,
+  });
 });
 
 document.getElementById("release").addEventListener("click", (event) => attempt(async () => {

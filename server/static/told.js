@@ -5,19 +5,19 @@ import { t } from "./texts.js";
 
 let bar;
 
-/** Say it. `act` is the number of an act that a button takes back. */
-export function tell(sentence, { act = null, bad = false } = {}) {
+/** Say it. `act` is the number of an act that a button takes back; `back` is the page to be on after that, if not this one. */
+export function tell(sentence, { act = null, back = null, bad = false } = {}) {
   bar?.remove();
   const close = make("button", { type: "button", "aria-label": t("common.close"), click: () => bar.remove() }, "✕");
-  const undo = act === null ? null : make("button", { type: "button", id: "undo", click: () => takeBack(act) }, t("common.undo"));
+  const undo = act === null ? null : make("button", { type: "button", id: "undo", click: () => takeBack(act, back) }, t("common.undo"));
   bar = make("div", { id: "told", class: bad ? "told bad" : "told", role: bad ? "alert" : "status" }, make("span", {}, sentence), undo, close);
   document.body.append(bar);
   if (!bad) setTimeout((mine) => mine.remove(), 20_000, bar);
 }
 
 /** Say it on the page that comes now: this one again, or another. */
-export function tellNext(sentence, { act = null, to = null } = {}) {
-  sessionStorage.setItem("told", JSON.stringify({ sentence, act }));
+export function tellNext(sentence, { act = null, back = null, to = null } = {}) {
+  sessionStorage.setItem("told", JSON.stringify({ sentence, act, back }));
   if (to) location.assign(to);
   else location.reload();
 }
@@ -41,16 +41,16 @@ export async function lastAct() {
   return items.length && items[0].undone === null ? items[0].act : null;
 }
 
-async function takeBack(act) {
+async function takeBack(act, back) {
   await attempt(async () => {
     const undone = await api("POST", `/acts/${act}/undo`);
-    tellNext(undone.lost ? t("common.undone_in_part", { n: undone.lost }) : t("common.undone"));
+    tellNext(undone.lost ? t("common.undone_in_part", { n: undone.lost }) : t("common.undone"), { to: back });
   });
 }
 
 const waiting = sessionStorage.getItem("told");
 if (waiting) {
   sessionStorage.removeItem("told");
-  const { sentence, act } = JSON.parse(waiting);
-  tell(sentence, { act });
+  const { sentence, act, back } = JSON.parse(waiting);
+  tell(sentence, { act, back });
 }

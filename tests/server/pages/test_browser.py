@@ -10,7 +10,7 @@ import pytest
 from browsing import Look
 from playwright.sync_api import Page, expect
 
-from vultus.index import Shot, Sighting
+from vultus.index import FaceRecord, Shot, Sighting
 from vultus.server.services import Services
 
 pytestmark = pytest.mark.slow
@@ -144,6 +144,21 @@ def test_the_keyboard_reaches_everything(look: Look) -> None:
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.getAttribute('href') ?? document.activeElement.id"))
     assert {"/live", "/search", "/system", "/people/1", "language"} <= reached
+
+
+def test_a_face_of_somebody_else_is_split_off_and_brought_back(look: Look, services: Services, photos: Path) -> None:
+    (found,) = services.faces.find(services.faces.read((photos / "person_b_2.jpg").read_bytes()))
+    chip = cv2.imencode(".jpg", found.chip)[1].tobytes()
+    macron = services.gallery.enrol("Emmanuel Macron", [found.vector], [FaceRecord(source="wrong.jpg", chip=chip)])
+    page = look(f"/people/{macron}?order=newest")
+    page.get_by_label("Choose the face from wrong.jpg").check()
+    page.get_by_role("button", name="Split off").click()
+    page.locator("#split input[name=name]").fill("Katherine Johnson")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("Katherine Johnson")
+    page.locator("#undo").click()
+    expect(page).to_have_url(f"/people/{macron}")
+    expect(page.locator("#faces li")).to_have_count(2)
 
 
 @pytest.mark.parametrize(
