@@ -26,6 +26,7 @@ import numpy as np
 from vultus.cli.gallery_contenders import spread
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Models
+from vultus.configs.serving import Limits
 from vultus.index import Gallery
 from vultus.weights import Registry, Samples
 
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--by", choices=("face", "photo"), default="face")
     parser.add_argument("--index", default="auto")
+    parser.add_argument("--at-once", type=int, default=Limits().searches, help="serve.limits.searches")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     place = given.folder / f"gallery-{given.faces}"
@@ -71,7 +73,8 @@ def _make(place: Path, count: int, index: str, seed: int) -> None:
 def _asked(place: Path, given: argparse.Namespace) -> tuple[list[float], int]:
     command = [sys.executable, "-m", "vultus.cli.entry", "serve", "--gallery", str(place), "--listen", "127.0.0.1:0"]
     config = given.folder / "serve.yaml"
-    config.write_text(f"serve:\n  folder: {given.folder / 'server'}\n  limits:\n    rate: 100000\n    burst: 100000\n")
+    limits = f"{{rate: 100000, burst: 100000, searches: {given.at_once}}}"
+    config.write_text(f"serve:\n  folder: {given.folder / 'server'}\n  limits: {limits}\n")
     with subprocess.Popen([*command, "--config", str(config)], stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         address = next(line for line in server.stderr if line.startswith("http")).strip()

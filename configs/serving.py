@@ -22,7 +22,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upload_bytes: Annotated[int, Meta(ge=1_000, le=4_000_000_000)] = 32_000_000
     """Of one request's body; a larger one is answered with 413 before it is read."""
     at_once: Annotated[int, Meta(ge=1, le=1024)] = 8
-    """Searches and detections that are worked on at the same time."""
+    """Photos that are worked on at the same time."""
+    searches: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Searches for faces that the gallery holds, at the same time; those that wait there are answered together."""
     waiting: Annotated[int, Meta(ge=0, le=100_000)] = 200
     """How many more may wait; beyond that the answer is 503 with Retry-After."""
     patience: Seconds = 5.0

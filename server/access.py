@@ -120,9 +120,16 @@ Stream = Depends(_stream)
 
 
 async def _seat(here: Here) -> AsyncIterator[None]:
-    async with here.desk.place():
+    async with here.desk.place("pictures"):
+        yield
+
+
+async def _search_seat(here: Here) -> AsyncIterator[None]:
+    async with here.desk.place("searches"):
         yield
 
 
 Seat = Depends(_seat)
-"""A dependency of routes that search or compute: they take their turn, or answer 503."""
+"""A dependency of routes that find or embed faces: they take their turn, or answer 503."""
+SearchSeat = Depends(_search_seat)
+"""The same of routes that search for vectors that the gallery holds."""

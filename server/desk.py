@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from vultus.configs.serving import Limits
 from vultus.server.problems import Problem
+
+Kind = Literal["pictures", "searches"]
 
 
 class Desk:
@@ -15,7 +18,7 @@ class Desk:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._places = asyncio.Semaphore(limits.at_once)
+        self._places = {"pictures": asyncio.Semaphore(limits.at_once), "searches": asyncio.Semaphore(limits.searches)}
         self.waiting = 0
         """Who waits now."""
         self.working = 0
@@ -24,13 +27,18 @@ class Desk:
         """How many were answered with 503 since the start."""
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Wait for a place and hold it. Raises Problem, a 503 with Retry-After, if too many wait or for too long."""
-        if self._places.locked() and self.waiting >= self._limits.waiting:
+    async def place(self, kind: Kind = "pictures") -> AsyncIterator[None]:
+        """Wait for a place and hold it. Raises Problem, a 503 with Retry-After, if too many wait or for too long.
+
+        Pictures keep a processor busy, so few are worked on at once; searches for vectors that are there already wait for
+        each other in the gallery, which answers those that wait together.
+        """
+        places = self._places[kind]
+        if places.locked() and self.waiting >= self._limits.waiting:
             raise self._full("so many requests wait already that yours would wait too long")
         self.waiting += 1
         try:
-            await asyncio.wait_for(self._places.acquire(), self._limits.patience)
+            await asyncio.wait_for(places.acquire(), self._limits.patience)
         except TimeoutError:
             raise self._full(f"no turn within {self._limits.patience:g} seconds") from None
         finally:
@@ -40,7 +48,7 @@ class Desk:
             yield
         finally:
             self.working -= 1
-            self._places.release()
+            places.release()
 
     def _full(self, why: str) -> Problem:
         self.turned_away += 1

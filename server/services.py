@@ -104,8 +104,8 @@ class Services:
             self.config.serve.mqtt, self.store, self.gallery, self.events, self.feed, self.rules, self.veil, name
         )
         for part in (self.feed, self.courier, self.mqtt, self.camera_events, self.pump):
-            opening.callback(part.close)
             part.open()
+            opening.callback(part.close)
 
     def _open_cameras(self, opening: ExitStack) -> None:
         self.cameras = Register(self.store, self.vault, self.config.sources)

@@ -8,6 +8,7 @@ import socket
 import ssl
 from types import FrameType
 
+import anyio.to_thread
 import uvicorn
 
 from vultus.configs.schema import Config
@@ -16,6 +17,9 @@ from vultus.server.app import create_app
 from vultus.server.errors import CannotListen, WrongSetup
 from vultus.server.protocol import HEADER_BYTES, protocol
 from vultus.server.services import Services
+
+_THREADS = 32
+"""For requests that take no place."""
 
 
 def bound(config: Config) -> socket.socket:
@@ -83,6 +87,12 @@ class Server(uvicorn.Server):
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin, with threads for all who have a place, and some for everybody else."""
+        limits = self._services.config.serve.limits
+        anyio.to_thread.current_default_thread_limiter().total_tokens = limits.at_once + limits.searches + _THREADS
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; streams, which would never end, end first."""

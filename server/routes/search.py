@@ -10,14 +10,14 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from vultus.index import Where
-from vultus.server.access import Seat, allowed
+from vultus.server.access import SearchSeat, Seat, allowed
 from vultus.server.problems import Problem
 from vultus.server.schemas import Id, IdInPath, Schema, Text, When
 from vultus.server.services import Here, Services
 from vultus.server.shapes import FoundFace, Match, found
 from vultus.server.uploads import Photo
 
-router = APIRouter(tags=["search"], dependencies=[allowed("viewer", "search"), Seat])
+router = APIRouter(tags=["search"], dependencies=[allowed("viewer", "search")])
 
 
 class Asked(Schema):
@@ -85,7 +85,7 @@ class SearchAnswer(Schema):
     faces: list[SearchedFace]
 
 
-@router.post("/search")
+@router.post("/search", dependencies=[Seat])
 def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> SearchAnswer:
     """Find out who is on a photo: for every face the `k` most similar people, best first.
 
@@ -103,7 +103,7 @@ def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> Search
     )
 
 
-@router.get("/faces/{face_id:int}/matches")
+@router.get("/faces/{face_id:int}/matches", dependencies=[SearchSeat])
 def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Resemblances:
     """Find who looks like a stored face, by its vector. The face itself is no answer; its person is, by another face."""
     threshold = here.threshold
