@@ -31,6 +31,7 @@ from vultus.server.events.pump import Pump
 from vultus.server.events.rulebook import Rulebook
 from vultus.server.events.webhooks import Webhooks, log_name
 from vultus.server.faces import Faces
+from vultus.server.jobs.record import Job
 from vultus.server.jobs.runner import Jobs
 from vultus.server.jobs.tasks import Means
 from vultus.server.metrics import Metrics
@@ -84,7 +85,7 @@ class Services:
             self._open_events(opening)
             self._open_cameras(opening)
             means = Means(config=self.config, gallery=self.gallery, store=self.store)
-            self.jobs = opening.enter_context(Jobs(means))
+            self.jobs = opening.enter_context(Jobs(means, self._job_changed))
             self.vitals = opening.enter_context(Vitals(self.desk, self.health))
             self.metrics = Metrics(self.desk, self.gallery, self.health)
             self._open = opening.pop_all()
@@ -117,6 +118,10 @@ class Services:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._open.close()
+
+    def _job_changed(self, job: Job) -> None:
+        about = {"job": job.id, "kind": job.kind, "title": job.title, "state": job.state, "error": job.error}
+        self.events.append("job", details=about)
 
     def reload(self) -> Reloaded:
         """Read the configuration again; what is different now. Raises ConfigError (a ValueError)."""

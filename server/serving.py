@@ -65,6 +65,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             create_app(services),
             http=protocol(serve),
+            loop="asyncio",  # uvloop, where it is installed, answered no more requests a second, and aborts connections later
             h11_max_incomplete_event_size=HEADER_BYTES,
             ws_max_size=65_536,
             log_config=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from vultus.configs.address import redact_text
@@ -55,8 +56,9 @@ class _Report:
 class Jobs:
     """The queue and its thread; a context manager. Methods may be called from any thread."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
+    def __init__(self, means: Means, changed: Callable[[Job], None]) -> None:
+        """`changed` is told of every job that comes into another state, in whatever thread that happens."""
+        self._means, self._tell = means, changed
         self.records = Records(means.store)
         self._thread = threading.Thread(target=self._work, name="jobs")
         self._changed = threading.Condition()
@@ -81,6 +83,7 @@ class Jobs:
     def add(self, kind: Kind, title: str, by: str, options: dict[str, Any] | None = None) -> Job:
         """Put a job into the queue."""
         job = self.records.add(kind, title, by, options or {})
+        self._tell(job)
         self._wake()
         return job
 
@@ -93,14 +96,19 @@ class Jobs:
                 doing = self._doing
             if doing is not None and doing[0] == number:
                 doing[1].stop()
-        return self.records.get(number)
+        return self._told(number)
 
     def resume(self, number: int) -> Job:
         """Put a job that failed or was cancelled into the queue again. Raises Problem 404, and 409 for any other."""
         if not self.records.move(number, ("failed", "cancelled"), "queued"):
             raise Problem(409, "job-not-over", f"Job {number} is {self.records.get(number).state}.")
         self._wake()
-        return self.records.get(number)
+        return self._told(number)
+
+    def _told(self, number: int) -> Job:
+        job = self.records.get(number)
+        self._tell(job)
+        return job
 
     def _wake(self) -> None:
         with self._changed:
@@ -120,6 +128,7 @@ class Jobs:
     def _do(self, job: Job) -> None:
         report = _Report(self.records, job)
         self.records.begin(job.id)
+        self._tell(job)
         try:
             doing = task(self._means, job)
             with self._changed:
@@ -140,6 +149,7 @@ class Jobs:
         finally:
             with self._changed:
                 self._doing = None
+            self._told(job.id)
 
     def _schedule(self) -> None:
         """A backup, if the newest is older than the configuration wants and none is on its way."""

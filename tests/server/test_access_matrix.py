@@ -66,7 +66,9 @@ ODD = {
     ("POST", f"{API}/cameras/test"): ({"cameras"}, "admin"),
     ("DELETE", f"{API}/cameras/{{number}}"): ({"cameras"}, "admin"),
     ("POST", f"{API}/rules/try"): ({"events"}, "viewer"),
-    ("POST", f"{API}/jobs/{{kind}}"): ({"jobs", "system"}, "admin"),
+    ("POST", f"{API}/jobs/backup"): ({"jobs", "system"}, "admin"),
+    ("POST", f"{API}/jobs/verify"): ({"jobs", "system"}, "admin"),
+    ("POST", f"{API}/jobs/compact"): ({"jobs", "system"}, "admin"),
 }
 PUBLIC_BESIDE = {"/livez", "/readyz", "/static/{given}/{name}", "/sign-in"}
 

@@ -114,6 +114,9 @@ def test_a_backup_can_be_fetched_and_restored(client: httpx.Client, services: Se
 def test_a_job_that_is_over_cannot_be_stopped_and_one_that_is_not_there_is_said(client: httpx.Client) -> None:
     job = over(client, client.post("/api/v1/jobs/verify").json())
     assert (job["state"], job["note"].endswith("sound")) == ("done", True)
+    events = client.get("/api/v1/events", params={"kind": "job", "after": 0}).json()["items"]
+    states = [event["details"]["state"] for event in events if event["details"]["job"] == job["id"]]
+    assert states == ["queued", "running", "done"]
     assert client.post(f"/api/v1/jobs/{job['id']}/cancel").status_code == 409
     assert client.post(f"/api/v1/jobs/{job['id']}/resume").status_code == 409
     assert client.get("/api/v1/jobs/999999").json()["type"] == "urn:vultus:unknown-job"

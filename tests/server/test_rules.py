@@ -136,7 +136,7 @@ def test_strangers_raise_alerts_by_one_click(client: httpx.Client, services: Ser
     assert client.post("/api/v1/rules/unknown").status_code == 200
     person = gallery.identities()[0]
     seen(2, 0)
-    seen(2, 0.5)  # the same visit says more
+    seen(2, 0.2)  # the same visit says more
     seen(3, 100)  # within the cooldown
     seen(4, 200, source="yard")  # another camera
     seen(5, 250, identity=person.id)  # somebody with a name
