@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +22,7 @@ from vultus.server.routes import (
     backups,
     calibration,
     cameras,
+    description,
     events,
     faces,
     gallery,
@@ -45,6 +47,7 @@ from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
 _ROUTES = (
+    description,
     session,
     users,
     keys,
@@ -90,14 +93,28 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     )
 }
 
+_DESCRIPTION: dict[str, Any] = {}
+_DESCRIBING = threading.Lock()
+
+
+class _Application(FastAPI):
+    """FastAPI whose description is made once a process: it is the same for all services, and more than a second's work."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of the API."""
+        with _DESCRIBING:
+            if not _DESCRIPTION:
+                _DESCRIPTION.update(super().openapi())
+        return _DESCRIPTION
+
 
 def create_app(services: Services) -> FastAPI:
     """The application over services that are open, for any ASGI server."""
-    app = FastAPI(
+    app = _Application(
         title="vultus",
         version=version("vultus"),
         description="Finds people in pictures: search, people, cameras and events of one gallery.",
-        openapi_url="/api/v1/openapi.json",
+        openapi_url=None,  # `routes/description.py` answers
         docs_url=None,
         redoc_url=None,
     )
@@ -126,7 +143,7 @@ def _guarded(router: APIRouter) -> APIRouter:
 
 def _public() -> set[tuple[str, str]]:
     """What of the API answers before anybody is signed in."""
-    return {("GET", "/api/v1/openapi.json")} | {
+    return {
         (method, f"/api/v1{route.path}")
         for module in _ROUTES
         for route, needs in demands(module.router)

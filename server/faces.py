@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from queue import SimpleQueue
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
 
 import numpy as np
 import numpy.typing as npt
@@ -15,19 +18,22 @@ from vultus.weights import Model
 
 
 class Faces:
-    """A few FaceFinders, each for one thread at a time; whoever asks waits for a free one. For any thread."""
+    """A few FaceFinders, each for one thread at a time; whoever asks waits for a free one. For any thread.
+
+    There is one to begin with; another one, with its copy of the models, is opened when all are busy for the first time.
+    """
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        many = min(2, len(os.sched_getaffinity(0)))
-        self._all = [FaceFinder(config) for _ in range(many)]
+        self._most = min(2, len(os.sched_getaffinity(0)))
+        self._all = [FaceFinder(config)]
         self._free: SimpleQueue[FaceFinder] = SimpleQueue()
+        self._growing = threading.Lock()
 
     def open(self) -> None:
         """Load the models. Raises ModelMissing (a FileNotFoundError) with the remedy."""
-        for finder in self._all:
-            finder.open()
-            self._free.put(finder)
+        self._all[0].open()
+        self._free.put(self._all[0])
 
     def close(self) -> None:
         """Give the models back."""
@@ -50,16 +56,35 @@ class Faces:
 
     def find(self, picture: npt.NDArray[np.uint8]) -> list[FoundFace]:
         """The faces of a photo, surest first."""
-        finder = self._free.get()
-        try:
+        with self._lent() as finder:
             return finder.find(picture)
-        finally:
-            self._free.put(finder)
 
     def embed(self, chips: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """The vectors `(n, dim)` of aligned faces, `(n, 112, 112, 3)` uint8 BGR."""
-        finder = self._free.get()
-        try:
+        with self._lent() as finder:
             return finder.embed(chips)
+
+    @contextmanager
+    def _lent(self) -> Iterator[FaceFinder]:
+        try:
+            finder = self._free.get_nowait()
+        except Empty:
+            finder = self._another() or self._free.get()
+        try:
+            yield finder
         finally:
             self._free.put(finder)
+
+    def _another(self) -> FaceFinder | None:
+        """One more, unless there are enough or somebody opens one just now."""
+        if len(self._all) == self._most or not self._growing.acquire(blocking=False):
+            return None
+        try:
+            if len(self._all) == self._most:
+                return None
+            finder = FaceFinder(self._config)
+            finder.open()
+            self._all.append(finder)
+            return finder
+        finally:
+            self._growing.release()

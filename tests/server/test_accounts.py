@@ -208,6 +208,7 @@ def test_an_unknown_name_takes_as_long_as_a_wrong_password(
     assert 0.7 < known / unknown < 1.4
 
 
+@pytest.mark.slow
 def test_too_many_requests_are_429_with_a_time(address: str, services: Services, monkeypatch: Any) -> None:
     serve = services.config.serve
     slow = replace(serve, limits=replace(serve.limits, rate=0.1, burst=3))

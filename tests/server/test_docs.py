@@ -20,6 +20,7 @@ EXAMPLES = re.findall(r"^    \$ (curl .*)$", SECTION, re.MULTILINE)
 PHOTOS = {"ada-1.jpg": "person_b_1.jpg", "ada-2.jpg": "person_b_2.jpg", "group.jpg": "t1.jpg"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the examples are curl's, which is not installed")
 def test_every_example_answers(address: str, services: Services, samples: tuple[Path, Any], tmp_path: Path) -> None:
     for name, sample in PHOTOS.items():

@@ -145,6 +145,7 @@ def test_a_stopped_server_goes_on_with_its_job(gallery: Path, photos: Path, tmp_
         assert (done["state"], done["seen"]) == ("done", 2)
 
 
+@pytest.mark.slow
 def test_backups_are_made_on_schedule(gallery: Path, tmp_path: Path) -> None:
     with Services(configured(tmp_path, gallery, {"serve.backup.every_hours": 1})) as services:
         until = time.monotonic() + 20

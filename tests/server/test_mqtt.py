@@ -235,6 +235,7 @@ def test_nothing_stays_of_who_is_deleted_or_hidden(
         assert len(heard.got[f"{settings.prefix}/people/{veiled}"]) == 1
 
 
+@pytest.mark.slow
 def test_a_wrong_password_is_said_once_and_nothing_is_lost(
     broker: Broker, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,6 +34,7 @@ def hasty(services: Services) -> Iterator[tuple[str, int]]:
     services.config = before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [b"", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_headers_that_do_not_come_are_not_waited_for(hasty: tuple[str, int], begun: bytes) -> None:
     with socket.create_connection(hasty, timeout=20) as raw:
@@ -42,6 +43,7 @@ def test_headers_that_do_not_come_are_not_waited_for(hasty: tuple[str, int], beg
             assert raw.recv(100) == b""
 
 
+@pytest.mark.slow
 def test_between_requests_one_may_wait_longer(hasty: tuple[str, int]) -> None:
     request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with socket.create_connection(hasty, timeout=20) as raw:
