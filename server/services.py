@@ -137,7 +137,7 @@ class Services:
         return threshold(self.config, self.faces.model, self.gallery)
 
 
-def _services(connection: HTTPConnection) -> Services:
+async def _services(connection: HTTPConnection) -> Services:  # not a plain function, for which FastAPI takes a thread
     services: Services = connection.app.state.services
     return services
 

@@ -43,7 +43,7 @@ class Events(Schema):
     """Whether there is more already."""
 
 
-def _wanted(
+async def _wanted(
     kind: Annotated[list[Kind] | None, Query(max_length=10, description="These kinds only; may be repeated.")] = None,
     source: Annotated[str | None, Query(max_length=4096, description="This camera or file only.")] = None,
     person: Annotated[int | None, Query(ge=1, le=2**53 - 1, description="This person only.")] = None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from vultus.index import Where
@@ -103,8 +103,8 @@ def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> Search
     )
 
 
-@router.get("/faces/{face_id:int}/matches", dependencies=[SearchSeat])
-def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Resemblances:
+@router.get("/faces/{face_id:int}/matches", dependencies=[SearchSeat], response_model=Resemblances)
+def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Response:
     """Find who looks like a stored face, by its vector. The face itself is no answer; its person is, by another face."""
     threshold = here.threshold
     if asked.by == "faces":
@@ -112,7 +112,9 @@ def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) 
     else:
         found = here.gallery.search_face(face_id, asked.k, asked.min_similarity, asked.where(), faces=asked.faces)
         matches = [Match.of(one, threshold) for one in found]
-    return Resemblances(threshold=threshold, matches=matches)
+    # Written here: FastAPI would take a second thread to look once more whether these are the types that they are.
+    answer = Resemblances(threshold=threshold, matches=matches)
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def _vector(here: Services, face_id: int) -> np.ndarray:

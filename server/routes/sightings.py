@@ -25,7 +25,7 @@ _FAR = 50_000_000.0
 """Seconds; longer spans than a year and a half say nothing."""
 
 
-def _wanted(
+async def _wanted(
     person: Annotated[list[Id] | None, Query(description="Of these people; may be repeated.", max_length=100)] = None,
     unknown: Annotated[
         bool | None, Query(description="true: of nobody with a name; false: of people with one.")
