@@ -41,6 +41,7 @@ def tls(serve: Serve) -> ssl.SSLContext | None:
         raise WrongSetup(f"serve.tls_key: {serve.tls_key} is encrypted; write it without a password (openssl pkey)")
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # whatever this machine's OpenSSL allows
     try:
         context.load_cert_chain(serve.tls_certificate, serve.tls_key, no_password)
     except ssl.SSLError as error:

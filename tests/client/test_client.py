@@ -19,8 +19,8 @@ _TEMPLATE = re.compile(r"\{[a-z_]+\}")
 
 
 @pytest.fixture(scope="module")
-def services(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    with Services(configured(tmp_path_factory.mktemp("served"), gallery)) as services:
+def services(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    with Services(configured(tmp_path_factory.mktemp("served"), indexed)) as services:
         yield services
 
 

@@ -11,6 +11,12 @@ from served import configured, serving
 from vultus.server.services import Services
 
 
+@pytest.fixture(scope="session")
+def gallery(indexed: Path) -> Path:
+    """What is served is a copy of a gallery in which nobody was seen yet."""
+    return indexed
+
+
 @pytest.fixture(scope="module")
 def services(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Open services, for the tests of one module."""

@@ -1,5 +1,6 @@
 """The command line as a user calls it: a process of its own, its output, its exit code."""
 
+import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,11 +38,19 @@ def archive(samples: tuple[Path, Any], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
-def gallery(vultus: Run, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery of that archive, with labels; for reading only."""
-    folder = tmp_path_factory.mktemp("gallery") / "g"
+def indexed(vultus: Run, archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery of that archive, with labels, that nobody opens: to be copied."""
+    folder = tmp_path_factory.mktemp("indexed") / "g"
     answer = vultus("index", archive, "--label-from-folder", "--gallery", folder, "--json")
     assert answer.json["done"] == 5
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gallery(indexed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for commands; their sightings stay in it."""
+    folder = tmp_path_factory.mktemp("gallery") / "g"
+    shutil.copytree(indexed, folder)
     return folder
 
 
