@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar, overload
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -57,6 +57,8 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Cursor = Annotated[
     str | None, Query(max_length=4096, description="`next` of the page before; leave it out for the first one.")
 ]
+NumberCursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before.")]
+"""Of lists whose cursor is the number of the last item."""
 
 Item = TypeVar("Item")
 
@@ -79,6 +81,19 @@ class ProblemDetails(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
-def moment(seconds: float) -> datetime:
+@overload
+def moment(seconds: float) -> datetime: ...
+@overload
+def moment(seconds: float | None) -> datetime | None: ...
+def moment(seconds: float | None) -> datetime | None:
     """Seconds since the epoch as the API tells times: UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+@overload
+def seconds(when: datetime) -> float: ...
+@overload
+def seconds(when: datetime | None) -> float | None: ...
+def seconds(when: datetime | None) -> float | None:
+    """A time that was asked for, as the gallery counts it: seconds since the epoch."""
+    return None if when is None else when.timestamp()

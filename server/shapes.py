@@ -43,7 +43,7 @@ class Person(Schema):
             created=moment(one.created),
             hidden=one.hidden,
             best_face=one.best_face,
-            last_seen=None if one.last_seen is None else moment(one.last_seen),
+            last_seen=moment(one.last_seen),
         )
 
 
@@ -112,7 +112,7 @@ class Face(Schema):
             name=one.name,
             source=one.source,
             position=one.position,
-            time=None if one.time is None else moment(one.time),
+            time=moment(one.time),
             box=rounded(one.box),
             landmarks=one.landmarks,
             score=one.score,
@@ -176,7 +176,7 @@ class Near(Schema):
             similarity=round(one.similarity, 6),
             source=one.source,
             position=one.position,
-            time=None if one.time is None else moment(one.time),
+            time=moment(one.time),
             box=rounded(one.box),
             quality=one.quality,
             collection=one.collection,
@@ -222,7 +222,7 @@ class Match(Schema):
             face_id=one.face_id,
             source=one.source,
             position=one.position,
-            time=None if one.time is None else moment(one.time),
+            time=moment(one.time),
             box=rounded(one.box),
             faces=[Near.of(face) for face in one.faces],
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
+from vultus.index.directory import FacesOrder, PeopleOrder
 from vultus.index.types import Seen
 from vultus.server.access import allowed
 from vultus.server.pages.site import Cursor, PageRoute, render
+from vultus.server.schemas import IdInPath
 from vultus.server.services import Here
 
 router = APIRouter(
@@ -22,7 +24,7 @@ def people(
     request: Request,
     here: Here,
     q: Annotated[str, Query(max_length=200)] = "",
-    order: Literal["name", "newest", "faces"] = "name",
+    order: PeopleOrder = "name",
     hidden: bool = False,
     cursor: Cursor = None,
 ) -> Response:
@@ -36,8 +38,8 @@ def people(
 def person(
     request: Request,
     here: Here,
-    number: Annotated[int, Path(ge=1, lt=2**53)],
-    order: Literal["best", "oldest", "newest"] = "best",
+    number: IdInPath,
+    order: FacesOrder = "best",
     cursor: Cursor = None,
 ) -> Response:
     """One person, named or not, with faces and last sightings."""

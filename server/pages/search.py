@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from vultus.server.access import allowed
 from vultus.server.pages.site import PageRoute, render
+from vultus.server.schemas import Id
 from vultus.server.services import Here
 
 router = APIRouter(
@@ -16,7 +15,7 @@ router = APIRouter(
 
 
 @router.get("")
-def search(request: Request, here: Here, face: Annotated[int | None, Query(ge=1, lt=2**53)] = None) -> Response:
+def search(request: Request, here: Here, face: Id | None = None) -> Response:
     """A place for a photo; or what resembles a stored face."""
     return render(
         request,

@@ -13,6 +13,7 @@ from msgspec import Struct
 from vultus.index.types import Seen, Sighting
 from vultus.server.access import allowed
 from vultus.server.pages.site import Cursor, PageRoute, Visitor, render, visitor
+from vultus.server.schemas import Id
 from vultus.server.services import Here
 
 router = APIRouter(
@@ -35,7 +36,7 @@ class Bar(Struct, frozen=True, kw_only=True):
 def sightings(
     request: Request,
     here: Here,
-    person: Annotated[int | None, Query(ge=1, lt=2**53)] = None,
+    person: Id | None = None,
     who: Literal["", "known", "unknown"] = "",
     source: Annotated[str, Query(max_length=4096)] = "",
     day: Annotated[date | Literal[""], Query()] = "",

@@ -40,7 +40,7 @@ class Act(Schema):
             kind=one.kind,
             at=moment(one.at),
             summary=one.summary,
-            undone=None if one.undone is None else moment(one.undone),
+            undone=moment(one.undone),
             lost=one.lost,
         )
 

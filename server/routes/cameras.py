@@ -20,7 +20,7 @@ from vultus.server.cameras.register import Camera as Known
 from vultus.server.cameras.register import Draft
 from vultus.server.problems import Problem
 from vultus.server.routes.live import jpegs
-from vultus.server.schemas import Cursor, Id, IdInPath, Limit, Listing, Name, Schema, moment
+from vultus.server.schemas import Id, IdInPath, Limit, Listing, Name, NumberCursor, Schema, moment
 from vultus.server.services import Here
 from vultus.server.trying import tried
 
@@ -144,9 +144,9 @@ _JPEG: dict[int | str, dict[str, object]] = {200: {"content": {"image/jpeg": {}}
 
 
 @router.get("")
-def list_cameras(here: Here, limit: Limit = 100, cursor: Cursor = None) -> Listing[Camera]:
+def list_cameras(here: Here, limit: Limit = 100, cursor: NumberCursor = None) -> Listing[Camera]:
     """All cameras and how they are, in the order in which they came."""
-    found = here.cameras.all(_after(cursor), limit + 1)
+    found = here.cameras.all(int(cursor or 0), limit + 1)
     conditions = here.watching.conditions()
     items = [_shown(camera, conditions.get(camera.id)) for camera in found[:limit]]
     return Listing(items=items, next=str(found[limit - 1].id) if len(found) > limit else None)
@@ -272,14 +272,6 @@ async def _parts(here: Here, number: int) -> AsyncIterator[bytes]:
         yield b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(jpeg), jpeg)
 
 
-def _after(cursor: str | None) -> int:
-    if cursor is None:
-        return 0
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise Problem(422, "invalid", "This cursor was not given by a list of cameras.")
-    return int(cursor)
-
-
 def _now(here: Here, camera: Known) -> Camera:
     return _shown(camera, here.watching.conditions().get(camera.id))
 
@@ -298,12 +290,12 @@ def _shown(camera: Known, condition: Condition | None) -> Camera:
         created=moment(camera.created),
         health=Health(
             state=how.state,
-            since=None if how.since is None else moment(how.since),
+            since=moment(how.since),
             fps_in=how.fps_in,
             fps_analysed=how.fps_analysed,
             dropped=how.dropped,
             latency=how.latency,
-            last_face=None if how.last_face is None else moment(how.last_face),
+            last_face=moment(how.last_face),
             restarts=how.restarts,
             last_error=how.last_error,
             decoder=how.decoder,

@@ -11,7 +11,7 @@ from vultus import index
 from vultus.index import AuditWhere
 from vultus.index.types import Stats as Figures
 from vultus.server.access import allowed
-from vultus.server.schemas import Cursor, Limit, Listing, Schema, Text, When, moment
+from vultus.server.schemas import Cursor, Limit, Listing, Schema, Text, When, moment, seconds
 from vultus.server.services import Here
 
 router = APIRouter(tags=["gallery"])
@@ -59,7 +59,7 @@ class Stats(Schema):
             model=one.model,
             dim=one.dim,
             size_bytes=one.size_bytes,
-            last_snapshot=None if one.last_snapshot is None else moment(one.last_snapshot),
+            last_snapshot=moment(one.last_snapshot),
             encrypted=one.encrypted,
         )
 
@@ -145,8 +145,8 @@ def audit(
     People are told by their numbers only, so that erasing a person leaves no name here.
     """
     where = AuditWhere(
-        after=None if after is None else after.timestamp(),
-        before=None if before is None else before.timestamp(),
+        after=seconds(after),
+        before=seconds(before),
         actor=actor,
         operations=None if operation is None else tuple(operation),
     )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from vultus.index.names import clean_name
 from vultus.server.access import Asker, allowed
 from vultus.server.jobs import record
 from vultus.server.problems import Problem
-from vultus.server.schemas import Schema, moment
+from vultus.server.schemas import IdInPath, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[allowed("operator", "jobs")])
-Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="`next` of the answer before.")]
 ADMIN = allowed("admin", "system")
@@ -118,13 +117,13 @@ def compact(here: Here, asker: Asker, response: Response) -> Job:
 
 
 @router.get("/{number:int}")
-def show(here: Here, number: Number) -> Job:
+def show(here: Here, number: IdInPath) -> Job:
     """One job."""
     return shape(here.jobs.records.get(number))
 
 
 @router.get("/{number:int}/refusals")
-def refusals(here: Here, number: Number, limit: Limit = 100, cursor: Cursor = None) -> RefusalList:
+def refusals(here: Here, number: IdInPath, limit: Limit = 100, cursor: Cursor = None) -> RefusalList:
     """What it refused, and why."""
     here.jobs.records.get(number)
     found = here.jobs.records.refusals(number, cursor or 0, limit)
@@ -135,13 +134,13 @@ def refusals(here: Here, number: Number, limit: Limit = 100, cursor: Cursor = No
 
 
 @router.post("/{number:int}/cancel")
-def cancel(here: Here, number: Number) -> Job:
+def cancel(here: Here, number: IdInPath) -> Job:
     """Stop it; what it did so far stays, and `resume` goes on from there."""
     return shape(here.jobs.cancel(number))
 
 
 @router.post("/{number:int}/resume")
-def resume(here: Here, number: Number) -> Job:
+def resume(here: Here, number: IdInPath) -> Job:
     """Let a job that failed or was cancelled go on."""
     return shape(here.jobs.resume(number))
 
@@ -160,8 +159,8 @@ def shape(job: record.Job) -> Job:
         state=job.state,
         by=job.by,
         created=moment(job.created),
-        started=None if job.started is None else moment(job.started),
-        ended=None if job.ended is None else moment(job.ended),
+        started=moment(job.started),
+        ended=moment(job.ended),
         total=job.total,
         seen=job.seen,
         counts=job.counts,

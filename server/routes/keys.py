@@ -88,4 +88,4 @@ def remove_key(request: Request, here: Here, asker: Asker, key: Number) -> None:
 def _shown(key: keys.Key) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created", "expires", "last_used")}
     shown: dict[str, Any] = to_builtins(key)
-    return shown | {name: None if time is None else moment(time) for name, time in times.items()}
+    return shown | {name: moment(time) for name, time in times.items()}

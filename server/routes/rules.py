@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from vultus.server.access import allowed
 from vultus.server.events.rulebook import Kept
 from vultus.server.events.rules import UNKNOWN, RuleNew
-from vultus.server.schemas import Box, Schema, moment
+from vultus.server.schemas import Box, IdInPath, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/rules", tags=["events"], dependencies=[allowed("viewer", "events")])
 
-Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 _DAY = 86_400.0
 _OPERATOR = [allowed("operator", "events")]
 _TAKEN: dict[int | str, dict[str, Any]] = {409: {"description": "The title is taken, or there are too many rules"}}
@@ -121,19 +120,19 @@ def attempt(here: Here, rule: RuleNew) -> Trial:
 
 
 @router.get("/{rule_id:int}")
-def rule(here: Here, rule_id: Number) -> Rule:
+def rule(here: Here, rule_id: IdInPath) -> Rule:
     """A rule."""
     return _rule(here.rules.get(rule_id))
 
 
 @router.put("/{rule_id:int}", dependencies=_OPERATOR, responses=_TAKEN)
-def replace(here: Here, rule_id: Number, rule: RuleNew) -> Rule:
+def replace(here: Here, rule_id: IdInPath, rule: RuleNew) -> Rule:
     """Put another rule in its place, with the same number."""
     return _rule(here.rules.put(rule_id, rule))
 
 
 @router.delete("/{rule_id:int}", status_code=204, dependencies=_OPERATOR)
-def remove(here: Here, rule_id: Number) -> None:
+def remove(here: Here, rule_id: IdInPath) -> None:
     """Forget a rule; its alerts stay in the log."""
     here.rules.remove(rule_id)
 

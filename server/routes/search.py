@@ -12,7 +12,7 @@ from pydantic import Field
 from vultus.index import Where
 from vultus.server.access import SearchSeat, Seat, allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Id, IdInPath, Schema, Text, When
+from vultus.server.schemas import Id, IdInPath, Schema, Text, When, seconds
 from vultus.server.services import Here, Services
 from vultus.server.shapes import FoundFace, Match, found
 from vultus.server.uploads import Photo
@@ -54,8 +54,8 @@ class Asked(Schema):
             labelled=self.labelled,
             hidden=self.hidden,
             source=self.source,
-            after=None if self.after is None else self.after.timestamp(),
-            before=None if self.before is None else self.before.timestamp(),
+            after=seconds(self.after),
+            before=seconds(self.before),
             people=None if self.person is None else tuple(self.person),
             quality=self.min_quality,
             collection=self.collection,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from vultus.server.access import allowed
-from vultus.server.schemas import Limit, Listing, Schema, moment
+from vultus.server.schemas import Limit, Listing, NumberCursor, Schema, moment
 from vultus.server.services import Here
 from vultus.server.trail import What
 
@@ -32,7 +31,7 @@ class Happening(Schema):
 def list_security(
     here: Here,
     limit: Limit = 100,
-    cursor: Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before.")] = None,
+    cursor: NumberCursor = None,
 ) -> Listing[Happening]:
     """Logins, failed ones, and changes of users and keys, newest first."""
     found = here.accounts.trail.page(limit, None if cursor is None else int(cursor))

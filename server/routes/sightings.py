@@ -15,7 +15,7 @@ from vultus import index
 from vultus.server import pictures
 from vultus.server.access import Seat, allowed
 from vultus.server.problems import Problem
-from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Listing, Name, Schema, Text, When, moment
+from vultus.server.schemas import Body, Cursor, Id, IdInPath, Limit, Listing, Name, Schema, Text, When, moment, seconds
 from vultus.server.services import Here
 from vultus.server.shapes import Person, Sighting
 from vultus.stages.chip import chip_pixels
@@ -43,8 +43,8 @@ async def _wanted(
         unknown=unknown,
         hidden=hidden,
         source=source,
-        after=None if after is None else after.timestamp(),
-        before=None if before is None else before.timestamp(),
+        after=seconds(after),
+        before=seconds(before),
         similarity=min_similarity,
     )
 

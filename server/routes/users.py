@@ -102,6 +102,6 @@ def _user(user: users.User) -> User:
         name=user.name,
         role=user.role,
         created=moment(user.created),
-        last_login=None if user.last_login is None else moment(user.last_login),
+        last_login=moment(user.last_login),
         sessions=user.sessions,
     )

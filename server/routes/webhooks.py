@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from vultus.server.access import Seat, allowed
@@ -14,13 +14,11 @@ from vultus.server.events.log import Kind, Wanted
 from vultus.server.events.rules import Number as RuleNumber
 from vultus.server.events.rules import Text
 from vultus.server.events.webhooks import Webhook as Kept
-from vultus.server.problems import Problem
-from vultus.server.schemas import Cursor, Limit, Listing, Schema, moment
+from vultus.server.schemas import IdInPath, Limit, Listing, NumberCursor, Schema, moment
 from vultus.server.services import Here, Services
 
 router = APIRouter(prefix="/webhooks", tags=["events"], dependencies=[allowed("admin", "events")])
 
-Number = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Url = Annotated[str, Field(min_length=8, max_length=2000)]
 Kinds = Annotated[tuple[Kind, ...], Field(max_length=10)]
 RuleNumbers = Annotated[tuple[RuleNumber, ...], Field(max_length=100)]
@@ -138,13 +136,13 @@ def create(here: Here, new: WebhookNew, response: Response) -> WebhookMade:
 
 
 @router.get("/{webhook_id:int}")
-def webhook(here: Here, webhook_id: Number) -> Webhook:
+def webhook(here: Here, webhook_id: IdInPath) -> Webhook:
     """A webhook, what waits for it, and how the last attempt went."""
     return Webhook(**_fields(here, here.webhooks.get(webhook_id)))
 
 
 @router.patch("/{webhook_id:int}", responses=_TAKEN)
-def change(here: Here, webhook_id: Number, asked: WebhookChange) -> Webhook:
+def change(here: Here, webhook_id: IdInPath, asked: WebhookChange) -> Webhook:
     """Change a webhook; it is tried at once if it had to wait."""
     former = here.webhooks.get(webhook_id).wanted
     wanted = Wanted(
@@ -157,30 +155,28 @@ def change(here: Here, webhook_id: Number, asked: WebhookChange) -> Webhook:
 
 
 @router.delete("/{webhook_id:int}", status_code=204)
-def remove(here: Here, webhook_id: Number) -> None:
+def remove(here: Here, webhook_id: IdInPath) -> None:
     """Forget a webhook, with what waits for it and its dead letters."""
     here.webhooks.remove(webhook_id)
 
 
 @router.post("/{webhook_id:int}/secret")
-def new_secret(here: Here, webhook_id: Number) -> WebhookMade:
+def new_secret(here: Here, webhook_id: IdInPath) -> WebhookMade:
     """Give it another secret, which the answer holds, this once; the former is void at once."""
     secret = here.webhooks.new_secret(webhook_id)
     return WebhookMade(**_fields(here, here.webhooks.get(webhook_id)), secret=secret)
 
 
 @router.post("/{webhook_id:int}/ping", dependencies=[Seat])
-def ping(here: Here, webhook_id: Number) -> Pinged:
+def ping(here: Here, webhook_id: IdInPath) -> Pinged:
     """Send a signed message of the type `ping`, once, and say how it was taken."""
     answer = asyncio.run(here.courier.ping(webhook_id))
     return Pinged(delivered=answer.outcome == "delivered", status=answer.status, reason=answer.reason)
 
 
 @router.get("/{webhook_id:int}/dead")
-def dead(here: Here, webhook_id: Number, limit: Limit = 50, cursor: Cursor = None) -> Listing[DeadLetter]:
+def dead(here: Here, webhook_id: IdInPath, limit: Limit = 50, cursor: NumberCursor = None) -> Listing[DeadLetter]:
     """What could not be delivered, newest event first, as long as the log keeps it."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise Problem(422, "invalid", "cursor: this is not one of a page before")
     found = here.webhooks.dead(webhook_id, limit, None if cursor is None else int(cursor))
     items = [
         DeadLetter(event=one.event, reason=one.reason, attempts=one.attempts, at=moment(one.at), again=one.again)
@@ -190,7 +186,7 @@ def dead(here: Here, webhook_id: Number, limit: Limit = 50, cursor: Cursor = Non
 
 
 @router.post("/{webhook_id:int}/dead/redeliver", status_code=202)
-def redeliver(here: Here, webhook_id: Number, which: Redeliver) -> Redelivered:
+def redeliver(here: Here, webhook_id: IdInPath, which: Redeliver) -> Redelivered:
     """Let dead letters be tried once more, soon; those that are taken leave the list."""
     count = here.webhooks.redeliver(webhook_id, which.events)
     here.courier.wake()
