@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 
 from vultus.server.accounts import COOKIE, nobody
 from vultus.server.problems import Problem
-from vultus.server.roles import ROLES, Area, Principal, Role
+from vultus.server.roles import Area, Principal, Role
 from vultus.server.services import Here
 
 
@@ -55,7 +55,7 @@ class Needs:
         asker: Principal | None = connection.state.asker
         if asker is None:
             raise nobody()
-        if ROLES.index(asker.role) < ROLES.index(self.role):
+        if not asker.may(self.role):
             raise Problem(403, "forbidden", f"This is for the role {self.role}; yours is {asker.role}.")
         if self.area == "accounts":
             if asker.kind == "key":

@@ -45,11 +45,6 @@ class Faces:
         """The embedder."""
         return self._all[0].model
 
-    @property
-    def threshold(self) -> float:
-        """Cosine at or above which two faces are one person: the configured one, or the model's."""
-        return self._all[0].threshold
-
     def read(self, data: bytes) -> npt.NDArray[np.uint8]:
         """The file of a photo as `(h, w, 3)` uint8 BGR, upright. Raises RefusedInput (a ValueError) in words."""
         return photo.decode(data, self._config.decode)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from vultus.index.gallery import Gallery
-from vultus.pipeline.health import CameraHealth, Health
+from vultus.pipeline.health import CameraHealth, CameraState, Health
 from vultus.pipeline.metrics import WorkerMetrics
 from vultus.server.desk import Desk
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
-_STATES = ("waiting", "connecting", "connected", "lost", "ended")
 
 
 class Metrics:
@@ -70,7 +70,7 @@ class _Now(Collector):
 def _of_cameras(cameras: tuple[CameraHealth, ...]) -> Iterator[Metric]:
     state = GaugeMetricFamily("vultus_camera_state", "1 for the state that a camera is in", labels=("camera", "state"))
     for camera in cameras:
-        for one in _STATES:
+        for one in get_args(CameraState):
             state.add_metric((camera.source, one), float(camera.state == one))
     yield state
     gauges: tuple[tuple[str, str, Callable[[CameraHealth], float | None]], ...] = (

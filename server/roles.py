@@ -24,6 +24,10 @@ class Principal(Struct, frozen=True, kw_only=True):
     role: Role
     areas: frozenset[Area] = frozenset(AREAS)
 
+    def may(self, role: Role) -> bool:
+        """Whether this is somebody of that role, or of one that may do more."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
     @property
     def actor(self) -> str:
         """What the audit log calls it; no user's name has a colon."""

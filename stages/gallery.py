@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from vultus.configs.schema import Config
 from vultus.index import Gallery, configured
 from vultus.weights import Model, Registry
+
+Origin = Literal["configuration", "calibration", "model"]
 
 
 def open_gallery(config: Config, data: Path) -> tuple[Gallery, Model]:
@@ -18,6 +21,14 @@ def open_gallery(config: Config, data: Path) -> tuple[Gallery, Model]:
 def unknown_threshold(config: Config, model: Model) -> float | None:
     """What strangers are told apart by, as `threshold`; none if nobody is to become an unknown person."""
     return threshold(config, model) if config.match.unknown_people else None
+
+
+def threshold_origin(config: Config, gallery: Gallery) -> Origin:
+    """Where `threshold` of this gallery comes from."""
+    if config.match.threshold is not None:
+        return "configuration"
+    found = gallery.calibration.current()
+    return "model" if found is None or found.threshold is None else "calibration"
 
 
 def threshold(config: Config, model: Model, gallery: Gallery | None = None) -> float:

@@ -13,6 +13,7 @@ from vultus.server.cameras.register import Camera
 from vultus.stages.reach import Forbidden, check_camera
 from vultus.stages.sources import Unusable, find
 
+_NOT_LOCAL = "webcams and files of this machine are cameras only if serve.cameras.local allows it"
 _NO_ADDRESS = "its address cannot be read any more: give it anew"
 
 
@@ -23,7 +24,7 @@ def check(address: str, rules: Rules) -> None:
     """
     if _is_local(address):
         if not rules.local:
-            raise Forbidden("webcams and files of this machine are cameras only if serve.cameras.local allows it")
+            raise Forbidden(_NOT_LOCAL)
         if (why := _unusable(Source(address=address, paced=True))) is not None:
             raise Forbidden(why)
     else:
@@ -53,7 +54,7 @@ def why_not(camera: Camera, rules: Rules) -> str | None:
     if not camera.address:
         return _NO_ADDRESS
     if _is_local(camera.address) and not (camera.configured or rules.local):
-        return "webcams and files of this machine are cameras only if serve.cameras.local allows it"
+        return _NOT_LOCAL
     return _unusable(wanted(camera, rules).source)
 
 

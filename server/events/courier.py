@@ -138,7 +138,7 @@ class Courier:
         cursor = webhook.cursor
         while True:
             told = self._feed.after(cursor, _IN_A_ROW, webhook.wanted)
-            if not told.oldest - 1 <= cursor <= told.newest:
+            if not told.follows(cursor):
                 missed = max(0, told.oldest - 1 - cursor)
                 cursor = told.oldest - 1
                 self._webhooks.passed(number, cursor, missed)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from vultus.index.errors import GalleryError, UnknownIdentity
 from vultus.index.gallery import Gallery
-from vultus.server.events.log import EVERYTHING, EventLog, Row, Wanted
+from vultus.server.events.log import EVERYTHING, EventLog, Stretch, Wanted
 from vultus.server.events.shapes import Event, event
 
 _log = logging.getLogger("vultus.server")
@@ -36,6 +36,10 @@ class Told(Struct, frozen=True):
     newest: int
     more: bool
     """Whether the log has more of what is wanted after (or, reading back, before) it, as far as is known."""
+
+    def follows(self, cursor: int) -> bool:
+        """Whether nothing was deleted between the cursor and the log, whose it is."""
+        return self.oldest - 1 <= cursor <= self.newest
 
 
 class _Recent(Struct, frozen=True):
@@ -101,15 +105,11 @@ class Feed:
 
     def after(self, cursor: int, limit: int, wanted: Wanted = EVERYTHING) -> Told:
         """Return up to `limit` events after the cursor, oldest first. Blocks for the database."""
-        stretch = self._events.after(cursor, limit, wanted)
-        told = self._told(stretch.rows)
-        return Told(told, stretch.reached, stretch.oldest, stretch.newest, len(stretch.rows) == limit)
+        return self._told(self._events.after(cursor, limit, wanted), limit)
 
     def before(self, cursor: int | None, limit: int, wanted: Wanted = EVERYTHING) -> Told:
         """Return up to `limit` events before the cursor (none: the newest), newest first. Blocks likewise."""
-        stretch = self._events.before(cursor, limit, wanted)
-        told = self._told(stretch.rows)
-        return Told(told, stretch.reached, stretch.oldest, stretch.newest, len(stretch.rows) == limit)
+        return self._told(self._events.before(cursor, limit, wanted), limit)
 
     def recent(self, cursor: int, wanted: Wanted) -> tuple[list[Event], int] | None:
         """Return what is wanted after the cursor and the cursor after that, from memory; none if that does not reach back."""
@@ -135,7 +135,9 @@ class Feed:
         """How many listen now."""
         return len(self._listeners)
 
-    def _told(self, rows: tuple[Row, ...]) -> tuple[Event, ...]:
+    def _told(self, stretch: Stretch, limit: int) -> Told:
+        """With names, and without hidden people."""
+        rows = stretch.rows
         people: dict[int, tuple[str | None, bool]] = {}
         for identity in {row.identity for row in rows if row.identity is not None}:
             try:
@@ -148,7 +150,7 @@ class Feed:
             name, hidden = (None, False) if row.identity is None else people[row.identity]
             if not hidden:
                 told.append(event(row, name))
-        return tuple(told)
+        return Told(tuple(told), stretch.reached, stretch.oldest, stretch.newest, len(rows) == limit)
 
     def _run(self) -> None:
         with self._events.followed(self._news):

@@ -163,7 +163,7 @@ class Mqtt:
             return False
         told = self._feed.after(cursor, _AT_ONCE)
         reached = told.reached
-        if not told.oldest - 1 <= cursor <= told.newest:
+        if not told.follows(cursor):
             _log.warning("mqtt: events after %d were deleted before the broker got them", cursor)
             if not told.events:
                 reached = told.newest

@@ -11,6 +11,7 @@ from vultus.index.calibration import Calibration
 from vultus.server.access import allowed
 from vultus.server.pages.site import PageRoute, render
 from vultus.server.services import Here
+from vultus.stages.gallery import threshold_origin
 
 router = APIRouter(
     prefix="/calibration", route_class=PageRoute, include_in_schema=False, dependencies=[allowed("viewer", "people")]
@@ -50,13 +51,12 @@ def calibration(request: Request, here: Here) -> Response:
     """What was measured in this gallery, and what follows."""
     found = here.gallery.calibration.current()
     threshold = here.threshold
-    own = here.config.match.threshold is not None
     return render(
         request,
         "calibration",
         found=found,
         threshold=threshold,
-        origin="configuration" if own else "calibration" if found and found.threshold is not None else "model",
+        origin=threshold_origin(here.config, here.gallery),
         stale=here.gallery.calibration.stale() if found else None,
         fpir=found.fpir(threshold) if found and found.tail is not None else None,
         chart=_chart(found, threshold) if found and found.bins else None,

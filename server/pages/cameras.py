@@ -6,14 +6,13 @@ from fastapi import APIRouter, Request, Response
 
 from vultus.index.types import Seen
 from vultus.server.access import allowed
-from vultus.server.cameras.changes import Condition
+from vultus.server.cameras.changes import condition
 from vultus.server.pages.site import PageRoute, render
 from vultus.server.schemas import IdInPath
 from vultus.server.services import Here
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False, dependencies=[allowed("viewer", "cameras")])
 _SEEN = 12
-_STARTING = Condition(state="waiting")
 _DOTS = {
     "connected": "good",
     "lost": "bad",
@@ -40,7 +39,7 @@ def live(request: Request, here: Here) -> Response:
 def cameras(request: Request, here: Here, add: bool = False) -> Response:
     """Every camera and how it is."""
     conditions = here.watching.conditions()
-    listed = [(camera, conditions.get(camera.id, _STARTING)) for camera in here.cameras.all()]
+    listed = [(camera, conditions.get(camera.id) or condition(camera, None, None, "")) for camera in here.cameras.all()]
     return render(request, "cameras", cameras=listed, dots=_DOTS, adding=add)
 
 
@@ -48,5 +47,5 @@ def cameras(request: Request, here: Here, add: bool = False) -> Response:
 def camera(request: Request, here: Here, number: IdInPath) -> Response:
     """One camera: areas of its picture, address, state."""
     found = here.cameras.get(number)
-    health = here.watching.conditions().get(number, _STARTING)
+    health = here.watching.conditions().get(number) or condition(found, None, None, "")
     return render(request, "camera", place="cameras", camera=found, health=health, dots=_DOTS)

@@ -20,7 +20,7 @@ from vultus.index.errors import GalleryError
 from vultus.server.pages.static import address
 from vultus.server.pages.texts import Texts, chosen, languages
 from vultus.server.problems import Problem, problem_of
-from vultus.server.roles import ROLES, Principal, Role
+from vultus.server.roles import Principal, Role
 
 Cursor = Annotated[str | None, Query(max_length=1000)]
 """Where a list goes on, as the page before it said."""
@@ -103,7 +103,7 @@ def render(request: Request, template: str, status: int = 200, **context: object
         here=context.pop("place", template),
         path=request.url.path,
         asker=asker,
-        may=lambda role: asker is not None and ROLES.index(asker.role) >= ROLES.index(role),
+        may=lambda role: asker is not None and asker.may(role),
         now=datetime.now(seen.zone),
         **context,
     )

@@ -13,7 +13,6 @@ from vultus.configs.loader import data_folder
 from vultus.server.access import Asker, allowed
 from vultus.server.jobs.tasks import backups
 from vultus.server.pages.site import Cursor, PageRoute, render
-from vultus.server.roles import ROLES
 from vultus.server.services import Here
 from vultus.server.vitals import Sample
 from vultus.weights import Registry
@@ -45,7 +44,7 @@ class Copy(Struct, frozen=True, kw_only=True):
 def system(request: Request, here: Here, asker: Asker, cursor: Cursor = None) -> Response:
     """Figures, models, backups; the audit log for administrators."""
     chosen = here.config.models
-    admin = asker.role == ROLES[-1]
+    admin = asker.may("admin")
     now = here.vitals.now()
     health = here.health()
     return render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Literal, Self
+from typing import Self
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -14,6 +14,7 @@ from vultus.index.calibration import Period, policy
 from vultus.server.access import Seat, allowed
 from vultus.server.schemas import Body, Schema, moment
 from vultus.server.services import Here
+from vultus.stages.gallery import Origin, threshold_origin
 
 router = APIRouter(prefix="/calibration", tags=["calibration"], dependencies=[allowed("viewer", "system")])
 ADMIN = allowed("admin", "system")
@@ -112,7 +113,7 @@ class Threshold(Schema):
     """Which threshold is in use, and what it rests on."""
 
     threshold: float
-    origin: Literal["configuration", "calibration", "model"]
+    origin: Origin
     """`match.threshold` goes before the gallery's calibration, and that before what the model suggests."""
     stale: str | None
     """Why the calibration does not fit the gallery any more, in words; none: it does."""
@@ -138,14 +139,9 @@ class Wanted(Body):
 def threshold(here: Here) -> Threshold:
     """Tell which threshold is in use, and whether the gallery's own still fits."""
     found = here.gallery.calibration.current()
-    origin: Literal["configuration", "calibration", "model"] = "model"
-    if here.config.match.threshold is not None:
-        origin = "configuration"
-    elif found is not None and found.threshold is not None:
-        origin = "calibration"
     return Threshold(
         threshold=here.threshold,
-        origin=origin,
+        origin=threshold_origin(here.config, here.gallery),
         stale=here.gallery.calibration.stale(),
         calibration=None if found is None else Calibration.of(found),
     )

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from vultus.server.access import Asker, Stream, allowed
 from vultus.server.cameras import admission
-from vultus.server.cameras.changes import Condition, State
+from vultus.server.cameras.changes import Condition, State, condition
 from vultus.server.cameras.register import Camera as Known
 from vultus.server.cameras.register import Draft
 from vultus.server.problems import Problem
@@ -220,7 +220,7 @@ def change_camera(here: Here, asker: Asker, number: IdInPath, patch: CameraPatch
     address = patch.address
     if address is not None and address == here.cameras.get(number).shown_address:
         address = None
-    if (address is not None or "transport" in patch.model_fields_set) and asker.role != "admin":
+    if (address is not None or "transport" in patch.model_fields_set) and not asker.may("admin"):
         raise Problem(403, "forbidden", "The address and transport of a camera are for admins.")
     if address is not None:
         admission.check(address, here.config.serve.cameras)
@@ -276,8 +276,8 @@ def _now(here: Here, camera: Known) -> Camera:
     return _shown(camera, here.watching.conditions().get(camera.id))
 
 
-def _shown(camera: Known, condition: Condition | None) -> Camera:
-    how = condition or Condition(state="waiting" if camera.enabled else "off")
+def _shown(camera: Known, known: Condition | None) -> Camera:
+    how = known or condition(camera, None, None, "")
     return Camera(
         id=camera.id,
         name=camera.name,

@@ -76,7 +76,7 @@ def page(
         raise Problem(422, "invalid", "`after` goes with order=oldest, `before` with order=newest.")
     feed = here.feed
     told = feed.before(before, limit, wanted) if order == "newest" else feed.after(after or 0, limit, wanted)
-    if after is not None and not told.oldest - 1 <= after <= told.newest:
+    if after is not None and not told.follows(after):
         why = "of another log" if after > told.newest else "too old: events after it were deleted"
         span = {"oldest": told.oldest, "newest": told.newest}
         raise Problem(410, "cursor-too-old", f"The cursor {after} is {why}.", extra=span)
@@ -136,7 +136,7 @@ async def _messages(feed: Feed, cursor: int, wanted: Wanted) -> AsyncIterator[by
             found = feed.recent(cursor, wanted)
             if found is None:
                 told = await asyncio.to_thread(feed.after, cursor, _AT_ONCE, wanted)
-                if not told.oldest - 1 <= cursor <= told.newest:
+                if not told.follows(cursor):
                     gap = {"after": cursor, "oldest": told.oldest, "newest": told.newest}
                     cursor = told.oldest - 1
                     yield b"id: %d\nevent: gap\ndata: %s\n\n" % (cursor, msgspec.json.encode(gap))

@@ -195,8 +195,7 @@ def enrol_sighting(here: Here, response: Response, number: IdInPath, who: Who) -
     Pictures below `store.enrol_quality` are not enrolled. A second time nothing is added. Can be undone.
     """
     chosen = _enrolable(here, here.gallery.shots(here.gallery.sighting(number).id), who.shots)
-    vectors = here.faces.embed(np.stack([chip_pixels(one.jpeg) for one in chosen])) if chosen else ()
-    found = dict(zip([one.id for one in chosen], vectors, strict=True))
+    found = {one.id: vector for one, vector in zip(chosen, _embedded(here, chosen), strict=True)}
     done = here.gallery.enrol_sighting(number, who.name or who.identity or 0, found)
     response.headers["Location"] = f"/api/v1/people/{done.identity}"
     return EnrolledSighting(
@@ -220,11 +219,15 @@ def deny_sighting(here: Here, number: IdInPath) -> Sighting:
         records = [
             index.FaceRecord(source=seen.source, time=one.time, quality=one.quality, chip=one.jpeg) for one in chosen
         ]
-        vectors = here.faces.embed(np.stack([chip_pixels(one.jpeg) for one in chosen]))
-        for face in here.gallery.add_faces(vectors, records):
+        for face in here.gallery.add_faces(_embedded(here, chosen), records):
             here.gallery.deny(seen.identity, face=face)
     again = structs.replace(seen, identity=None, similarity=None, id=0)
     return Sighting.of(here.gallery.sighting(here.gallery.add_sighting(again, found)))
+
+
+def _embedded(here: Here, shots: Sequence[index.Shot]) -> Sequence[np.ndarray]:
+    """The vector of each picture."""
+    return list(here.faces.embed(np.stack([chip_pixels(one.jpeg) for one in shots]))) if shots else []
 
 
 def _enrolable(here: Here, found: Sequence[index.Shot], wanted: Sequence[int] | None) -> list[index.Shot]:
