@@ -160,5 +160,5 @@ class Jobs:
         if last is not None and (last.state not in OVER or time.time() - last.created < every * 3600):
             return
         newest = backups(self._means.config)[:1]
-        if not newest or time.time() - newest[0].stat().st_mtime >= every * 3600:
+        if not newest or time.time() - newest[0].made >= every * 3600:
             self.add("backup", "scheduled backup", "schedule")

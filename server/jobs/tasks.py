@@ -134,11 +134,25 @@ def task(means: Means, job: Job) -> Task:
     return _Once(lambda: work[job.kind](means))
 
 
-def backups(config: Config) -> list[Path]:
-    """The files of backups that are whole, newest first."""
+class Backup(Struct, frozen=True, kw_only=True):
+    """A copy of the gallery that is whole."""
+
+    file: Path
+    made: float
+    """Seconds since the epoch."""
+    size: int
+
+    @property
+    def name(self) -> str:
+        """By which it is asked for."""
+        return self.file.name
+
+
+def backups(config: Config) -> list[Backup]:
+    """The copies that there are, newest first."""
     folder = backup_folder(config)
-    found = folder.glob(f"{BACKUP}*.vultus") if folder.is_dir() else ()
-    return sorted(found, key=lambda file: file.name, reverse=True)
+    found = sorted(folder.glob(f"{BACKUP}*.vultus") if folder.is_dir() else (), reverse=True)
+    return [Backup(file=file, made=info.st_mtime, size=info.st_size) for file in found for info in [file.stat()]]
 
 
 def _backup(means: Means) -> str:
@@ -152,7 +166,7 @@ def _backup(means: Means) -> str:
     _copy(means.store, own)
     size = means.gallery.backup(whole)
     for old in backups(means.config)[means.config.serve.backup.keep :]:
-        old.unlink(missing_ok=True)
+        old.file.unlink(missing_ok=True)
         (folder / old.name.replace(BACKUP, OWN_BACKUP, 1)).with_suffix(".db").unlink(missing_ok=True)
     return f"{whole.name}, {size / 1e6:.1f} MB"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from msgspec import Struct
@@ -32,14 +31,6 @@ class Curve(Struct, frozen=True, kw_only=True):
     most: int
 
 
-class Copy(Struct, frozen=True, kw_only=True):
-    """A backup on the disk."""
-
-    name: str
-    made: float
-    size: int
-
-
 @router.get("")
 def system(request: Request, here: Here, asker: Asker, cursor: Cursor = None) -> Response:
     """Figures, models, backups; the audit log for administrators."""
@@ -57,7 +48,7 @@ def system(request: Request, here: Here, asker: Asker, cursor: Cursor = None) ->
         processes=health.processes if health else (),
         models=Registry(data_folder()).status(),
         used={chosen.detector, chosen.embedder},
-        copies=[_copy(file) for file in backups(here.config)] if admin else [],
+        copies=backups(here.config) if admin else [],
         schedule=here.config.serve.backup,
         audit=here.gallery.audit.page(limit=_ENTRIES, cursor=cursor) if admin else None,
         cursor=cursor,
@@ -74,8 +65,3 @@ def _curve(samples: Sequence[Sample]) -> Curve:
         for one, size in zip(samples, sizes, strict=True)
     ]
     return Curve(path="M" + "L".join(points), now=sizes[-1] // 1_000_000, most=most // 1_000_000)
-
-
-def _copy(file: Path) -> Copy:
-    info = file.stat()
-    return Copy(name=file.name, made=info.st_mtime, size=info.st_size)

@@ -40,10 +40,7 @@ class BackupList(Schema):
 def list_backups(here: Here) -> BackupList:
     """The copies that there are. `vultus gallery restore` makes a gallery of one."""
     rules = here.config.serve.backup
-    items = []
-    for file in backups(here.config):
-        info = file.stat()
-        items.append(Backup(name=file.name, made=moment(info.st_mtime), size=info.st_size))
+    items = [Backup(name=one.name, made=moment(one.made), size=one.size) for one in backups(here.config)]
     return BackupList(items=items, every_hours=rules.every_hours, keep=rules.keep)
 
 
