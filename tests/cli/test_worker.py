@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,7 @@ def test_the_gallery_is_the_same_and_nobody_else_gets_in(
 ) -> None:
     machines.worker("stranger")
     command = ["index", str(archive), "--label-from-folder", "--config", str(machines.config), "--json"]
-    job = subprocess.Popen(
-        [*COMMAND, *command, "--gallery", str(tmp_path / "g")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
+    with running([*command, "--gallery", str(tmp_path / "g")]) as job:
         counts: dict[str, int] = {}
         while not counts.get("network_denied"):
             assert job.poll() is None, job.communicate()
@@ -143,9 +138,6 @@ def test_the_gallery_is_the_same_and_nobody_else_gets_in(
         assert vultus("status", code=1).out.count("embed waits for a worker of attic") == 1
         machines.worker()
         out, err = job.communicate(timeout=60)
-    finally:
-        job.kill()
-        job.wait()
     assert job.returncode == 0, err
     assert "attic joined the group embed" in err
     assert json.loads(out.splitlines()[-1])["faces"] == 10
@@ -163,20 +155,14 @@ def test_the_other_host_dies_in_the_middle(
     make_photos(tmp_path / "photos", samples[0], 30, seed=3)
     vultus("index", tmp_path / "photos", "--gallery", tmp_path / "a")
     remote = machines.worker()
-    command = [*COMMAND, "index", str(tmp_path / "photos"), "--config", str(machines.config), "--json"]
-    job = subprocess.Popen(
-        [*command, "--gallery", str(tmp_path / "b")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
+    command = ["index", str(tmp_path / "photos"), "--config", str(machines.config), "--json"]
+    with running([*command, "--gallery", str(tmp_path / "b")]) as job:
         while not any(one["finished"] > 5 for one in remotes(job.pid)):
             assert job.poll() is None, job.communicate()
         remote.kill()  # and with it, by the kernel, its stage process
         remote.wait()
         again = machines.worker()
         out, err = job.communicate(timeout=60)
-    finally:
-        job.kill()
-        job.wait()
     assert job.returncode == 0, err
     assert "attic left the group embed" in err
     done = json.loads(out.splitlines()[-1])
@@ -185,15 +171,25 @@ def test_the_other_host_dies_in_the_middle(
     assert again.poll() is None, "it waits for the next job"
 
 
+@contextmanager
+def running(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A command that is still at work; it is killed, and its pipes closed, however the test ends."""
+    with subprocess.Popen([*COMMAND, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def embedding(pid: int) -> Any:
-    """How the group `embed` of a job is, as `vultus status --json` says; none if there is no such job yet."""
+    """How the group `embed` of a job is, as `vultus status --json` says; none if there is no such one yet."""
     for folder in jobs():
         try:
             health = json.loads(ask(folder, "status"))
         except OSError:
             continue
         if health["pid"] == pid:
-            return next(one for one in health["processes"] if one["group"] == "embed")
+            return next((one for one in health["processes"] if one["group"] == "embed"), None)
     return None
 
 
