@@ -54,6 +54,7 @@ def test_embedding_and_matches_agree(
             )
 
 
+@pytest.mark.slow
 def test_watching_names_what_querying_names(vultus: Run, samples: tuple[Path, Any], gallery: Path) -> None:
     photo = samples[0] / "person_a_2.jpg"
     best = vultus("query", photo, "-k", 1, "--gallery", gallery, "--json").json["faces"][0]["matches"][0]

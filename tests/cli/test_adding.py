@@ -44,6 +44,7 @@ def test_an_added_model_is_tried_shown_used_and_removed(
     assert "no model is called 'mine'" in vultus("query", samples[0] / "person_b_2.jpg", "--config", config, code=2).err
 
 
+@pytest.mark.slow
 def test_what_cannot_be_added_says_why(vultus: Run, home: Path, shared: Path) -> None:
     checkpoint = shared / "models" / "mobilefacenet_casia_112x96_068.ckpt"
     assert "vultus models export" in vultus("models", "add", checkpoint, code=2).err
@@ -58,6 +59,7 @@ def test_a_checkpoint_for_112x96_is_exported_tried_and_added(vultus: Run, home: 
     assert told["name"] == "m"
 
 
+@pytest.mark.slow
 def test_a_detector_has_to_find_what_the_default_one_finds(vultus: Run, home: Path) -> None:
     file = home / "models" / "yunet_2023mar.onnx"
     added = ("models", "add", file, "--kind", "detector", "--name", "mine", "--licence", "MIT")

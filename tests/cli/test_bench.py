@@ -23,6 +23,7 @@ def model(rand: np.random.Generator, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_figures_add_up(vultus: Run, model: Path) -> None:
     answer = vultus("bench", "engine", model, *QUICK, "--batch", "1,3", "--peers", "onnxruntime", "--json").json
     conditions = answer["conditions"]
@@ -45,6 +46,7 @@ def test_figures_add_up(vultus: Run, model: Path) -> None:
     assert not answer["failed"]
 
 
+@pytest.mark.slow
 def test_in_words(vultus: Run, model: Path) -> None:
     told = vultus("bench", "engine", model, *QUICK, "--batch", "1", "--peers", "none").out
     assert "times vultus" in told
@@ -55,6 +57,7 @@ def test_in_words(vultus: Run, model: Path) -> None:
     assert "max pool" in told
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_missing_fails_or_cheats(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = contenders.installed
     monkeypatch.setattr("vultus.cli.bench.installed", lambda package: None if package == "openvino" else real(package))
@@ -89,6 +92,7 @@ def test_wrong_usage(vultus: Run, arguments: list[str], words: str) -> None:
     assert words in vultus("bench", "engine", *arguments, code=2).err
 
 
+@pytest.mark.slow
 def test_every_peer_computes_the_same(model: Path) -> None:
     what = contenders.subject(model, "small", None)
     peers = [peer for peer, package in contenders.PACKAGES.items() if contenders.installed(package)]

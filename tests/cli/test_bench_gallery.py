@@ -27,6 +27,7 @@ def test_contenders_are_compared(vultus: Run) -> None:
     assert all(value > 0 for value in answer["gallery"].values())
 
 
+@pytest.mark.slow
 def test_the_faces_of_a_gallery_are_widened(vultus: Run, tmp_path: Path, rand: np.random.Generator) -> None:
     folder = tmp_path / "gallery"
     centres = rand.standard_normal((40, 24))

@@ -38,6 +38,7 @@ def film(portraits: list[scenes.Portrait]) -> scenes.Film:
     return scenes.script(portraits, SIZE, 30, np.random.default_rng(3))
 
 
+@pytest.mark.slow
 def test_a_detector_finds_who_is_clear_where_the_truth_says(film: scenes.Film, registry: object) -> None:
     clear = found = 0
     with FaceFinder() as finder:
@@ -97,6 +98,7 @@ def test_the_judge(film: scenes.Film) -> None:
     assert second == right, "the film is shown again and again"
 
 
+@pytest.mark.slow
 def test_cameras_send_at_their_own_pace_and_say_when_they_began(tmp_path: Path) -> None:
     path = tmp_path / "quiet.mp4"
     video.write(path, scenes.empty((64, 64), 0.4).pictures(), scenes.RATE)

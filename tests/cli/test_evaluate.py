@@ -70,6 +70,7 @@ def told(answer: Result) -> Any:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_pairs_of_photographs(run: Evaluate, people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("verification", people / "pairs.txt", "--images", people)
     first = told(run(*arguments, "--json"))

@@ -82,6 +82,7 @@ def test_text_and_an_annotated_picture(vultus: Run, samples: tuple[Path, Any], g
         assert seen.tobytes() != before.convert("RGB").tobytes()
 
 
+@pytest.mark.slow
 def test_several_photos_are_one_table_and_an_object_each(
     vultus: Run, samples: tuple[Path, Any], gallery: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +159,7 @@ def test_every_command_teaches(vultus: Run) -> None:
     assert "No such command" in vultus("qwery", code=2).err
 
 
+@pytest.mark.slow
 def test_a_person_is_meant_by_name_or_number_and_a_name_goes_first(
     vultus: Run, samples: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -212,6 +214,7 @@ def test_names_of_files_cannot_break_the_output(vultus: Run, samples: tuple[Path
     assert len(vultus("query", os.fsdecode(no_utf8), "--gallery", tmp_path / "g", "--json").json["faces"]) == 1
 
 
+@pytest.mark.slow
 def test_a_named_face_says_who_it_is_though_an_unnamed_one_is_nearer(
     vultus: Run, samples: tuple[Path, Any], tmp_path: Path
 ) -> None:
@@ -251,6 +254,7 @@ def test_a_picture_that_cannot_be_written_is_wrong_usage(
         assert word in vultus(*arguments, code=2).err
 
 
+@pytest.mark.slow
 def test_another_character_set_is_no_reason_to_fail(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
     vultus("people", "enrol", "Zoë", samples[0] / "impostor_1.jpg", "--gallery", tmp_path / "g")
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
@@ -261,6 +265,7 @@ def test_another_character_set_is_no_reason_to_fail(vultus: Run, samples: tuple[
         assert wanted in done.stdout
 
 
+@pytest.mark.slow
 def test_hidden_people_are_unrecognisable_in_pictures(vultus: Run, samples: tuple[Path, Any], tmp_path: Path) -> None:
     shown = samples[0] / "person_a_2.jpg"
     vultus("people", "enrol", "Anna", samples[0] / "person_a_1.jpg", "--gallery", tmp_path / "g")

@@ -154,6 +154,7 @@ def test_kill_loses_nothing_that_was_promised(folder, python, how):
     assert recorded[:answered] == list(range(1, answered + 1))
 
 
+@pytest.mark.slow
 def test_it_is_written_within_about_a_second(folder, vectors):
     with Gallery.open(folder, audit=ON) as gallery, Gallery.open(folder) as other:
         written = threading.Event()

@@ -216,9 +216,8 @@ def check_copies(paths, state, place, *, whole=False):
             assert not whole
 
 
-@pytest.mark.parametrize("kinds", [("flat",), ("pq-sq8", "flat")], ids=lambda kinds: kinds[0])
-def test_kill_during_any_operation(folder, tmp_path, python, rand, kinds):
-    run(folder, tmp_path, python, rand, kinds, 2)
+def test_kill_during_any_operation(folder, tmp_path, python, rand):
+    run(folder, tmp_path, python, rand, ("pq-sq8", "flat"), 2)
 
 
 @pytest.mark.slow

@@ -17,6 +17,12 @@ DIM = 32
 PEOPLE = 400
 EACH = 4
 
+# One of each way of computing always, all of them where time does not matter.
+OFTEN = ("flat", "pq-sq8", "rabitq-fp16", "ivf-pq-sq8")
+EVERY_KIND = pytest.mark.parametrize(
+    "kind", [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow) for kind in kinds.KINDS]
+)
+
 
 @pytest.fixture
 def crowd(rand):
@@ -64,7 +70,7 @@ def check(gallery, probes, **options):
     assert same >= (1.0 if kinds.KINDS[kind].exhaustive else 0.97), kind
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@EVERY_KIND
 def test_a_kind_answers_like_a_full_sort_and_follows_every_change(folder, crowd, kind, rand):
     rows, probes = crowd
     with Gallery.open(folder) as gallery:
@@ -98,7 +104,7 @@ def test_a_kind_answers_like_a_full_sort_and_follows_every_change(folder, crowd,
         assert gallery.stats().index == kind
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@EVERY_KIND
 def test_the_deleted_are_not_found(folder, crowd, kind):
     rows, _ = crowd
     with Gallery.open(folder) as gallery:
@@ -112,7 +118,7 @@ def test_the_deleted_are_not_found(folder, crowd, kind):
         assert len(everybody) == PEOPLE - 4
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@EVERY_KIND
 def test_filters_and_thresholds(folder, crowd, kind):
     rows, probes = crowd
     with Gallery.open(folder) as gallery:
@@ -136,7 +142,7 @@ def test_filters_and_thresholds(folder, crowd, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@EVERY_KIND
 def test_one_person_with_many_near_duplicates_hides_nobody(folder, rand, kind):
     centre = rand.standard_normal(DIM)
     with Gallery.open(folder) as gallery:
@@ -166,6 +172,7 @@ def emptied(index):
     return empty
 
 
+@pytest.mark.slow
 def test_rows_move_into_gaps_whatever_they_are_coded_by(rand):
     for kind in kinds.KINDS:
         dim = int(rand.choice([8, 48, 128]))
@@ -224,6 +231,7 @@ def test_what_auto_chooses():
         kinds.choose("hnsw", 10, 512, None)
 
 
+@pytest.mark.slow
 def test_an_open_gallery_outgrows_its_kind_in_the_background(folder, crowd, caplog):
     caplog.set_level(logging.INFO, "vultus.index")
     rows, probes = crowd
@@ -270,7 +278,7 @@ def test_other_processes_and_wrong_requests(folder, crowd):
         assert gallery.convert() == "flat"
 
 
-@pytest.mark.parametrize("kind", ["ivf-sq8", "ivf-pq-sq8"])
+@pytest.mark.parametrize("kind", ["ivf-sq8", pytest.param("ivf-pq-sq8", marks=pytest.mark.slow)])
 def test_a_recall_is_measured_kept_and_asked_for(folder, crowd, caplog, kind):
     rows, probes = crowd
     with Gallery.open(folder) as gallery:
@@ -314,6 +322,7 @@ def test_a_recall_is_measured_kept_and_asked_for(folder, crowd, caplog, kind):
     assert "its lists are for a recall of 0.99, and another is wanted" in caplog.text
 
 
+@pytest.mark.slow
 def test_lists_that_were_counted_in_decimals_are_read(folder, crowd):
     rows, probes = crowd
     with Gallery.open(folder) as gallery:

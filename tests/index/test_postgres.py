@@ -81,6 +81,7 @@ def test_the_parts_of_an_address():
     assert parsed(DatabaseUrl("postgres:///faces?host=/run/x")) == ({"dbname": "faces", "host": "/run/x"}, "vultus")
 
 
+@pytest.mark.slow
 def test_a_server_that_went_away_and_came_back(postgres, database):
     with Gallery.open(database()) as gallery:
         gallery.enrol("Ada", np.eye(3)[:1])

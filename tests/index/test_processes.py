@@ -84,6 +84,7 @@ def test_processes_that_open_a_new_gallery_and_write_at_once(folder, python):
         assert gallery.verify().problems == ()
 
 
+@pytest.mark.slow
 def test_a_busy_gallery_says_who_holds_it(folder, python, vectors):
     other = python(
         "import sys; from vultus.index import Gallery; gallery = Gallery.open(sys.argv[1]);"

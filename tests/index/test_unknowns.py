@@ -273,6 +273,7 @@ with Gallery.open(sys.argv[1]) as gallery:
 """
 
 
+@pytest.mark.slow
 def test_processes_that_gather_at_once_look_at_each_face_once(folder, python, looks):
     vectors, who = looks(40, 40)
     with Gallery.open(folder) as gallery:

@@ -142,6 +142,7 @@ def test_suppression(n: int, most: float, rand: np.random.Generator) -> None:
     assert kept.tobytes() == by_place[kept["place"]].tobytes()
 
 
+@pytest.mark.slow
 def test_suppression_of_many(rand: np.random.Generator) -> None:
     faces = np.zeros(5000, FACE)
     faces["box"] = np.hstack([rand.uniform(0, 2000, (5000, 2)), rand.uniform(10, 60, (5000, 2))])

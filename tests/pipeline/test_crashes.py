@@ -40,8 +40,8 @@ def run(pipeline, items, after, act):
     ("groups", "group", "number"),
     [
         (FILES, "decode", signal.SIGKILL),
-        (FILES, "people", signal.SIGKILL),
-        (FILES, "faces", signal.SIGSTOP),
+        pytest.param(FILES, "people", signal.SIGKILL, marks=FULL),
+        pytest.param(FILES, "faces", signal.SIGSTOP, marks=FULL),
         *(
             pytest.param(INDEX, group, number, marks=FULL)
             for group in ("decode", "detect", "faces", "people")
@@ -65,6 +65,7 @@ def test_a_process_is_killed_or_stopped_and_every_item_is_done_once(groups, grou
     assert sum(worker.restarts for worker in pipeline.metrics()) == 1
 
 
+@pytest.mark.slow
 def test_a_process_hangs_in_one_call_and_says_where(tmp_path, caplog):
     config = Config(pipeline=Settings(heartbeat=0.1, hang_after=0.8, restart_first=0.05))
     items = [item(n, label=f"hang1=detect:{tmp_path / 'hung'}" if n == 5 else None) for n in range(12)]
@@ -88,9 +89,8 @@ def test_a_process_that_takes_too_long_to_start_is_killed_and_the_log_says_so(tm
     assert f"process all[0] {states[0].reason} and is killed" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "stage", [pytest.param("decode", marks=FULL), pytest.param("detect", marks=FULL), pytest.param("embed")]
-)
+@FULL
+@pytest.mark.parametrize("stage", ["decode", "detect", "embed"])
 def test_a_poisonous_item_is_refused_and_the_refusal_stored(stage):
     group = {"decode": "decode", "detect": "faces", "embed": "people"}[stage]
     items = [item(n, frames=2, label=f"die={stage}" if n == 4 else None) for n in range(12)]
@@ -131,6 +131,7 @@ def test_a_camera_goes_on_after_any_process_died(group):
     assert states == [(group, "died"), (group, "restarted")]
 
 
+@pytest.mark.slow
 def test_what_a_stage_raises_is_the_reason():
     with job(FILES, QUICK) as pipeline:
         answers, states = run(pipeline, [item(0, frames="many"), item(1)], -1, lambda: None)

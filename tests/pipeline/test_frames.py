@@ -170,6 +170,7 @@ print(read, stale)
 """
 
 
+@pytest.mark.slow
 def test_a_lagging_reader_in_another_process_never_sees_torn_pixels():
     """The writer takes every slot back at once, as if the reader had died, and overwrites what it can."""
     seed = random.randrange(1 << 32)

@@ -343,6 +343,7 @@ def test_what_nobody_survives_is_given_back_and_of_a_camera_given_up(door: Door,
         peer.hear()
 
 
+@pytest.mark.slow
 def test_a_worker_that_falls_silent_is_gone(door: Door, peers: Callable[..., Peer]) -> None:
     peers().begin()
     door.until(lambda: door.reports)

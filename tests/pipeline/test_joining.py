@@ -12,6 +12,7 @@ from vultus.pipeline.messages import ItemDone, Sighting, SourceState, WorkerStat
 SHARED = Config(decode=DecodeConfig(cameras_per_process=2))
 
 
+@pytest.mark.slow
 def test_cameras_share_processes_join_and_leave() -> None:
     seen: Counter[int] = Counter()
     ended: list[int] = []
@@ -44,6 +45,7 @@ def test_cameras_share_processes_join_and_leave() -> None:
     assert sorted(ended) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_death_takes_down_only_the_cameras_of_its_process(tmp_path) -> None:
     """Of four cameras, two in a process, one kills its own; the other two never miss more than a moment."""
     seen: Counter[int] = Counter()
@@ -64,6 +66,7 @@ def test_a_death_takes_down_only_the_cameras_of_its_process(tmp_path) -> None:
     assert all(seen[number] >= 5 for number in range(4))
 
 
+@pytest.mark.slow
 def test_files_come_while_an_endless_job_runs() -> None:
     done = []
     with job(INDEX) as pipeline:

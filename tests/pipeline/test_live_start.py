@@ -31,16 +31,19 @@ def late(monkeypatch, tmp_path):
     return set_up
 
 
+@pytest.mark.slow
 def test_the_first_frame_is_taken_when_the_last_stage_is_open(late):
     late(wait=0.5, hold=30.0)
     assert first_sighting("camera").position >= 0
 
 
+@pytest.mark.slow
 def test_cameras_do_not_wait_for_ever(late):
     late(wait=600.0, hold=0.05)
     first_sighting("camera")  # match opened because the camera had begun
 
 
+@pytest.mark.slow
 def test_files_wait_for_nobody(late):
     late(wait=600.0, hold=600.0)
     first_sighting("camera video")  # match opened because the file had been begun

@@ -105,6 +105,7 @@ def test_live_drops_the_oldest_and_is_fair():
     assert ended < 1.9
 
 
+@pytest.mark.slow
 def test_cameras_and_files_at_once():
     """A slow file loses nothing and does not stop the camera."""
     items = [item(0, kind="camera", every=0.01), item(1, kind="video", frames=20, label="slow=0.01"), item(2, frames=1)]
@@ -119,6 +120,7 @@ def test_cameras_and_files_at_once():
     assert seen["Sighting", 0] > 20
 
 
+@pytest.mark.slow
 def test_a_camera_that_is_quiet_for_long_does_not_hang():
     config = Config(pipeline=Settings(hang_after=0.3, heartbeat=0.1))
     with job(WATCH, config, live_sources=1, has_files=False) as pipeline:
@@ -126,6 +128,7 @@ def test_a_camera_that_is_quiet_for_long_does_not_hang():
     assert not [result for result in results if isinstance(result, WorkerState)]
 
 
+@pytest.mark.slow
 def test_the_caller_may_leave_early():
     with job(INDEX) as pipeline:
         for _ in pipeline.run(item(n, frames=3) for n in range(10_000)):
@@ -135,6 +138,7 @@ def test_the_caller_may_leave_early():
     assert {worker.state for worker in pipeline.metrics()} == {"ended"}
 
 
+@pytest.mark.slow
 def test_an_error_of_the_items_reaches_the_caller():
     def items():
         yield item(0)
@@ -144,6 +148,7 @@ def test_an_error_of_the_items_reaches_the_caller():
         list(pipeline.run(items()))
 
 
+@pytest.mark.slow
 def test_a_stage_that_cannot_be_opened_ends_the_job_with_its_own_words():
     config = Config(pipeline=Settings(restart_first=0.01))
     with (
@@ -153,6 +158,7 @@ def test_a_stage_that_cannot_be_opened_ends_the_job_with_its_own_words():
         list(pipeline.run([item(0)]))
 
 
+@pytest.mark.slow
 def test_a_factory_that_does_not_exist():
     config = Config(pipeline=Settings(restart_first=0.01))
     with (
@@ -176,6 +182,7 @@ def test_what_was_not_announced_is_refused():
         list(pipeline.run([item(1, kind="camera")]))
 
 
+@pytest.mark.slow
 def test_no_secret_in_the_process_list():
     secret = item(0, kind="camera", every=0.01, password="hunter2")
     with job(WATCH, live_sources=1, has_files=False) as pipeline:
@@ -188,6 +195,7 @@ def test_no_secret_in_the_process_list():
     assert any(b"faces[0]" in line for line in lines), "but a reader of the list sees what runs"
 
 
+@pytest.mark.slow
 def test_no_secret_in_what_a_process_says(caplog):
     settings = Settings(restart_first=0.01)
     config = Config(pipeline=settings, sources=(Source(address="rtsp://me:hunter2@camera/x"),))

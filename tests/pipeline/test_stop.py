@@ -64,8 +64,8 @@ def state(pid):
     ("label", "handled"),
     [
         ("", True),
-        ("hang=detect", True),
-        ("", False),
+        pytest.param("", False, marks=pytest.mark.slow),
+        pytest.param("hang=detect", True, marks=pytest.mark.slow),
         pytest.param("hang=decode", True, marks=pytest.mark.slow),
         pytest.param("hang=decode", False, marks=pytest.mark.slow),
         pytest.param("hang=detect", False, marks=pytest.mark.slow),

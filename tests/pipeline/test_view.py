@@ -77,6 +77,7 @@ def look():
         yield look
 
 
+@pytest.mark.slow
 def test_a_camera_is_shown_while_somebody_looks_and_no_other(look):
     pipeline = look.pipeline
 

@@ -72,6 +72,7 @@ def test_an_upload_becomes_a_named_person(client: httpx.Client, photo: bytes) ->
     assert client.get(f"/api/v1/uploads/{upload['id']}").status_code == 404
 
 
+@pytest.mark.slow
 def test_folders_are_shown_and_others_are_not(client: httpx.Client, photos: Path, tmp_path: Path) -> None:
     assert client.get("/api/v1/archives").json()["items"] == [str(photos)]
     shown = client.get("/api/v1/archives/folder", params={"path": str(photos)}).json()

@@ -107,6 +107,7 @@ def test_what_makes_no_rule_is_refused(wrong: dict[str, Any]) -> None:
         rule(**wrong)
 
 
+@pytest.mark.slow
 def test_a_rule_is_made_changed_tried_and_removed(client: httpx.Client) -> None:
     made = client.post("/api/v1/rules", json={"title": "Night", "who": "known"})
     assert made.status_code == 201

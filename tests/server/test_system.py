@@ -28,6 +28,7 @@ def families(text: str) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_endpoint_is_counted_by_its_route(client: httpx.Client, services: Services) -> None:
     for number in (1, 2):
         client.get(f"/api/v1/jobs/{number}")

@@ -183,6 +183,7 @@ def test_a_receiver_that_is_away_gets_everything_in_order_when_it_is_back(
     assert dead(client, hook) == []
 
 
+@pytest.mark.slow
 def test_what_is_refused_becomes_a_dead_letter_and_can_be_redelivered(
     client: httpx.Client, services: Services, receiver: Receiver, hook: dict[str, Any]
 ) -> None:

@@ -82,6 +82,7 @@ def test_frozen_is_noticed_and_healed(server: RtspServer, surroundings: object) 
         assert watcher.stop() < 1.5
 
 
+@pytest.mark.slow
 def test_frozen_while_it_is_asked(server: RtspServer, surroundings: object) -> None:
     server.freeze()
     config = Config(decode=Limits(retry_first=0.1, open_timeout=0.5))
@@ -128,6 +129,7 @@ def test_one_that_hangs_does_not_hold_up_another(server: RtspServer, clip: Path,
             other.thaw()
 
 
+@pytest.mark.slow
 def test_wrong_password_is_said_and_not_leaked(
     clip: Path, surroundings: object, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +174,7 @@ def test_nobody_there(surroundings: object) -> None:
     assert "pw123" not in repr(surroundings.states)
 
 
+@pytest.mark.slow
 def test_the_newest_frame_wins(server: RtspServer, surroundings: object) -> None:
     stage = Decode(QUICK)
     stage.open(surroundings.context)

@@ -136,6 +136,7 @@ def test_rtsp_over_udp_for_one_camera(film: Path, surroundings: object) -> None:
     assert udp_sockets >= 2, "RTP and RTCP of the one camera"
 
 
+@pytest.mark.slow
 def test_a_file_at_its_own_speed_ends(film: Path, surroundings: object, tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
@@ -153,6 +154,7 @@ def test_a_file_at_its_own_speed_ends(film: Path, surroundings: object, tmp_path
     assert "no video" in (ends[1].refused or "")
 
 
+@pytest.mark.slow
 def test_cameras_join_and_leave_while_others_go_on(film: Path, surroundings: object) -> None:
     need_gstreamer()
     arrivals: deque[list[object]] = deque()

@@ -114,6 +114,7 @@ def test_faces_without_a_kept_picture(tmp_path: Path, faces: dict[str, Any], oth
         assert gallery.verify().ok
 
 
+@pytest.mark.slow
 def test_the_command(vultus: Run, tmp_path: Path, faces: dict[str, Any], data_home: Path) -> None:
     folder = tmp_path / "gallery"
     photo, face = faces["found"]["person_a_1"]

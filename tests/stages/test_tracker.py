@@ -288,6 +288,7 @@ def test_time_passes_for_those_who_wait(feeder: Feeder) -> None:
     assert told == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
 
 
+@pytest.mark.slow
 def test_a_real_clip_with_cuts(shared: Path, yunet: YuNet, surroundings: Any) -> None:
     """Cuts at frames 21, 84 and 213; between the last two one man sings alone."""
     stage = TrackStage(Config(track=Track(max_looks=1000, improve=0.0, min_quality=0.0)))

@@ -44,6 +44,7 @@ def test_what_the_runtime_file_holds(registry, name):
     assert not {node.op_type for node in model.graph.node} & {"DequantizeLinear", "Dropout", "Constant"}
 
 
+@pytest.mark.slow
 def test_sface_agrees_with_opencv_on_the_quantised_file(published, registry, samples):
     folder, listed = samples
     detector = cv2.FaceDetectorYN.create(str(published[YUNET]), "", (320, 320), 0.7)

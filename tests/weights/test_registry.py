@@ -107,6 +107,7 @@ def test_offline_names_each_source_why_it_failed_and_the_way_out(world):
     assert isinstance(caught.value, OSError)
 
 
+@pytest.mark.slow
 def test_an_index_that_cannot_be_reached_is_said_so_without_its_password(world, monkeypatch):
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")

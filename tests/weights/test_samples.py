@@ -7,6 +7,7 @@ import pytest
 from vultus.weights import FetchFailed, Samples
 
 
+@pytest.mark.slow
 def test_pull_writes_photographs_and_credits(world):
     photos = Samples(world.data, world.manifest())
     folder = photos.pull()

@@ -100,6 +100,7 @@ def test_what_is_not_taken(world, server, path, reason):
         world.registry().pull(["tiny"])
 
 
+@pytest.mark.slow
 def test_a_certificate_that_nobody_vouches_for(world, server, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     world.tree["models"]["tiny"]["sources"][1]["url"] = server + "/file"

@@ -60,6 +60,7 @@ def test_judges_agree_with_every_kind_of_kernels(model: Path) -> None:
     assert not verify(model, samples=1, tolerance=1e-12).holds
 
 
+@pytest.mark.slow
 def test_a_network_of_other_weights_is_seen(
     model: Path, layers: list[efm3.Layer], rand: np.random.Generator, tmp_path: Path, vultus: Run
 ) -> None:
@@ -102,6 +103,7 @@ def test_without_onnx_runtime_it_is_named(model: Path, monkeypatch: pytest.Monke
     assert {one.judge.split()[0] for one in verdict.differences} == {"float64"}
 
 
+@pytest.mark.slow
 def test_damaged_and_missing(model: Path, tmp_path: Path, vultus: Run) -> None:
     model.write_bytes(model.read_bytes()[:-1])
     with pytest.raises(ModelFormatError):
