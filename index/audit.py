@@ -39,7 +39,9 @@ _MOST_WAITING = 10_000
 _MOST_PEOPLE = 1000
 """People that one entry names; a batch of probes may find more."""
 _DAY = 86400.0
-_ACTING: ContextVar[tuple[str, str | None] | None] = ContextVar("actor", default=None)
+Actor = tuple[str, str | None]
+"""Who acts, and from where if that is known."""
+_ACTING: ContextVar[Actor | None] = ContextVar("actor", default=None)
 _NEWEST = Order("time of audit", ("at", "which", "number"), (float, int, int), descending=True)
 _NOTES, _CHANGES = 1, 0
 """Which of two entries of the same time comes first."""
@@ -100,7 +102,7 @@ class Audit:
                 )
             store.actor = self.actor
 
-    def actor(self) -> tuple[str, str | None]:
+    def actor(self) -> Actor:
         """Who acts now, in this thread or task, and from where."""
         return _ACTING.get() or (self._actor, None)
 
@@ -118,29 +120,35 @@ class Audit:
         finally:
             _ACTING.reset(token)
 
-    def searched(self, answers: Sequence[Sequence[Match | NearFace]], k: int, threshold: float | None) -> None:
-        """Record a search with its answer, a list of matches for each probe."""
+    def searched(
+        self, searches: Sequence[tuple[Sequence[Sequence[Match | NearFace]], Actor]], k: int, threshold: float | None
+    ) -> None:
+        """Record searches: for each the answer, a list of matches for each probe, and whose it was."""
         if self.enabled:
-            found = dict.fromkeys(
-                match.identity for answer in answers for match in answer if match.identity is not None
+            self._add(
+                [self._entry("search", _found(answers), len(answers), k, threshold, by) for answers, by in searches]
             )
-            self._add("search", list(found), len(answers), k, threshold)
 
     def note(self, operation: str, people: Sequence[int] = ()) -> None:
         """Record what is neither a search nor a change."""
         if self.enabled:
-            self._add(operation, people, 0, None, None)
+            self._add([self._entry(operation, people, 0, None, None, self.actor())])
 
-    def _add(self, what: str, people: Sequence[int], faces: int, k: int | None, threshold: float | None) -> None:
+    def _entry(
+        self, what: str, people: Sequence[int], faces: int, k: int | None, threshold: float | None, by: Actor
+    ) -> tuple[object, ...]:
         listed = json.dumps(people[:_MOST_PEOPLE])
-        entry = (time.time(), *self.actor(), self._store.process, what, listed, faces, k, threshold)
+        return (time.time(), *by, self._store.process, what, listed, faces, k, threshold)
+
+    def _add(self, entries: list[tuple[object, ...]]) -> None:
         with self._changed:
-            self._waiting.append(entry)
+            due = not self._waiting
+            self._waiting += entries
             full = len(self._waiting) > _MOST_WAITING
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="vultus-audit", daemon=True)
                 self._thread.start()
-            if len(self._waiting) == 1:
+            if due:
                 self._changed.notify()  # for the others the thread does not have to wake up: it wakes up by itself
         if full or self._rules.strict:
             self.flush()
@@ -286,6 +294,11 @@ def _change(connection: Connection, row: tuple[Any, ...]) -> AuditEntry:
         )
         people = tuple(number for (number,) in owners)
     return AuditEntry(at=at, actor=actor, via=via, program=program, operation=kind, people=people, faces=faces)
+
+
+def _found(answers: Sequence[Sequence[Match | NearFace]]) -> list[int]:
+    """Return the people of an answer, each once."""
+    return list(dict.fromkeys(match.identity for answer in answers for match in answer if match.identity is not None))
 
 
 def clean_actor(actor: str, what: str = "an actor") -> str:

@@ -273,5 +273,5 @@ def parameter_counts(kind: str, dim: int) -> tuple[int, int]:
 
 
 def set_threads(count: int) -> None:
-    """Let each search of this process use so many threads; FAISS takes all processors otherwise."""
+    """Let each search from the calling thread use so many threads; FAISS takes all processors otherwise."""
     faiss.omp_set_num_threads(count)

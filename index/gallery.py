@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from vultus.configs import DatabaseUrl, Place
 from vultus.configs.schema import Audit as Rules
 from vultus.configs.schema import Retention
 from vultus.index import archive, denials, export, figures, intake, kinds, people, retention
-from vultus.index.audit import Audit
+from vultus.index.audit import Actor, Audit
 from vultus.index.backend import open_backend, restore
 from vultus.index.binding import bind_dim, bind_model
 from vultus.index.calibrating import Calibrating
@@ -232,7 +233,7 @@ class Gallery(Directory, Ownership, Seeing):
         than the best one are read from the database.
         """
         answers = self._searcher.people(vectors, k, threshold, where, faces)
-        self.audit.searched(answers, k, threshold)
+        self.audit.searched([(answers, self.audit.actor())], k, threshold)
         return answers
 
     def search_face(
@@ -243,14 +244,40 @@ class Gallery(Directory, Ownership, Seeing):
         So its own person is an answer if another face of that one speaks for it. Raises UnknownFace, and ValueError for
         a face that has no vector since the gallery moved to another model.
         """
-        vector = self.face(face_id).vector
-        if vector is None:
+        (found,) = self.search_by_faces([face_id], k, threshold, where, faces=faces)
+        if found is None:
+            self.face(face_id)
             raise ValueError(
                 f"face {face_id} has no vector of the model {self.model}, so nothing can be compared to it"
             )
-        answers = self._searcher.people(vector[None], k, threshold, where, faces, besides=face_id)
-        self.audit.searched(answers, k, threshold)
-        return answers[0]
+        return found
+
+    def search_by_faces(
+        self,
+        face_ids: Sequence[int],
+        k: int,
+        threshold: float | None = None,
+        where: Where | None = None,
+        *,
+        faces: int = 1,
+        actors: Sequence[Actor] | None = None,
+    ) -> list[list[Match] | None]:
+        """Do what `search_face` does for several stored faces; none in place of those without a vector, or not there.
+
+        `actors`: as whose search each is recorded (`Audit.actor` tells), if they are several people's.
+        """
+        stored = self._searcher.stored(face_ids)
+        there = [face for face in face_ids if face in stored]
+        if not there:
+            return [None] * len(face_ids)
+        rows = np.stack([stored[face] for face in there])
+        answers = iter(self._searcher.people(rows, k, threshold, where, faces, besides=there))
+        found = [next(answers) if face in stored else None for face in face_ids]
+        askers = [self.audit.actor()] * len(face_ids) if actors is None else actors
+        self.audit.searched(
+            [([one], by) for one, by in zip(found, askers, strict=True) if one is not None], k, threshold
+        )
+        return found
 
     def search_faces(
         self, vectors: ArrayLike, k: int, threshold: float | None = None, where: Where | None = None
@@ -260,7 +287,7 @@ class Gallery(Directory, Ownership, Seeing):
         Faces of people who are no answer of `search` because of a negative example are left out.
         """
         answers = self._searcher.faces(vectors, k, threshold, where)
-        self.audit.searched(answers, k, threshold)
+        self.audit.searched([(answers, self.audit.actor())], k, threshold)
         return answers
 
     # Negative examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from vultus.index.combining import Combiner
 from vultus.index.contract import Backend, Look
 from vultus.index.denials import Denials
 from vultus.index.embedding import normalised
+from vultus.index.loading import bound_to, vectors_there
 from vultus.index.search import Ranked, Wanted
 from vultus.index.storage import Connection
 from vultus.index.types import Match, NearFace, Where
@@ -61,9 +62,9 @@ class Searcher:
         threshold: float | None,
         where: Where | None,
         faces: int,
-        besides: int = search.NO_FACE,
+        besides: Sequence[int] | None = None,
     ) -> list[list[Match]]:
-        """See `Gallery.search` and `Gallery.search_face`."""
+        """See `Gallery.search` and `Gallery.search_by_faces`; `besides`: the face that each probe is itself."""
         if not 1 <= faces <= answers.MOST_SPEAKERS:
             raise ValueError(f"faces is how many may speak for a person, 1 to {answers.MOST_SPEAKERS}, not {faces}")
 
@@ -77,6 +78,11 @@ class Searcher:
 
         probes, wanted = _probes(vectors, k, besides), Wanted(k=k, threshold=threshold)
         return self._combined((k, threshold, where, faces), probes, wanted, where, answer)
+
+    def stored(self, faces: Sequence[int]) -> dict[int, np.ndarray]:
+        """Return the vectors, `(dim,)` float32, of those of `faces` that are there and have one. Raises GalleryCorrupt."""
+        with self._backend.storage.read() as connection:
+            return dict(zip(*vectors_there(connection, bound_to(connection)[2] or 1, sorted(set(faces))), strict=True))
 
     def faces(self, vectors: ArrayLike, k: int, threshold: float | None, where: Where | None) -> list[list[NearFace]]:
         """See `Gallery.search_faces`."""
@@ -139,11 +145,11 @@ class Searcher:
             return search.retried(attempt, self._backend.storage.place)
 
 
-def _probes(vectors: ArrayLike, k: int, besides: int = search.NO_FACE) -> _Probes:
+def _probes(vectors: ArrayLike, k: int, besides: Sequence[int] | None = None) -> _Probes:
     if k < 1:
         raise ValueError(f"k is how many matches to return, at least 1, not {k}")
     rows = normalised(vectors, None, "probes")
-    return _Probes(rows, np.full(len(rows), besides))
+    return _Probes(rows, np.full(len(rows), search.NO_FACE) if besides is None else np.array(besides, np.int64))
 
 
 def _joined(several: list[_Probes]) -> _Probes:

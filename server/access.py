@@ -124,12 +124,5 @@ async def _seat(here: Here) -> AsyncIterator[None]:
         yield
 
 
-async def _search_seat(here: Here) -> AsyncIterator[None]:
-    async with here.desk.place("searches"):
-        yield
-
-
 Seat = Depends(_seat)
 """A dependency of routes that find or embed faces: they take their turn, or answer 503."""
-SearchSeat = Depends(_search_seat)
-"""The same of routes that search for vectors that the gallery holds."""

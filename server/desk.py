@@ -31,14 +31,15 @@ class Desk:
         """Wait for a place and hold it. Raises Problem, a 503 with Retry-After, if too many wait or for too long.
 
         Pictures keep a processor busy, so few are worked on at once; searches for vectors that are there already wait for
-        each other in the gallery, which answers those that wait together.
+        each other, and those that wait are answered together (`vultus.server.together`).
         """
         places = self._places[kind]
         if places.locked() and self.waiting >= self._limits.waiting:
             raise self._full("so many requests wait already that yours would wait too long")
         self.waiting += 1
         try:
-            await asyncio.wait_for(places.acquire(), self._limits.patience)
+            async with asyncio.timeout(self._limits.patience):
+                await places.acquire()
         except TimeoutError:
             raise self._full(f"no turn within {self._limits.patience:g} seconds") from None
         finally:

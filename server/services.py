@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
@@ -12,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
+from vultus.index.audit import Actor
 from vultus.index.configured import open_gallery
 from vultus.index.gallery import Gallery
 from vultus.index.veil import Veil
@@ -37,6 +39,7 @@ from vultus.server.jobs.tasks import Means
 from vultus.server.metrics import Metrics
 from vultus.server.reloading import Reloaded, Reloading
 from vultus.server.store import Store
+from vultus.server.together import Together
 from vultus.server.vault import Vault
 from vultus.server.vitals import Vitals
 from vultus.stages.gallery import threshold
@@ -66,6 +69,7 @@ class Services:
         self.config = config
         self.veil = Veil(config.privacy)
         self.desk = Desk(config.serve.limits)
+        self.searches = Together[tuple[int, Actor], str](len(os.sched_getaffinity(0)), config.serve.limits.searches)
         self.faces = Faces(self.config)
         self.store = Store(server_folder(config))
         self.accounts = Accounts(self.store, config.serve)
@@ -82,6 +86,7 @@ class Services:
             opening.callback(self.faces.close)
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True, server=True)
             opening.callback(self.gallery.close)
+            opening.enter_context(self.searches)
             self._open_events(opening)
             self._open_cameras(opening)
             means = Means(config=self.config, gallery=self.gallery, store=self.store)

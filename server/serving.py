@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -95,6 +96,8 @@ class Server(uvicorn.Server):
         limits = self._services.config.serve.limits
         anyio.to_thread.current_default_thread_limiter().total_tokens = limits.at_once + limits.searches + _THREADS
         await super().startup(sockets)
+        gc.collect()
+        gc.freeze()  # what is there stays, and a search for what nobody needs any more would hold up all answers for 0.1 s
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; streams, which would never end, end first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
@@ -14,8 +15,13 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 def address_of(connection: HTTPConnection) -> str:
     """The caller's address; "unknown" for what a proxy believed and is none."""
+    return _address(connection.client.host if connection.client else "")
+
+
+@lru_cache(1000)
+def _address(host: str) -> str:
     try:
-        found = ip_address(connection.client.host if connection.client else "")
+        found = ip_address(host)
     except ValueError:
         return "unknown"
     return str(found.ipv4_mapped or found) if isinstance(found, IPv6Address) else str(found)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
-from vultus.index import Where
-from vultus.server.access import SearchSeat, Seat, allowed
+from vultus.index import GalleryError, Where
+from vultus.index.audit import Actor
+from vultus.server.access import Seat, allowed
 from vultus.server.problems import Problem
 from vultus.server.schemas import Id, IdInPath, Schema, Text, When, seconds
 from vultus.server.services import Here, Services
@@ -103,25 +106,50 @@ def search(here: Here, photo: Photo, asked: Annotated[Asked, Query()]) -> Search
     )
 
 
-@router.get("/faces/{face_id:int}/matches", dependencies=[SearchSeat], response_model=Resemblances)
-def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Response:
+@router.get("/faces/{face_id:int}/matches", response_model=Resemblances)
+async def resembling(here: Here, face_id: IdInPath, asked: Annotated[Asked, Query()]) -> Response:
     """Find who looks like a stored face, by its vector. The face itself is no answer; its person is, by another face."""
-    threshold = here.threshold
-    if asked.by == "faces":
-        (matches,) = _matches(here, [_vector(here, face_id)], asked, threshold, besides=face_id)
-    else:
-        found = here.gallery.search_face(face_id, asked.k, asked.min_similarity, asked.where(), faces=asked.faces)
-        matches = [Match.of(one, threshold) for one in found]
-    # Written here: FastAPI would take a second thread to look once more whether these are the types that they are.
-    answer = Resemblances(threshold=threshold, matches=matches)
-    return Response(answer.model_dump_json(), media_type="application/json")
+    async with here.desk.place("searches"):
+        if asked.by == "faces":
+            answer = await run_in_threadpool(_near_faces, here, asked, face_id)
+        else:
+            one, near = (face_id, here.gallery.audit.actor()), partial(_near_people, here, asked)
+            answer = await here.searches.ask(asked.model_dump_json(), one, near)
+    # Written already: FastAPI would look once more, in a thread, whether these are the types that they are.
+    return Response(answer, media_type="application/json")
 
 
-def _vector(here: Services, face_id: int) -> np.ndarray:
-    vector = here.gallery.face(face_id).vector
+def _near_people(here: Services, asked: Asked, askers: list[tuple[int, Actor]]) -> list[str | Exception]:
+    """The answers, written out, to several who ask the same of faces."""
+    threshold, which = here.threshold, [face for face, _ in askers]
+    k, least, where = asked.k, asked.min_similarity, asked.where()
+    found = here.gallery.search_by_faces(which, k, least, where, faces=asked.faces, actors=[by for _, by in askers])
+    return [
+        _not_there(here, face)
+        if near is None
+        else Resemblances(threshold=threshold, matches=[Match.of(one, threshold) for one in near]).model_dump_json()
+        for face, near in zip(which, found, strict=True)
+    ]
+
+
+def _near_faces(here: Services, asked: Asked, face_id: int) -> str:
+    vector, threshold = here.gallery.face(face_id).vector, here.threshold
     if vector is None:
-        raise Problem(409, "no-vector", f"Face {face_id} has no vector of the model in use.")
-    return vector
+        raise _without_vector(face_id)
+    (matches,) = _matches(here, [vector], asked, threshold, besides=face_id)
+    return Resemblances(threshold=threshold, matches=matches).model_dump_json()
+
+
+def _not_there(here: Services, face_id: int) -> Exception:
+    try:
+        here.gallery.face(face_id)
+    except GalleryError as error:
+        return error
+    return _without_vector(face_id)
+
+
+def _without_vector(face_id: int) -> Problem:
+    return Problem(409, "no-vector", f"Face {face_id} has no vector of the model in use.")
 
 
 def _matches(

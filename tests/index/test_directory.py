@@ -3,6 +3,7 @@
 import pytest
 from msgspec import structs
 
+from vultus.configs.schema import Audit
 from vultus.index import FaceRecord, Gallery, Sighting, UnknownFace, UnknownIdentity, Where
 
 DIM = 16
@@ -160,6 +161,26 @@ def test_search_by_a_stored_face(gallery, rand):
     assert gallery.search_face(alone, 5) == []
     with pytest.raises(UnknownFace):
         gallery.search_face(999, 5)
+
+
+def test_several_search_by_stored_faces_at_once(folder, rand):
+    with Gallery.open(folder, audit=Audit(enabled=True)) as gallery:
+        people = rand.standard_normal((9, DIM))
+        for at, person in enumerate(people):
+            gallery.enrol(f"p{at}", person + 0.2 * rand.standard_normal((3, DIM)))
+        asked, actors = [5, 27, 999, 5], [("ada", "10.0.0.1"), ("bob", None), ("eve", None), ("cleo", None)]
+        found = gallery.search_by_faces(asked, 3, where=Where(labelled=True), actors=actors)
+        assert found[2] is None
+        assert found[0] == found[3] == gallery.search_face(5, 3)
+        assert found[1] == gallery.search_face(27, 3)
+        assert gallery.search_by_faces([999], 3) == [None]
+        noted = [entry for entry in gallery.audit.entries() if entry.operation == "search"][:3]
+    assert [(one.actor, one.via, one.faces) for one in noted] == [
+        ("ada", "10.0.0.1", 1),
+        ("bob", None, 1),
+        ("cleo", None, 1),
+    ]
+    assert noted[1].people == tuple(match.identity for match in found[1])
 
 
 def test_a_wrong_count_is_found(gallery, vectors):

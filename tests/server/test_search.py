@@ -1,5 +1,7 @@
 """Searching by photo."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
@@ -47,3 +49,17 @@ def test_a_stored_face_is_no_answer_to_itself(client: httpx.Client, services: Se
     assert len(faces) == 9
     assert not any(match["match"] for match in answer["matches"])
     assert client.get("/api/v1/faces/9999/matches").json()["type"] == "urn:vultus:unknown-face"
+
+
+def test_many_who_ask_at_once_each_have_their_own_answer(client: httpx.Client, services: Services) -> None:
+    macron = services.gallery.faces("Emmanuel Macron")[0].id
+    asked = [
+        f"/api/v1/faces/{face}/matches?k={k}" for k in (1, 3) for face in (macron, 9999, macron + 1, macron + 2)
+    ] * 3
+    expected = {path: client.get(path).json() for path in asked}
+    searches = len(services.gallery.audit.entries())
+    with ThreadPoolExecutor(len(asked)) as pool:
+        assert list(pool.map(lambda path: client.get(path).json(), asked)) == [expected[path] for path in asked]
+    noted = services.gallery.audit.entries()[searches:]
+    assert len(noted) == sum("matches" in expected[path] for path in asked)
+    assert {(one.actor, one.via) for one in noted} == {("local", "127.0.0.1")}
