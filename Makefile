@@ -10,7 +10,7 @@ MARKS ?= not slow
 # Rebuilt when what it is built from changes.
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.inc' -o -name CMakeLists.txt)
 
-.PHONY: help demo test lint format types native-test neon-test fuzz bench clean
+.PHONY: help demo test lint format types native-test neon-test fuzz soak bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -58,6 +58,11 @@ neon-test: $(VENV)/installed  ## C tests for AArch64 under emulation (gcc-aarch6
 FUZZ ?= 60
 fuzz: $(VENV)/installed  ## the engine's readers under libFuzzer (needs clang), FUZZ= seconds
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh native/fuzz/run.sh $(FUZZ)
+
+# MINUTES= says for how long.
+MINUTES ?= 10
+soak: $(VENV)/installed  ## minutes of four cameras that hang up every 45 seconds: memory and open files do not grow
+	$(BIN)/python -m pytest tests/cli/test_soak.py --minutes $(MINUTES)
 
 bench: $(VENV)/installed  ## benchmarks against peers (installs OpenVINO; takes minutes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'

@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seed",
         help="seed of the `rand` fixture: a number, or `new` for another at each run (default: each test its own)",
     )
-    parser.addoption("--minutes", type=int, default=4, help="for how long the soak test watches cameras")
+    parser.addoption("--minutes", type=int, default=10, help="for how long the soak test watches cameras")
     parser.addoption("--rounds", type=int, default=8, help="how often the slow crash tests kill and look")
 
 

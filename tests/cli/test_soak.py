@@ -1,4 +1,4 @@
-"""Minutes of four cameras that hang up every 45 seconds: nothing grows. `--minutes` for more of them."""
+"""Minutes of four cameras that hang up every 45 seconds: nothing grows. `make soak MINUTES=120` for more of them."""
 
 from pathlib import Path
 
