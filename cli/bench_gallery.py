@@ -119,7 +119,7 @@ def gallery(
     whose first person is that of comparing all vectors, `right` the share where it is the person meant. Bytes are of
     memory, as each says of itself. FAISS alone finds faces; the gallery finds k people, with names.
 
-    Files lie in a temporary folder (TMPDIR chooses the disk), 2.7 KB a face of 512 numbers and the snapshot; where the
+    Files lie in a temporary folder (TMPDIR chooses the disk), 2.4 KB a face of 512 numbers and the snapshot; where the
     vectors are more than 1 GB, so do they.
     """
     rand = np.random.default_rng(seed)

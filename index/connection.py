@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
-from vultus.index.seal import VECTOR, Seal, closed
+from vultus.index.seal import VECTOR, Seal
+
+_ROWS = 100
+"""Rows of one statement: each statement of a row lets the interpreter's lock go and waits for it again."""
+_VECTORS = 1024
+"""Vectors of one statement, which has a copy of them: 32 MB of the longest."""
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -37,14 +43,29 @@ class SqliteConnection(sqlite3.Connection):
         self.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
         self.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
 
+    def add_rows(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows, given column by column; names of tables and columns are ours."""
+        into, row = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ", f"({', '.join('?' * len(columns))})"  # noqa: S608
+        count, width = len(next(iter(columns.values()))), len(columns)
+        whole = count - count % _ROWS
+        for start in range(0, whole, _ROWS):
+            values: list[Any] = [None] * (_ROWS * width)
+            for place, column in enumerate(columns.values()):
+                values[place::width] = column[start : start + _ROWS]
+            self.execute(into + ", ".join([row] * _ROWS), values)
+        self.executemany(into + row, zip(*(column[whole:] for column in columns.values()), strict=True))
+
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32 of faces."""
-        data = np.ascontiguousarray(vectors, "<f4").data.cast("B")
-        width = 4 * vectors.shape[1]
-        rows = (data[at * width : (at + 1) * width] for at in range(len(faces)))
-        self.executemany(
-            "INSERT INTO vectors VALUES (?, ?)", zip(faces, closed(self.seal, VECTOR, faces, rows), strict=True)
-        )
+        for start in range(0, len(faces), _VECTORS):
+            some = faces[start : start + _VECTORS]
+            plain = np.ascontiguousarray(vectors[start : start + _VECTORS], "<f4").data.cast("B")
+            pieces = _cut(plain, len(some))
+            data = plain if self.seal is None else b"".join(self.seal.close(VECTOR, some, pieces))
+            self.execute(
+                "INSERT INTO vectors SELECT value, substr(?2, key * ?3 + 1, ?3) FROM json_each(?1)",
+                (json.dumps(list(some)), data, len(data) // len(some)),
+            )
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector of those of `faces` that are there, in ascending order."""
@@ -59,3 +80,9 @@ class SqliteConnection(sqlite3.Connection):
             return rows
         there, sealed = zip(*rows, strict=True)
         return list(zip(there, self.seal.open(VECTOR, there, sealed), strict=True))
+
+
+def _cut(data: memoryview[int], count: int) -> Iterator[memoryview[int]]:
+    """Yield so many equal pieces."""
+    width = len(data) // count
+    return (data[at * width : (at + 1) * width] for at in range(count))

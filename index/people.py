@@ -52,10 +52,9 @@ def ensure(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     wanted = sorted(set(names))
     numbers = _numbers(connection, wanted)
     missing = [name for name in wanted if name not in numbers]
-    now = time.time()
-    connection.executemany(
-        "INSERT INTO identities (name, folded, created) VALUES (?, ?, ?)",
-        ((name, folded(name), now) for name in missing),
+    connection.add_rows(
+        "identities",
+        {"name": missing, "folded": [folded(name) for name in missing], "created": [time.time()] * len(missing)},
     )
     return numbers | _numbers(connection, missing)
 
@@ -118,10 +117,7 @@ def add_faces(
     table |= dict(zip(_DESCRIBED, described, strict=True)) | {"created": (now,) * len(numbers)}
     # A null takes longer to bind than a value: a column that is null in all rows is not mentioned.
     told = {name: values for name, values in table.items() if values.count(None) < len(values)}
-    connection.executemany(
-        f"INSERT INTO faces ({', '.join(told)}) VALUES ({', '.join('?' * len(told))})",  # noqa: S608 - constants
-        zip(*told.values(), strict=True),
-    )
+    connection.add_rows("faces", told)
     count(connection, Counter(people))
     connection.add_vectors(numbers, vectors)
     pictured = {number: record.chip for number, record in zip(numbers, records, strict=True) if record.chip is not None}

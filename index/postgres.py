@@ -16,7 +16,7 @@ import secrets
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,6 +104,13 @@ class PostgresConnection:
         """Give higher numbers than `last` from now on; that stays so whatever becomes of the transaction."""
         if last:
             self._one("SELECT setval(pg_get_serial_sequence(%s, %s), %s)", table, key, last)
+
+    def add_rows(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows, given column by column; names of tables and columns are ours."""
+        self.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
+            zip(*columns.values(), strict=True),
+        )
 
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32 of faces, as PostgreSQL's binary COPY takes them."""

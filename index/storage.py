@@ -12,7 +12,7 @@ than that is a method of `Connection`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -83,6 +83,9 @@ class Connection(Protocol):
 
     def continue_numbers(self, table: str, key: str, last: int) -> None:
         """Give higher numbers than `last` from now on."""
+
+    def add_rows(self, table: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows, given column by column; at least one column, all equally long."""
 
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32, of length 1, of faces."""

@@ -41,9 +41,9 @@ _SMALLEST = 512
 _SCRUB_WAIT_MS = 250
 _IDLE = 8
 """Connections that are kept for the next readers: each has a cache of up to 16 MB."""
-_LOG_PAGES = 4000
-"""Pages of 8 KiB in the log before they are put into the database: the usual 1000 are three commits of a thousand faces, and
-each time the index pages that all of them touch are written and synced anew."""
+_LOG = 32 << 20
+"""Bytes of the log before they are put into the database: the usual 1000 pages are some commits of a thousand faces, and each
+time the index pages that all of them touch are written and synced anew."""
 _NOTHING = ("lost+found", WRITER)
 """Names that may be in a folder in which there is no gallery, or not yet."""
 
@@ -109,7 +109,7 @@ class Store(Storage):
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA secure_delete = ON")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            _limit_log(connection)
             connection.execute("PRAGMA cache_size = -16000")
             connection.execute("PRAGMA temp_store = MEMORY")  # names must not reach /tmp
         return connection
@@ -156,6 +156,7 @@ class Store(Storage):
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+            _limit_log(connection)
         schema.check(connection, str(self.folder / DATABASE))
         schema.upgrade(connection)
         deadline = time.monotonic() + self._timeout
@@ -359,6 +360,12 @@ class Store(Storage):
         except sqlite3.Error as error:
             return f"another process writes, which one is not known ({error})"
         return f"another process writes; the last to have written was {row[0]}, {_clock(row[1])}"
+
+
+def _limit_log(connection: sqlite3.Connection) -> None:
+    """Let SQLite put the log into the database when it has that many bytes."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG // page}")
 
 
 def _clock(seconds: float) -> str:
