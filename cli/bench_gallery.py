@@ -89,6 +89,12 @@ def _kinds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> list[
     metavar="auto|none|NAME,...",
     help=f"Who searches the same: {', '.join(contenders.PACKAGES)}; auto: those that are installed.",
 )
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the peers' graphs here, and take them from here; a run that was ended goes on with them.",
+)
 @click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 @click.option("--k", type=click.IntRange(1, 100), default=5, show_default=True, help="Matches asked for.")
 @click.option("--batch", type=click.IntRange(2, 1000), default=32, show_default=True, help="Probes of a batch.")
@@ -104,6 +110,7 @@ def gallery(
     like: Path | None,
     kind_names: list[str],
     peers: str,
+    keep: Path | None,
     threads: int,
     k: int,
     batch: int,
@@ -119,6 +126,8 @@ def gallery(
     whose first person is that of comparing all vectors, `right` the share where it is the person meant. Bytes are of
     memory, as each says of itself. FAISS alone finds faces; the gallery finds k people, with names.
 
+    A graph of a million faces takes an hour to build where two processors are busy: --keep saves it every five minutes.
+
     Files lie in a temporary folder (TMPDIR chooses the disk), 2.4 KB a face of 512 numbers and the snapshot; where the
     vectors are more than 1 GB, so do they.
     """
@@ -132,7 +141,7 @@ def gallery(
     set_threads(threads)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary) / "gallery"
-        found, rate = _build(made, kind_names, chosen, folder, k, threads, stack)
+        found, rate = _build(made, kind_names, chosen, folder, k, threads, keep, stack)
         say("searching")
         results = contenders.contest(made, found, batch=batch, calls=calls, threads=threads)
         say("adding, opening and deleting")
@@ -177,7 +186,14 @@ def _known(folder: Path) -> tuple[Floats, Numbers]:
 
 
 def _build(
-    made: Faces, kind_names: Sequence[str], peers: Sequence[str], folder: Path, k: int, threads: int, stack: ExitStack
+    made: Faces,
+    kind_names: Sequence[str],
+    peers: Sequence[str],
+    folder: Path,
+    k: int,
+    threads: int,
+    keep: Path | None,
+    stack: ExitStack,
 ) -> tuple[list[Found], float]:
     """All contenders, and how many faces a second the gallery took in."""
     say("filling the gallery")
@@ -198,10 +214,10 @@ def _build(
             found += [] if bare is None else [bare]
     if "hnswlib" in peers:
         say("building hnswlib's graph")
-        found += contenders.hnswlib(made, k, threads)
+        found += contenders.hnswlib(made, k, threads, keep)
     if "usearch" in peers:
         say("building USearch's graph")
-        found += contenders.usearch(made, k, threads)
+        found += contenders.usearch(made, k, threads, keep)
     return found, rate
 
 

@@ -6,14 +6,17 @@ import importlib
 import os
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct
 
+from vultus.cli.console import say
 from vultus.index import Gallery, codes, kinds
 
 Floats = npt.NDArray[np.float32]
@@ -23,6 +26,10 @@ PACKAGES = {"faiss": "faiss-cpu", "hnswlib": "hnswlib", "usearch": "usearch"}
 """What must be installed for each peer."""
 _COMMIT = 1000
 _BLOCK = 20_000
+_GROWN = 5000
+"""Faces that a graph takes in at a time."""
+_SAID_EVERY_S = 10.0
+_KEPT_EVERY_S = 300.0
 _IN_MEMORY = 1 << 30
 _HNSW = {"M": 16, "ef_construction": 200}
 _EFS = (64, 256)
@@ -206,15 +213,105 @@ def faiss(faces: Faces, kind: str, k: int) -> Found | None:
     )
 
 
-def hnswlib(faces: Faces, k: int, threads: int) -> list[Found]:
+class Growing(Struct, frozen=True, kw_only=True):
+    """A peer's graph while it takes vectors in."""
+
+    name: str
+    begin: Callable[[], object]
+    """Comes first, where none was kept."""
+    add: Callable[[slice], object]
+    """Takes in these rows."""
+    count: Callable[[], int]
+    """How many it has."""
+    save: Callable[[str], object]
+    load: Callable[[str], object]
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """What is noted of a graph that is kept."""
+
+    file: str
+    seconds: float
+    """That it took so far."""
+
+
+def grow(graph: Growing, faces: Faces, keep: Path | None) -> float:
+    """Let the graph take in what it lacks, and say how far it is; return the seconds of all of it, in earlier runs too.
+
+    With `keep` it is taken from that folder and put there: every few minutes, so that a run that was ended goes on.
+    """
+    note = None if keep is None else keep / f"{graph.name}-{_fingerprint(faces)}.json"
+    if note is not None and note.exists():
+        seconds = _taken_up(graph, note)
+    else:
+        seconds = 0.0
+        graph.begin()
+    said = kept = time.perf_counter()
+    for start in range(graph.count(), len(faces.rows), _GROWN):
+        begun = time.perf_counter()
+        graph.add(slice(start, start + _GROWN))
+        now = time.perf_counter()
+        seconds += now - begun
+        if now - said > _SAID_EVERY_S:
+            said = now
+            say(f"{graph.name}: {graph.count()} of {len(faces.rows)} faces after {seconds:.0f} s")
+        if note is not None and (now - kept > _KEPT_EVERY_S or graph.count() == len(faces.rows)):
+            kept = now
+            _put_down(graph, note, seconds)
+    return seconds
+
+
+def _fingerprint(faces: Faces) -> str:
+    """Tells graphs of other vectors, or made otherwise, from those of these."""
+    crc = 0
+    for start in range(0, len(faces.rows), _BLOCK):
+        crc = zlib.crc32(faces.rows[start : start + _BLOCK].data, crc)
+    return f"{crc:08x}-{'-'.join(map(str, _HNSW.values()))}"
+
+
+def _taken_up(graph: Growing, note: Path) -> float:
+    """Load the graph that was kept; return the seconds that it took."""
+    try:
+        kept = msgspec.json.decode(note.read_bytes(), type=Kept)
+        file = note.with_name(kept.file)
+        graph.load(str(file))
+    except (msgspec.MsgspecError, RuntimeError, OSError) as error:
+        raise ValueError(
+            f"{note} and its graph cannot be read ({error}); delete it to have the graph built anew"
+        ) from error
+    say(f"{graph.name}: {graph.count()} faces are in {file}")
+    return kept.seconds
+
+
+def _put_down(graph: Growing, note: Path, seconds: float) -> None:
+    """Keep the graph as it is; the one that was kept before stays until this one is whole."""
+    note.parent.mkdir(parents=True, exist_ok=True)
+    file = note.with_name(f"{note.stem}-{graph.count()}.graph")
+    graph.save(str(file))
+    noting = note.with_suffix(".tmp")
+    noting.write_bytes(msgspec.json.encode(Kept(file=file.name, seconds=seconds)))
+    noting.replace(note)
+    for former in note.parent.glob(f"{note.stem}-*.graph"):
+        if former != file:
+            former.unlink()
+
+
+def hnswlib(faces: Faces, k: int, threads: int, keep: Path | None = None) -> list[Found]:
     """hnswlib's graph, 32 bits a number, built by all processors and searched by `threads`."""
     library: Any = importlib.import_module("hnswlib")
-    begun = time.perf_counter()
+    count = len(faces.rows)
     graph = library.Index(space="ip", dim=faces.rows.shape[1])
-    graph.init_index(max_elements=len(faces.rows), **_HNSW)
-    graph.add_items(faces.rows, num_threads=os.cpu_count() or 1)
+    growing = Growing(
+        name="hnswlib",
+        begin=lambda: graph.init_index(max_elements=count, **_HNSW),
+        add=lambda rows: graph.add_items(faces.rows[rows], num_threads=os.cpu_count() or 1),
+        count=graph.get_current_count,
+        save=graph.save_index,
+        load=lambda path: graph.load_index(path, max_elements=count),
+    )
+    seconds = grow(growing, faces, keep)
     graph.set_num_threads(threads)
-    seconds, size = time.perf_counter() - begun, graph.index_file_size() / len(faces.rows)
+    size = graph.index_file_size() / count
 
     def first(probes: Floats, ef: int) -> Numbers:
         graph.set_ef(ef)
@@ -226,10 +323,9 @@ def hnswlib(faces: Faces, k: int, threads: int) -> list[Found]:
     ]
 
 
-def usearch(faces: Faces, k: int, threads: int) -> list[Found]:
+def usearch(faces: Faces, k: int, threads: int, keep: Path | None = None) -> list[Found]:
     """USearch's graph, 8 bits a number, built and searched likewise."""
     library: Any = importlib.import_module("usearch.index")
-    begun = time.perf_counter()
     graph = library.Index(
         ndim=faces.rows.shape[1],
         metric="cos",
@@ -237,8 +333,17 @@ def usearch(faces: Faces, k: int, threads: int) -> list[Found]:
         connectivity=_HNSW["M"],
         expansion_add=_HNSW["ef_construction"],
     )
-    graph.add(np.arange(len(faces.rows)), faces.rows, threads=os.cpu_count() or 1)
-    seconds, size = time.perf_counter() - begun, graph.memory_usage / len(faces.rows)
+    numbers = np.arange(len(faces.rows))
+    growing = Growing(
+        name="usearch",
+        begin=lambda: None,
+        add=lambda rows: graph.add(numbers[rows], faces.rows[rows], threads=os.cpu_count() or 1),
+        count=lambda: len(graph),
+        save=graph.save,
+        load=graph.load,
+    )
+    seconds = grow(growing, faces, keep)
+    size = graph.memory_usage / len(faces.rows)
 
     def first(probes: Floats, ef: int) -> Numbers:
         graph.expansion_search = ef

@@ -69,3 +69,37 @@ def test_many_vectors_lie_in_a_file(rand: np.random.Generator, monkeypatch: pyte
     assert isinstance(filed.rows, np.memmap)
     assert not isinstance(held.rows, np.memmap)
     assert np.array_equal(filed.rows, held.rows)
+
+
+@pytest.mark.parametrize("peer", ["hnswlib", "usearch"])
+def test_a_graph_that_was_ended_goes_on(
+    peer: str, rand: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"hnswlib": "hnswlib", "usearch": "usearch.index"}[peer], reason="needs vultus[bench]")
+    faces = contenders.spread(600, 16, 5, 20, 0.3, rand)
+    build = getattr(contenders, peer)
+    monkeypatch.setattr(contenders, "_GROWN", 200)
+    monkeypatch.setattr(contenders, "_KEPT_EVERY_S", 0)
+    put_down = contenders._put_down
+
+    def ended(graph: contenders.Growing, note: Path, seconds: float) -> None:
+        put_down(graph, note, seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contenders, "_put_down", ended)
+    with pytest.raises(KeyboardInterrupt):
+        build(faces, 5, 1, tmp_path)
+    monkeypatch.setattr(contenders, "_put_down", put_down)
+    (first,) = tmp_path.glob("*.graph")
+    begun = build(faces, 5, 1, tmp_path)
+    (whole,) = tmp_path.glob("*.graph")
+    assert (first.stem.rsplit("-")[-1], whole.stem.rsplit("-")[-1]) == ("200", "600")
+    assert np.array_equal(begun[1].first(faces.probes), contenders.exact(faces))
+    again = build(faces, 5, 1, tmp_path)
+    assert again[0].seconds == begun[0].seconds  # of all runs that added something
+    build(contenders.spread(600, 16, 5, 20, 0.3, rand), 5, 1, tmp_path)
+    assert len(list(tmp_path.glob("*.graph"))) == 2  # of other vectors another one
+    (note,) = (path for path in tmp_path.glob("*.json") if whole.name.startswith(path.stem))
+    note.write_text("{}")
+    with pytest.raises(ValueError, match="delete it to have the graph built anew"):
+        build(faces, 5, 1, tmp_path)
