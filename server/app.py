@@ -14,6 +14,7 @@ from vultus.server.guard import Guard
 from vultus.server.headers import Headers
 from vultus.server.observed import Observed
 from vultus.server.pages import PAGES
+from vultus.server.pages.site import problem_page
 from vultus.server.paths import Paths
 from vultus.server.problems import MEDIA_TYPE, add_handlers
 from vultus.server.routes import (
@@ -31,6 +32,7 @@ from vultus.server.routes import (
     keys,
     live,
     models,
+    mqtt,
     people,
     photos,
     rules,
@@ -71,6 +73,7 @@ _ROUTES = (
     models,
     system,
     webhooks,
+    mqtt,
 )
 """Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
 _BESIDE = (*(page.router for page in PAGES), health.router, system.metrics_router)
@@ -105,7 +108,17 @@ class _Application(FastAPI):
         with _DESCRIBING:
             if not _DESCRIPTION:
                 _DESCRIPTION.update(super().openapi())
+                _describe_locations(_DESCRIPTION)
         return _DESCRIPTION
+
+
+def _describe_locations(description: dict[str, Any]) -> None:
+    """Whatever is made says where it is; the tests hold every route to it."""
+    where = {"description": "The path of what was made", "required": True, "schema": {"type": "string"}}
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            if (made := operation["responses"].get("201")) is not None:
+                made["headers"] = {"Location": where}
 
 
 def create_app(services: Services) -> FastAPI:
@@ -124,7 +137,7 @@ def create_app(services: Services) -> FastAPI:
     for router in _BESIDE:
         app.include_router(_guarded(router))
     paths = Paths([*(("/api/v1", module.router) for module in _ROUTES), *(("", router) for router in _BESIDE)])
-    add_handlers(app, paths.methods)
+    add_handlers(app, paths.methods, problem_page)
     files = ("/api/v1/uploads/", services.config.decode.max_file_bytes)
     app.add_middleware(BoundedBody, limits=services.config.serve.limits, files=files)
     app.add_middleware(Guard, services=services, public=_public())

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketState
 
@@ -98,8 +99,13 @@ def problem_of(error: Exception) -> Problem:
     return Problem(500, "internal", "The server made a mistake; its log has the details.")
 
 
-def add_handlers(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
-    """Let every error of a route become a problem; `methods` tells which ones a path knows."""
+def add_handlers(
+    app: FastAPI, methods: Callable[[str], set[str]], page: Callable[[Request, Problem], Response]
+) -> None:
+    """Let every error of a route become a problem, and a `page` for browsers that ask for none of the API.
+
+    `methods` tells which ones a path knows.
+    """
 
     async def ours(connection: Request | WebSocket, error: Exception) -> Any:
         problem = problem_of(error)
@@ -108,13 +114,14 @@ def add_handlers(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
             return None
         return problem.response()
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
         headers = error.headers
         if error.status_code == 405 and (known := methods(request.url.path)):
             headers = {"Allow": ", ".join(sorted(known))}  # Starlette tells those of the first route of several
-        return Problem(error.status_code, kind, str(error.detail), headers=headers).response()
+        problem = Problem(error.status_code, kind, str(error.detail), headers=headers)
+        return page(request, problem) if _by_a_person(request) else problem.response()
 
     async def invalid(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -128,3 +135,9 @@ def add_handlers(app: FastAPI, methods: Callable[[str], set[str]]) -> None:
         app.add_exception_handler(kind, ours)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _by_a_person(request: Request) -> bool:
+    """Whether a browser asks for a page: programs do not name HTML, and below /api/ nothing is one."""
+    named = "text/html" in request.headers.get("accept", "").lower()
+    return named and request.method in ("GET", "HEAD") and not request.url.path.startswith("/api/")

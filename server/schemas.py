@@ -67,7 +67,7 @@ class Listing(Schema, Generic[Item]):
     """One page of a list."""
 
     items: list[Item]
-    next: str | None
+    next: str | None = None
     """`cursor` of the next page; none: this was the last one."""
 
 

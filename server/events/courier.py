@@ -77,7 +77,9 @@ class Courier:
         body = b'{"type":"ping","timestamp":"%s","data":{}}' % _rfc3339(now).encode()
         headers = signed(secret, f"ping_{self._name}_{int(now * 1000)}", int(now), body)
         async with Line(url, self._rules) as line:
-            return await line.post(body, headers)
+            answer = await line.post(body, headers)
+        self._webhooks.remember(number, None, answer)
+        return answer
 
     def _run(self) -> None:
         asyncio.run(self._main())
@@ -115,6 +117,7 @@ class Courier:
                 async with Line(batch.url, self._rules) as line:
                     for event in batch.events:
                         answer = await self._attempt(line, batch.secret, event)
+                        self._webhooks.remember(number, event.id, answer)
                         if answer.outcome != "delivered":
                             break
                         taken = event

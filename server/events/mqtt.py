@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Sequence
 
 import paho.mqtt.client as paho
+from msgspec import Struct
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
@@ -41,6 +43,13 @@ _FAREWELL = 2.0
 """Seconds that the broker has at the end to confirm what is on the way, and then that the server is offline."""
 
 
+class Trouble(Struct, frozen=True):
+    """Why the broker was not there."""
+
+    at: float
+    reason: str
+
+
 class Mqtt:
     """A client between `open` and `close`; nothing happens without a host."""
 
@@ -62,7 +71,10 @@ class Mqtt:
         self._ended = False
         self.connected = False
         """Whether the broker is there."""
-        self._told_why = ""
+        self.since: float | None = None
+        """From when on, in seconds since the epoch; none while it is away."""
+        self.trouble: Trouble | None = None
+        """The last one; it stays when the broker is back."""
         self._confirmed: set[int] = set()
         self._announced: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -84,6 +96,7 @@ class Mqtt:
             client.tls_set_context(ssl.create_default_context(cafile=rules.ca_file))
         client.reconnect_delay_set(*_PAUSES)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.connect_async(rules.host, rules.port, _KEEPALIVE)
@@ -105,7 +118,15 @@ class Mqtt:
         self._client.disconnect()
         self._client.loop_stop()
         # paho closes its last sockets when it is collected, which a circle of references would put off.
-        self._client.on_connect = self._client.on_disconnect = self._client.on_publish = None
+        self._client.on_connect = self._client.on_connect_fail = None
+        self._client.on_disconnect = self._client.on_publish = None
+
+    @property
+    def waiting(self) -> int:
+        """Events that the broker has not been told of, counted up to 10,000."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT position FROM cursors WHERE name = ?", (_CURSOR,)).fetchone()
+        return 0 if row is None or self._rules.host is None else self._events.count(row[0], 10_000)
 
     # In paho's thread
 
@@ -113,12 +134,9 @@ class Mqtt:
         self, client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _: object
     ) -> None:
         if reason.is_failure:
-            if self._told_why != str(reason):
-                self._told_why = str(reason)
-                _log.warning("mqtt: the broker refuses: %s", reason)
+            self._troubled(f"the broker refuses: {reason}")
             return
-        self._told_why = ""
-        self.connected = True
+        self.since, self.connected = time.time(), True
         _log.info("mqtt: connected")
         client.publish(self.topics.status, b"online", qos=1, retain=True)
         self._news.set()
@@ -127,8 +145,17 @@ class Mqtt:
         self, _client: paho.Client, _userdata: object, _flags: object, reason: ReasonCode, _: object
     ) -> None:
         if self.connected and not self._ended:
-            _log.warning("mqtt: the broker is gone (%s); what happens is told when it is back", reason)
-        self.connected = False
+            self._troubled(f"the broker is gone: {reason}")
+        self.connected, self.since = False, None
+
+    def _on_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
+        self._troubled(f"no connection: {sys.exception()}")  # paho calls this while it handles the OSError
+
+    def _troubled(self, reason: str) -> None:
+        """Keep the reason; the log is told of each once, not at every attempt."""
+        if self.connected or self.trouble is None or self.trouble.reason != reason:
+            _log.warning("mqtt: %s; what happens is told when it is back", reason)
+        self.trouble = Trouble(time.time(), reason)
 
     def _on_publish(self, _client: paho.Client, _userdata: object, number: int, _reason: ReasonCode, _: object) -> None:
         self._confirmed.add(number)

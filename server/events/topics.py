@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from importlib.metadata import version
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
 
+from vultus.server.events.log import Kind
 from vultus.server.events.shapes import Event
 
 _PRESENT = 30
@@ -47,6 +49,17 @@ class Topics:
     def camera(self, source: str, what: str) -> str:
         """A topic of a camera."""
         return f"{self._prefix}/cameras/{slug(source)}/{what}"
+
+    def general(self) -> list[str]:
+        """The topics that belong to no camera; that of people once for all of them."""
+        kinds = [f"{self._prefix}/{kind}" for kind in get_args(Kind)]
+        return [self.status, *kinds, f"{self._prefix}/people/+"]
+
+    def of_camera(self, source: str) -> list[str]:
+        """All topics of a camera."""
+        whats = ["state", "person", "presence", "unknown", *(["face"] if self._faces else [])]
+        found = [self.camera(source, what) for what in whats]
+        return found if self._discovery is None else [*found, self._discovered(source)]
 
     def messages(self, event: Event, now: float) -> list[Message]:
         """What an event tells the broker; `now` in seconds since the epoch."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ from vultus.stages.reach import Forbidden
 MAX_WEBHOOKS = 100
 _REFUSALS = 8
 """Attempts after which what a receiver refuses is a dead letter, so that the next ones come through."""
+
+_REMEMBERED = 50
+"""Attempts of a webhook that are kept in memory."""
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -64,11 +68,21 @@ class Dead(Struct, frozen=True):
     """Whether it is about to be tried again."""
 
 
+class Attempt(Struct, frozen=True):
+    """One attempt to deliver."""
+
+    at: float
+    event: int | None
+    """None: a ping."""
+    answer: Answer
+
+
 class Webhooks:
     """All webhooks. Methods may be called from any thread."""
 
     def __init__(self, store: Store, vault: Vault, log: EventLog, rules: Rules) -> None:
         self._store, self._vault, self._events, self._rules = store, vault, log, rules
+        self._attempts: dict[int, deque[Attempt]] = {}
 
     def all(self) -> list[Webhook]:
         """Every webhook, the oldest first."""
@@ -153,6 +167,7 @@ class Webhooks:
             connection.execute("DELETE FROM webhooks WHERE id = ?", (number,))
             self._vault.forget(connection, f"webhook/{number}/url")
             self._vault.forget(connection, f"webhook/{number}/secret")
+        self._attempts.pop(number, None)
 
     def reveal(self, number: int) -> tuple[str, str]:
         """Address and secret, for whoever sends. Raises KeyError, VaultError."""
@@ -173,6 +188,15 @@ class Webhooks:
         return dict(rows)
 
     # What becomes of deliveries
+
+    def remember(self, number: int, event: int | None, answer: Answer) -> None:
+        """An attempt was made, with an event or (none) a ping."""
+        self._attempts.setdefault(number, deque(maxlen=_REMEMBERED)).appendleft(Attempt(time.time(), event, answer))
+
+    def attempts(self, number: int) -> list[Attempt]:
+        """The last attempts since the server began, the newest first. Raises Problem (404)."""
+        self.get(number)
+        return list(self._attempts.get(number, ()))
 
     def passed(self, number: int, cursor: int, missed: int = 0) -> None:
         """Everything up to the cursor is settled; `missed` events of it were not there any more."""
@@ -233,6 +257,12 @@ class Webhooks:
                 (number, before, limit),
             ).fetchall()
         return [Dead(event, reason, attempts, at, bool(again)) for event, reason, attempts, at, again in rows]
+
+    def dead_count(self, number: int) -> int:
+        """How many dead letters a webhook has."""
+        with self._store.read() as connection:
+            row = connection.execute("SELECT count(*) FROM dead_letters WHERE webhook = ?", (number,)).fetchone()
+        return int(row[0])
 
     def redeliver(self, number: int, events: Sequence[int] | None) -> int:
         """Let dead letters (none: all) be tried once more, soon; returns how many. Raises Problem (404)."""

@@ -2,6 +2,7 @@
 
 from vultus.server.pages import (
     account,
+    alerts,
     archive,
     calibration,
     cameras,
@@ -14,5 +15,5 @@ from vultus.server.pages import (
     unknowns,
 )
 
-PAGES = (start, cameras, sightings, search, people, unknowns, archive, calibration, system, account, static)
+PAGES = (start, cameras, sightings, search, people, unknowns, archive, alerts, calibration, system, account, static)
 """Modules with a `router`."""

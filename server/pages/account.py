@@ -10,8 +10,11 @@ from fastapi.responses import RedirectResponse
 from vultus.server.access import PUBLIC, allowed
 from vultus.server.pages.site import PageRoute, render
 from vultus.server.roles import AREAS
+from vultus.server.schemas import NumberCursor
+from vultus.server.services import Here
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_ENTRIES = 50
 
 
 @router.get("/sign-in", dependencies=[PUBLIC])
@@ -31,6 +34,8 @@ def account(request: Request) -> Response:
 
 
 @router.get("/users", dependencies=[allowed("admin", "accounts")])
-def users(request: Request) -> Response:
-    """Who may do what, and keys for programs."""
-    return render(request, "users", areas=AREAS)
+def users(request: Request, here: Here, cursor: NumberCursor = None) -> Response:
+    """Who may do what, keys for programs, and what became of both."""
+    found = here.accounts.trail.page(_ENTRIES, None if cursor is None else int(cursor))
+    onward = str(found[-1].id) if len(found) == _ENTRIES else None
+    return render(request, "users", areas=AREAS, trail=found, onward=onward)

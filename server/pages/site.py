@@ -35,7 +35,13 @@ class Entry(Struct, frozen=True):
 
 MENU = (
     (Entry("live"), Entry("sightings"), Entry("search"), Entry("people"), Entry("unknowns")),
-    (Entry("archive", "operator"), Entry("cameras", "operator"), Entry("calibration"), Entry("system", "operator")),
+    (
+        Entry("archive", "operator"),
+        Entry("cameras", "operator"),
+        Entry("alerts"),
+        Entry("calibration"),
+        Entry("system", "operator"),
+    ),
 )
 """What is used every day, which a phone shows at the bottom, and what is set up once."""
 
@@ -127,9 +133,16 @@ class PageRoute(APIRoute):
             if problem.status == 401:
                 wanted = f"{request.url.path}?{request.url.query}".removesuffix("?")
                 return RedirectResponse(f"/sign-in?next={quote(wanted)}", 303)
-            return render(request, "problem", problem.status, problem=problem)
+            return problem_page(request, problem)
 
         return shown
+
+
+def problem_page(request: Request, problem: Problem) -> HTMLResponse:
+    """What went wrong, in words, with the way home."""
+    page = render(request, "problem", problem.status, problem=problem)
+    page.headers.update(problem.headers)
+    return page
 
 
 def _zone(name: str) -> tzinfo:

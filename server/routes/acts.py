@@ -10,11 +10,13 @@ from pydantic import Field
 
 from vultus import index
 from vultus.server.access import Seat, allowed
-from vultus.server.schemas import Body, IdInPath, Schema, Similarity, moment
+from vultus.server.schemas import Body, IdInPath, Limit, Listing, NumberCursor, Schema, Similarity, moment
 from vultus.server.services import Here
 
 router = APIRouter(tags=["people"], dependencies=[allowed("viewer", "people")])
 OPERATOR = allowed("operator", "people")
+_REMEMBERED = 1000
+"""Acts that a gallery keeps."""
 
 
 class Act(Schema):
@@ -45,10 +47,8 @@ class Act(Schema):
         )
 
 
-class Acts(Schema):
+class Acts(Listing[Act]):
     """Acts, the newest first."""
-
-    items: list[Act]
 
 
 class Undo(Body):
@@ -84,10 +84,8 @@ class Denial(Schema):
         )
 
 
-class Denials(Schema):
+class Denials(Listing[Denial]):
     """What was said, oldest first."""
-
-    items: list[Denial]
 
 
 class Confusable(Schema):
@@ -133,9 +131,12 @@ class Confusions(Schema):
 
 
 @router.get("/acts")
-def acts(here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 50) -> Acts:
+def acts(here: Here, limit: Limit = 50, cursor: NumberCursor = None) -> Acts:
     """List what was done to people and faces, the newest first. A thousand acts are remembered."""
-    return Acts(items=[Act.of(one) for one in here.gallery.acts(limit)])
+    before = None if cursor is None else int(cursor)
+    known = here.gallery.acts(_REMEMBERED if before is not None else limit)
+    found = [one for one in known if before is None or one.id < before][:limit]
+    return Acts(items=[Act.of(one) for one in found], next=str(found[-1].id) if len(found) == limit else None)
 
 
 @router.post("/acts/undo", dependencies=[OPERATOR])

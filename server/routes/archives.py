@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from vultus.server import archives
 from vultus.server.access import allowed
 from vultus.server.problems import MEDIA_TYPE
-from vultus.server.schemas import ProblemDetails, Schema
+from vultus.server.schemas import Listing, ProblemDetails, Schema
 from vultus.server.services import Here
 
 router = APIRouter(tags=["jobs"], dependencies=[allowed("operator", "jobs")])
@@ -19,12 +19,6 @@ _ANY_FILE = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
 }
-
-
-class ArchiveList(Schema):
-    """Folders of the configuration."""
-
-    items: list[str]
 
 
 class Folder(Schema):
@@ -45,16 +39,10 @@ class Upload(Schema):
     size: int
 
 
-class UploadList(Schema):
-    """All uploads, newest first."""
-
-    items: list[Upload]
-
-
 @router.get("/archives")
-def list_archives(here: Here) -> ArchiveList:
+def list_archives(here: Here) -> Listing[str]:
     """Folders of the server that may be indexed, as `serve.archives.folders` lists them."""
-    return ArchiveList(items=here.archives.roots)
+    return Listing(items=here.archives.roots)
 
 
 @router.get("/archives/folder")
@@ -65,9 +53,9 @@ def show_folder(here: Here, path: Annotated[str, Query(min_length=1, max_length=
 
 
 @router.get("/uploads")
-def list_uploads(here: Here) -> UploadList:
-    """Uploads that are kept."""
-    return UploadList(items=[_upload(upload) for upload in here.archives.listed()])
+def list_uploads(here: Here) -> Listing[Upload]:
+    """Uploads that are kept, the newest first."""
+    return Listing(items=[_upload(upload) for upload in here.archives.listed()])
 
 
 @router.post("/uploads", status_code=201)

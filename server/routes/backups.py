@@ -12,7 +12,7 @@ from vultus.configs.loader import backup_folder
 from vultus.server.access import allowed
 from vultus.server.jobs.tasks import backups
 from vultus.server.problems import Problem
-from vultus.server.schemas import Schema, moment
+from vultus.server.schemas import Listing, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/backups", tags=["system"], dependencies=[allowed("admin", "system")])
@@ -27,10 +27,9 @@ class Backup(Schema):
     size: int
 
 
-class BackupList(Schema):
+class BackupList(Listing[Backup]):
     """Copies, newest first, and the schedule."""
 
-    items: list[Backup]
     every_hours: float | None
     """How often one is made by itself; null: only when asked (`POST /jobs/backup`)."""
     keep: int

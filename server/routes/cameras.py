@@ -153,7 +153,7 @@ def list_cameras(here: Here, limit: Limit = 100, cursor: NumberCursor = None) ->
 
 
 @router.post("", status_code=201, dependencies=_ADMIN, responses=_KNOWN_NAME)
-def add_camera(here: Here, new: CameraNew) -> Camera:
+def add_camera(here: Here, response: Response, new: CameraNew) -> Camera:
     """Watch one more camera, from now on. Try its address with `POST /cameras/test` before.
 
     422 `address-refused`: the address leads where `serve.cameras` does not let cameras lead.
@@ -170,6 +170,7 @@ def add_camera(here: Here, new: CameraNew) -> Camera:
         )
     )
     here.watching.refresh()
+    response.headers["Location"] = f"/api/v1/cameras/{camera.id}"
     return _now(here, camera)
 
 

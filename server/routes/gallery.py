@@ -73,10 +73,8 @@ class Collection(Schema):
     """Who have faces in it, with and without a name."""
 
 
-class Collections(Schema):
+class Collections(Listing[Collection]):
     """All of them, in the order of their names."""
-
-    items: list[Collection]
 
 
 class Entry(Schema):

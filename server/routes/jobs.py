@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from vultus.index.names import clean_name
 from vultus.server.access import Asker, allowed
 from vultus.server.jobs import record
 from vultus.server.problems import Problem
-from vultus.server.schemas import IdInPath, Schema, moment
+from vultus.server.schemas import IdInPath, Limit, Listing, NumberCursor, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[allowed("operator", "jobs")])
-Limit = Annotated[int, Query(ge=1, le=500)]
-Cursor = Annotated[int | None, Query(ge=0, le=2**53 - 1, description="`next` of the answer before.")]
 ADMIN = allowed("admin", "system")
 
 
@@ -54,13 +52,6 @@ class Job(Schema):
     paths: list[str]
 
 
-class JobList(Schema):
-    """Jobs, newest first."""
-
-    items: list[Job]
-    next: int | None
-
-
 class Refusal(Schema):
     """A file that could not be used, and why."""
 
@@ -68,18 +59,11 @@ class Refusal(Schema):
     reason: str
 
 
-class RefusalList(Schema):
-    """Files that a job refused, in its order; at most 10,000 are kept."""
-
-    items: list[Refusal]
-    next: int | None
-
-
 @router.get("")
-def list_jobs(here: Here, limit: Limit = 50, cursor: Cursor = None) -> JobList:
+def list_jobs(here: Here, limit: Limit = 50, cursor: NumberCursor = None) -> Listing[Job]:
     """All jobs, newest first."""
-    found = here.jobs.records.listed(cursor, limit)
-    return JobList(items=[shape(job) for job in found], next=found[-1].id if len(found) == limit else None)
+    found = here.jobs.records.listed(None if cursor is None else int(cursor), limit)
+    return Listing(items=[shape(job) for job in found], next=str(found[-1].id) if len(found) == limit else None)
 
 
 @router.post("/index", status_code=201)
@@ -123,13 +107,13 @@ def show(here: Here, number: IdInPath) -> Job:
 
 
 @router.get("/{number:int}/refusals")
-def refusals(here: Here, number: IdInPath, limit: Limit = 100, cursor: Cursor = None) -> RefusalList:
-    """What it refused, and why."""
+def refusals(here: Here, number: IdInPath, limit: Limit = 100, cursor: NumberCursor = None) -> Listing[Refusal]:
+    """What it refused, and why, in its order; 10,000 refusals are kept."""
     here.jobs.records.get(number)
-    found = here.jobs.records.refusals(number, cursor or 0, limit)
-    return RefusalList(
+    found = here.jobs.records.refusals(number, int(cursor or 0), limit)
+    return Listing(
         items=[Refusal(source=source, reason=reason) for _, source, reason in found],
-        next=found[-1][0] if len(found) == limit else None,
+        next=str(found[-1][0]) if len(found) == limit else None,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from msgspec import to_builtins
 from pydantic import Field
 
@@ -64,7 +64,7 @@ def list_keys(here: Here) -> Listing[Key]:
 
 
 @router.post("", status_code=201, responses={409: {"description": "The name is taken"}})
-async def make_key(request: Request, here: Here, asker: Asker, new: KeyNew) -> KeyMade:
+async def make_key(request: Request, response: Response, here: Here, asker: Asker, new: KeyNew) -> KeyMade:
     """Make a key for a program, with a role and areas as small as it can do with."""
     if new.expires is not None and new.expires.timestamp() <= time.time():
         raise Problem(422, "invalid", "expires: that time has passed already.")
@@ -75,7 +75,14 @@ async def make_key(request: Request, here: Here, asker: Asker, new: KeyNew) -> K
     await to_thread.run_sync(
         here.accounts.trail.note, "key-made", asker.actor, request.state.address, f"{made.name} ({made.id})"
     )
+    response.headers["Location"] = f"/api/v1/keys/{made.id}"
     return KeyMade(**_shown(made), key=text)
+
+
+@router.get("/{key}")
+def show_key(here: Here, key: Number) -> Key:
+    """One key, without what is secret."""
+    return Key(**_shown(here.accounts.keys.get(key)))
 
 
 @router.delete("/{key}", status_code=204)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from vultus.configs.loader import data_folder
 from vultus.server.access import allowed
-from vultus.server.schemas import Schema
+from vultus.server.schemas import Listing, Schema
 from vultus.server.services import Here
 from vultus.weights import Registry
 from vultus.weights.registry import Status
@@ -32,10 +32,8 @@ class Model(Schema):
     threshold: float | None
 
 
-class ModelList(Schema):
+class ModelList(Listing[Model]):
     """All of them."""
-
-    items: list[Model]
 
 
 @router.get("")

@@ -43,7 +43,6 @@ Boxes = Annotated[
 Collection = Annotated[Name | None, Form(description="Put the faces into this collection.")]
 _CREATED: dict[int | str, dict[str, Any]] = {
     200: {"model": Enrolment, "description": "All of it was known before"},
-    201: {"headers": {"Location": {"description": "The person", "schema": {"type": "string"}}}},
 }
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from vultus.server.access import allowed
 from vultus.server.events.rulebook import Kept
 from vultus.server.events.rules import UNKNOWN, RuleNew
-from vultus.server.schemas import Box, IdInPath, Schema, moment
+from vultus.server.schemas import Box, IdInPath, Listing, Schema, moment
 from vultus.server.services import Here
 
 router = APIRouter(prefix="/rules", tags=["events"], dependencies=[allowed("viewer", "events")])
@@ -26,13 +26,6 @@ class Rule(RuleNew):
 
     id: int
     created: datetime
-
-
-class Rules(Schema):
-    """All rules."""
-
-    items: list[Rule]
-    next: None = None
 
 
 class Matched(Schema):
@@ -64,9 +57,9 @@ class Trial(Schema):
 
 
 @router.get("")
-def rules(here: Here) -> Rules:
+def rules(here: Here) -> Listing[Rule]:
     """Every rule, the oldest first; there are never more than 1000."""
-    return Rules(items=[_rule(kept) for kept in here.rules.all()])
+    return Listing(items=[_rule(kept) for kept in here.rules.all()])
 
 
 @router.post("", status_code=201, dependencies=_OPERATOR, responses=_TAKEN)

@@ -71,10 +71,8 @@ class Count(Schema):
     count: int
 
 
-class Counts(Schema):
+class Counts(Listing[Count]):
     """Spans in which there is a sighting, oldest first."""
-
-    items: list[Count]
 
 
 class Shot(Schema):
@@ -86,10 +84,8 @@ class Shot(Schema):
     quality: float | None
 
 
-class Shots(Schema):
+class Shots(Listing[Shot]):
     """The pictures of a sighting, the clearest first."""
-
-    items: list[Shot]
 
 
 class Who(Body):

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from vultus.pipeline.metrics import WorkerMetrics
 from vultus.server.access import allowed
-from vultus.server.schemas import Schema, moment
+from vultus.server.schemas import Listing, Schema, moment
 from vultus.server.services import Here
 from vultus.server.vitals import Sample
 
@@ -62,10 +62,8 @@ class System(Schema):
     processes: list[Process]
 
 
-class History(Schema):
+class History(Listing[Moment]):
     """The last day, oldest first."""
-
-    items: list[Moment]
 
 
 class Reloaded(Schema):

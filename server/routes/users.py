@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import Field, SecretStr
 
 from vultus.server import users
@@ -57,12 +57,19 @@ def list_users(here: Here) -> Listing[User]:
 
 
 @router.post("", status_code=201, responses=_TAKEN)
-async def add_user(request: Request, here: Here, asker: Asker, new: UserNew) -> User:
+async def add_user(request: Request, response: Response, here: Here, asker: Asker, new: UserNew) -> User:
     """Add a user. With the first one authentication begins everywhere, and nobody is "local" any more."""
     accounts, password = here.accounts, new.password.get_secret_value()
     user = await accounts.hashing(lambda: accounts.users.add(new.name, new.role, password))
     await to_thread.run_sync(accounts.trail.note, "user-added", asker.actor, request.state.address, user.name)
+    response.headers["Location"] = f"/api/v1/users/{user.id}"
     return _user(user)
+
+
+@router.get("/{user}")
+def show_user(here: Here, user: IdInPath) -> User:
+    """One user."""
+    return _user(here.accounts.users.get(user))
 
 
 @router.patch("/{user}", responses=_TAKEN)

@@ -79,6 +79,8 @@ class Webhook(Schema):
     last: Attempt | None
     missed: int
     """Events that were deleted from the log before they could be delivered."""
+    dead: int
+    """Dead letters, which could not be delivered and can be tried again."""
 
 
 class WebhookMade(Webhook):
@@ -106,6 +108,18 @@ class DeadLetter(Schema):
     at: datetime
     again: bool
     """Whether it is about to be tried again."""
+
+
+class Delivery(Schema):
+    """One attempt to deliver."""
+
+    event: int | None
+    """None: a ping."""
+    at: datetime
+    delivered: bool
+    status: int | None
+    """What the receiver answered, if it did."""
+    reason: str
 
 
 class Redeliver(Schema):
@@ -174,6 +188,22 @@ def ping(here: Here, webhook_id: IdInPath) -> Pinged:
     return Pinged(delivered=answer.outcome == "delivered", status=answer.status, reason=answer.reason)
 
 
+@router.get("/{webhook_id:int}/attempts")
+def attempts(here: Here, webhook_id: IdInPath) -> Listing[Delivery]:
+    """The last attempts to deliver since the server began, newest first; 50 at most."""
+    items = [
+        Delivery(
+            event=one.event,
+            at=moment(one.at),
+            delivered=one.answer.outcome == "delivered",
+            status=one.answer.status,
+            reason=one.answer.reason,
+        )
+        for one in here.webhooks.attempts(webhook_id)
+    ]
+    return Listing(items=items, next=None)
+
+
 @router.get("/{webhook_id:int}/dead")
 def dead(here: Here, webhook_id: IdInPath, limit: Limit = 50, cursor: NumberCursor = None) -> Listing[DeadLetter]:
     """What could not be delivered, newest event first, as long as the log keeps it."""
@@ -210,4 +240,5 @@ def _fields(here: Services, kept: Kept) -> dict[str, Any]:
         if last is None
         else Attempt(at=moment(last), status=kept.last_status, reason=kept.last_reason or ""),
         "missed": kept.missed,
+        "dead": here.webhooks.dead_count(kept.id),
     }

@@ -1,6 +1,7 @@
 // Users and API keys.
 import { api } from "./api.js";
 import { make } from "./dom.js";
+import { onSubmit, sure } from "./forms.js";
 import { attempt, tell, tellNext } from "./told.js";
 import { moment, t } from "./texts.js";
 
@@ -28,13 +29,8 @@ function keyRow(key) {
     make("button", { type: "button", class: "danger", click: (event) => remove(event.target, `/keys/${key.id}`, key.name) }, t("users.remove")));
 }
 
-/** The second press within a few seconds is the one that counts. */
 function remove(button, path, name) {
-  if (!button.dataset.sure) {
-    button.dataset.sure = "yes";
-    button.textContent = t("users.remove_sure", { name });
-    return;
-  }
+  if (!sure(button, name)) return;
   attempt(async () => {
     await api("DELETE", path);
     tell(t("users.removed", { name }));
@@ -46,24 +42,6 @@ async function list() {
   const none = (sentence) => make("li", { class: "quiet" }, t(sentence));
   document.getElementById("users").replaceChildren(...(users.items.length ? users.items.map(userRow) : [none("users.none")]));
   document.getElementById("keys").replaceChildren(...(keys.items.length ? keys.items.map(keyRow) : [none("users.no_keys")]));
-}
-
-function onSubmit(id, work) {
-  const form = document.getElementById(id);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const wrong = form.querySelector("[data-part=wrong]");
-    wrong.hidden = true;
-    event.submitter.disabled = true;
-    try {
-      await work(form);
-    } catch (error) {
-      wrong.textContent = error.message;
-      wrong.hidden = false;
-    } finally {
-      event.submitter.disabled = false;
-    }
-  });
 }
 
 onSubmit("add-user", async (form) => {

@@ -1,6 +1,7 @@
 """Every route of the server, and who may call it: a route that is not in the table, or asks for something else, fails."""
 
 import asyncio
+import inspect
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -215,3 +216,25 @@ def test_a_key_is_for_no_account() -> None:
     key = Principal(kind="key", id="k", name="a", role="admin")
     with pytest.raises(Problem, match="not for API keys"):
         asyncio.run(Needs("viewer", "accounts")(SimpleNamespace(state=SimpleNamespace(asker=key))))  # type: ignore[arg-type]
+
+
+def test_what_is_made_says_where_it_is(client: httpx.Client) -> None:
+    described = client.get(f"{API}/openapi.json").json()["paths"]
+    made = [
+        (path, operation)
+        for path, them in described.items()
+        for operation in them.values()
+        if "201" in operation["responses"]
+    ]
+    assert len(made) > 12
+    for path, operation in made:
+        assert operation["responses"]["201"]["headers"]["Location"]["required"], path
+    here = {re.sub(r"\{\w+\}", "{}", path) for path in described}
+    for module in _ROUTES:
+        for route, _ in demands(module.router):
+            if getattr(route, "status_code", None) == 201:
+                source = inspect.getsource(inspect.getmodule(route.endpoint))  # type: ignore[arg-type]
+                told = re.findall(r'headers\["Location"\] = f"(.+)"', source)
+                assert told, route.path
+                assert {re.sub(r"\{[^}]+\}", "{}", one) for one in told} <= here, told
+                assert "response" in inspect.signature(route.endpoint).parameters, route.path

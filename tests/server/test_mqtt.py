@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
@@ -258,3 +259,9 @@ def test_every_camera_has_a_topic_of_its_own(name: str) -> None:
     assert slug(name) not in {slug(other) for other in others}
     assert slug(name).replace("_", "").replace("-", "").isalnum()
     assert slug(name).isascii()
+
+
+def test_the_api_says_how_the_broker_is(client: httpx.Client) -> None:
+    told = client.get("/api/v1/mqtt").json()
+    assert (told["host"], told["connected"], told["trouble"], told["waiting"]) == (None, False, None, 0)
+    assert {"vultus/status", "vultus/alert", "vultus/people/+"} <= set(told["topics"])

@@ -1,18 +1,16 @@
 """Webhooks: signed, in order, retried, kept over a restart, and never let into this machine."""
 
 import json
-import queue
 import re
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from receiver import Receiver
 from served import configured
 
 from vultus.configs.loader import load, server_folder
@@ -28,43 +26,6 @@ from vultus.server.store import Store
 from vultus.server.vault import Vault
 
 DOCS = Path(__file__).parents[2] / "docs" / "events.md"
-
-
-class Receiver:
-    """A web server that takes what it is told to take."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        """What it answers to the next requests; then 200."""
-        self.got: queue.Queue[tuple[dict[str, str], bytes]] = queue.Queue()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                status = receiver.answers.pop(0) if receiver.answers else 200
-                receiver.got.put((dict(self.headers.items()), body))
-                self.send_response(status)
-                self.send_header("Location", "http://127.0.0.1:1/")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook?token=hidden"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def next(self) -> tuple[dict[str, str], dict[str, Any]]:
-        headers, body = self.got.get(timeout=15)
-        return {name.lower(): value for name, value in headers.items()}, json.loads(body)
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 @pytest.fixture
@@ -287,3 +248,15 @@ def test_wrong_requests(client: httpx.Client, hook: dict[str, Any]) -> None:
     for path in ("/ping", "/secret"):
         assert client.post(f"/api/v1/webhooks/999{path}").status_code == 404
     assert client.get(f"/api/v1/webhooks/{hook['id']}/dead", params={"cursor": "x"}).status_code == 422
+
+
+def test_the_last_attempts_are_listed(client: httpx.Client, services: Services, hook: dict[str, Any]) -> None:
+    number = services.events.append("job", details={"job": 8})
+    until(client, hook, waiting=0, failures=0)
+    assert client.post(f"/api/v1/webhooks/{hook['id']}/ping").json()["delivered"]
+    listed = client.get(f"/api/v1/webhooks/{hook['id']}/attempts").json()["items"]
+    assert [(one["event"], one["delivered"], one["status"]) for one in listed] == [
+        (None, True, 200),
+        (number, True, 200),
+    ]
+    assert client.get("/api/v1/webhooks/999/attempts").status_code == 404

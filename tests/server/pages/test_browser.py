@@ -20,6 +20,7 @@ EVERYWHERE = [
     "search",
     "people",
     "unknowns",
+    "alerts",
     "archive",
     "calibration",
     "system",

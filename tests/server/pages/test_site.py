@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 DAILY = ["start", "sightings", "search", "people", "people/1", "unknowns"]
-PAGES = [*DAILY, "live", "cameras", "archive", "calibration", "system", "users", "account"]
+PAGES = [*DAILY, "live", "cameras", "alerts", "archive", "calibration", "system", "users", "account"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -41,3 +41,13 @@ def test_hostile_cookies_change_nothing(client: httpx.Client, cookie: str) -> No
 @pytest.mark.parametrize("onward", ["//other.example/", "/\\other.example", "https://other.example", "javascript:0"])
 def test_signing_in_leads_nowhere_else(client: httpx.Client, onward: str) -> None:
     assert client.get("/sign-in", params={"next": onward}).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/foo", "/favicon.ico", "/static/x/none.css"])
+def test_a_browser_is_told_in_words_that_nothing_is_there(client: httpx.Client, path: str) -> None:
+    answer = client.get(path, headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "There is nothing here" in answer.text
+    assert '<a class="button" href="/">' in answer.text
+    for asked in (client.get(path), client.get(f"/api/v1{path}", headers={"Accept": "text/html"})):
+        assert (asked.status_code, asked.headers["content-type"]) == (404, "application/problem+json")
