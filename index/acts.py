@@ -87,6 +87,8 @@ class Move(_Detail, frozen=True, kw_only=True, tag="move"):
     sightings: dict[int, Runs]
     struck_faces: Runs = ()
     """Of the faces those that `identity` had been said not to be."""
+    made: bool = False
+    """Whether `identity` was made for it."""
 
     def people(self) -> set[int]:
         """The people whom the act is about."""

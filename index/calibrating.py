@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -32,7 +32,7 @@ _NEIGHBOURS = 8
 _BATCH = 64
 
 Progress = Callable[[int, int], None]
-"""Told how many faces are done, of how many."""
+"""Told how many faces are done, of how many; what it raises ends the work."""
 
 
 class _Named(Struct, frozen=True, eq=False):
@@ -152,16 +152,14 @@ class Calibrating:
         faces = np.array([row[0] for row in rows], np.int64)
         return _Named(faces, np.array([row[1] for row in rows], np.int64), [row[2] for row in rows])
 
-    def _others(self, named: _Named, probes: np.ndarray, count: int) -> list[tuple[int, list[Ranked]]]:
-        """Return for each probe, a place among the named faces, the nearest other people, up to `count`."""
-        found = []
+    def _others(self, named: _Named, probes: np.ndarray, count: int) -> Iterator[tuple[int, list[Ranked]]]:
+        """Yield for each probe, a place among the named faces, the nearest other people, up to `count`."""
         for start in range(0, len(probes), _BATCH):
             part = probes[start : start + _BATCH]
             rows = self._vectors(named.faces[part])
             for at, ranked in zip(part.tolist(), self._searcher.named_people(rows, count + 1), strict=True):
                 others = [one for one in ranked if one[1] != named.people[at]]
-                found.append((at, others[:count]))
-        return found
+                yield at, others[:count]
 
     def _genuine(self, named: _Named, probes: np.ndarray) -> np.ndarray:
         """Return the similarity of each probe to the nearest picture of the same person from another source."""

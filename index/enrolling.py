@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import ArrayLike
 
-from vultus.index import intake, owners, people, sightings
+from vultus.index import denials, intake, owners, people, sightings
 from vultus.index.binding import bind_dim
-from vultus.index.errors import UnknownSighting
+from vultus.index.errors import Denied, UnknownSighting
 from vultus.index.loading import bound_to
 from vultus.index.names import clean_name
 from vultus.index.storage import Connection, Storage
@@ -26,9 +27,10 @@ def enrol(storage: Storage, number: int, person: int | str, vectors: Mapping[int
             raise UnknownSighting(f"picture {strange[0]} is not one of sighting {number}; it has {sorted(shots)}")
         if isinstance(person, str):
             name = clean_name(person)
+            made = people.named(connection, name) is None
             who = people.ensure(connection, [name])[name]
         else:
-            who = people.find(connection, person)[0]
+            made, who = False, people.find(connection, person)[0]
         there = _faces(connection, seen, who, [shot.time for shot in shots.values()])
         times = {time for time, _ in there.values()}
         fresh = [shot for shot in shots.values() if shot.id in vectors and shot.time not in times]
@@ -46,9 +48,30 @@ def enrol(storage: Storage, number: int, person: int | str, vectors: Mapping[int
             raise ValueError(
                 f"the gallery keeps no vector of sighting {number}: make one of a picture (`Gallery.shots`), and give that"
             )
-        owners.move(connection, storage.writer, faces, who, seen={number: seen.identity})
+        owners.move(connection, storage.writer, faces, who, seen={number: seen.identity}, made=made)
         called = people.identity(connection, who).name
     return Enrolled(identity=who, name=called, faces=tuple(faces), added=len(added))
+
+
+def deny(storage: Storage, number: int, vectors: Mapping[int, ArrayLike]) -> int:
+    """See `Gallery.deny_sighting`."""
+    with storage.write() as connection:
+        seen = sightings.found(connection, number)
+        if seen.identity is None:
+            raise Denied(f"sighting {number} is of nobody")
+        shots = {shot.id: shot for shot in sightings.shots(connection, number)}
+        chosen = [shots[shot] for shot in vectors if shot in shots]  # one that is gone meanwhile is no example
+        if chosen:
+            rows, records = intake.checked(
+                np.stack([np.asarray(vectors[shot.id]) for shot in chosen]),
+                [FaceRecord(source=seen.source, time=one.time, quality=one.quality, chip=one.jpeg) for one in chosen],
+                bound_to(connection)[2],
+            )
+            bind_dim(connection, rows)
+            for face in people.add_faces(connection, storage.writer, rows, records, [None] * len(rows)):
+                denials.deny(connection, storage.writer, seen.identity, face, None)
+        nobody = structs.replace(seen, identity=None, name=None, similarity=None, id=0)
+        return sightings.add(connection, nobody, list(shots.values()))
 
 
 def _faces(connection: Connection, seen: Sighting, who: int, times: list[float]) -> dict[int, tuple[float, int | None]]:

@@ -107,10 +107,12 @@ def move(
     faces: Sequence[int],
     to: int | str | None,
     seen: Mapping[int, int | None] | None = None,
+    *,
+    made: bool = False,
 ) -> None:
     """Give faces to `to`, or to nobody, with the sightings of the same looks, and those that were `seen`, with owners.
 
-    Raises UnknownFace, moving none, if one is not there.
+    `made`: whether `to` was made for it, and goes when it is undone. Raises UnknownFace, moving none, if one is not there.
     """
     target = None if to is None else people.find(connection, to)[0]
     owners = {face: owner for face, owner in _owners(connection, faces).items() if owner != target}
@@ -132,6 +134,7 @@ def move(
             faces=_by_owner(owners),
             sightings=_by_owner(went),
             struck_faces=packed_runs(struck),
+            made=made,
         ),
     )
 

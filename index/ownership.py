@@ -49,13 +49,14 @@ class Ownership:
     def name_faces(self, faces: Sequence[int], name: str) -> int:
         """Give faces, whose ever or nobody's, to the person called `name`, who is made if not there; return the number.
 
-        One act, as `move_faces`: undoing it gives the faces back, and the person stays, with the faces of before. Raises
-        UnknownFace, making nobody, if one is not there.
+        One act, as `move_faces`: undoing it gives the faces back. A person who was made by it goes with them, if nothing was
+        added since. Raises UnknownFace, making nobody, if one is not there.
         """
         clean = clean_name(name)
         with self._store.write() as connection:
+            made = people.named(connection, clean) is None
             person = people.ensure(connection, [clean])[clean]
-            owners.move(connection, self._store.writer, faces, person)
+            owners.move(connection, self._store.writer, faces, person, made=made)
             return person
 
     def hide(self, identity: int | str, hidden: bool = True) -> None:

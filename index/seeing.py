@@ -118,6 +118,14 @@ class Seeing:
         """
         return enrolling.enrol(self._store, number, person, vectors or {})
 
+    def deny_sighting(self, number: int, vectors: Mapping[int, ArrayLike] | None = None) -> int:
+        """Say that the person of a sighting is not on it: one of nobody takes its place, whose number is returned.
+
+        Each of `vectors`, as for `enrol_sighting`, becomes a face of nobody that is a negative example of the person.
+        All of it is one commit. Raises UnknownSighting, and Denied if the sighting is of nobody.
+        """
+        return enrolling.deny(self._store, number, vectors or {})
+
 
 def _terms(connection: Connection, where: Seen) -> tuple[list[str], list[Any]]:
     """Return SQL for the sightings `s`, of identities `i`, that are wanted, and its parameters."""

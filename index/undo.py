@@ -125,7 +125,25 @@ def _move_back(connection: Connection, writer: Writer, act: Act, detail: Move, h
     if target is not None and target in here and detail.struck_faces:
         _deny_struck(connection, target, detail.struck_faces)
         journal.append(connection, writer, "denied", target, target, 0)
+    if target is not None and detail.made:
+        _unmake(connection, writer, target, act)
     return lost
+
+
+def _unmake(connection: Connection, writer: Writer, person: int, act: Act) -> None:
+    """Let somebody go whom an act made, and who has given the faces back, if nothing was added or said since."""
+    held = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM faces WHERE identity = ?1) OR EXISTS (SELECT 1 FROM sightings WHERE identity = ?1) "
+        "OR EXISTS (SELECT 1 FROM denials WHERE identity = ?1 OR other = ?1) "
+        "OR NOT EXISTS (SELECT 1 FROM identities WHERE id = ?1)",
+        (person,),
+    ).fetchone()
+    others = [one for one, detail in acts.recorded(connection) if one.id != act.id and person in detail.people()]
+    if held[0] or any(one.undone is None for one in others):
+        return
+    connection.executemany("DELETE FROM acts WHERE id = ?", [(one.id,) for one in others])  # they may hold names
+    connection.execute("DELETE FROM identities WHERE id = ?", (person,))
+    journal.append(connection, writer, "dropped", person, person, 0)
 
 
 def _bring_back(connection: Connection, writer: Writer, runs: Runs, holder: int | None, to: int | None) -> int:

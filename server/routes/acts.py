@@ -10,6 +10,7 @@ from pydantic import Field
 
 from vultus import index
 from vultus.server.access import Seat, allowed
+from vultus.server.patience import patiently
 from vultus.server.schemas import Body, IdInPath, Limit, Listing, NumberCursor, Schema, Similarity, moment
 from vultus.server.services import Here
 
@@ -201,8 +202,9 @@ def confusable(
 ) -> Confusions:
     """List pairs of people so similar that one may be taken for the other: one person twice, or a face with the wrong name.
 
-    Merge them, move the face, or say that they are two. Up to 5000 faces are compared with all others, which takes a while.
+    Merge them, move the face, or say that they are two. Up to 5000 faces are compared with
+    all others; what takes longer than a minute ends with 503 `takes-too-long`.
     """
     least = here.threshold if threshold is None else threshold
-    pairs = here.gallery.calibration.confusable(least)
+    pairs = here.gallery.calibration.confusable(least, patiently("vultus people confusable"))
     return Confusions(threshold=least, items=[Confusable.of(one) for one in pairs[:limit]])

@@ -12,6 +12,7 @@ from pydantic import Field
 from vultus import index
 from vultus.index.calibration import Period, policy
 from vultus.server.access import Seat, allowed
+from vultus.server.patience import patiently
 from vultus.server.schemas import Body, Schema, moment
 from vultus.server.services import Here
 from vultus.stages.gallery import Origin, threshold_origin
@@ -152,7 +153,8 @@ def calibrate(here: Here, wanted: Wanted) -> Calibration:
     """Measure how similar strangers are in this gallery, and keep the threshold that follows.
 
     Up to 5000 faces of people with names are compared to everybody else. Searches and cameras use the threshold at once,
-    and matches get a probability. With few people there is none; `why_not` says so.
+    and matches get a probability. With few people there is none; `why_not` says so. What takes longer than a minute ends
+    with 503 `takes-too-long`, and nothing is kept.
     """
     calibrating = here.gallery.calibration
     asked = policy(
@@ -162,7 +164,7 @@ def calibrate(here: Here, wanted: Wanted) -> Calibration:
         faces_per_day=wanted.faces_per_day,
         known=wanted.known,
     )
-    found = calibrating.measure(asked)
+    found = calibrating.measure(asked, patiently("vultus calibrate"))
     if wanted.keep:
         calibrating.keep(found)
     return Calibration.of(found)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
-from msgspec import structs
 from pydantic import Field, model_validator
 
 from vultus import index
@@ -209,16 +208,9 @@ def deny_sighting(here: Here, number: IdInPath) -> Sighting:
     seen = here.gallery.sighting(number)
     if seen.identity is None:
         raise Problem(409, "nobody", f"Sighting {number} is of nobody.")
-    found = here.gallery.shots(number)
-    chosen = _enrolable(here, found, None)
-    if chosen:
-        records = [
-            index.FaceRecord(source=seen.source, time=one.time, quality=one.quality, chip=one.jpeg) for one in chosen
-        ]
-        for face in here.gallery.add_faces(_embedded(here, chosen), records):
-            here.gallery.deny(seen.identity, face=face)
-    again = structs.replace(seen, identity=None, similarity=None, id=0)
-    return Sighting.of(here.gallery.sighting(here.gallery.add_sighting(again, found)))
+    chosen = _enrolable(here, here.gallery.shots(number), None)
+    examples = {one.id: vector for one, vector in zip(chosen, _embedded(here, chosen), strict=True)}
+    return Sighting.of(here.gallery.sighting(here.gallery.deny_sighting(number, examples)))
 
 
 def _embedded(here: Here, shots: Sequence[index.Shot]) -> Sequence[np.ndarray]:

@@ -159,9 +159,31 @@ def test_naming_faces_makes_the_person_if_not_there(gallery, people):
     with pytest.raises(UnknownFace):
         gallery.name_faces([1, 99], "Zoe")
     assert [act.kind for act in gallery.undo(2)] == ["move", "move"]
-    gallery.remove_identity(dan)
-    assert state(gallery, people) == before
+    assert state(gallery, people) == before, "whom the act made is gone with it"
+    with pytest.raises(UnknownIdentity):
+        gallery.identity(dan)
     assert "Zoe" not in [one.name for one in gallery.identities()]
+
+
+def test_whom_an_undone_act_made_stays_if_anything_came_since(gallery, people):
+    for since in (
+        lambda one: gallery.enrol("Dan", AXES[7:8]),
+        lambda one: gallery.add_sighting(Sighting(run="r", source="door", track=9, time=9.0, identity=one)),
+        lambda one: gallery.deny(one, other="Ada"),
+        lambda one: gallery.hide(one),
+    ):
+        dan = gallery.name_faces([1, 2], "Dan")
+        act = gallery.acts(1)[0].id
+        since(dan)
+        gallery.undo(act=act)
+        assert gallery.identity(dan).name == "Dan"
+        gallery.remove_identity(dan)
+    dan = gallery.name_faces([1, 2], "Dan")
+    gallery.rename(dan, "Daniel")
+    assert [act.kind for act in gallery.undo(2)] == ["rename", "move"]
+    assert "Daniel" not in str([act.summary for act in gallery.acts()])
+    with pytest.raises(UnknownIdentity):
+        gallery.identity(dan)
 
 
 def test_hidden_people_are_found_only_if_asked_for(gallery, people):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from vultus.index import Gallery, Seen, Shot, Sighting, UnknownIdentity, UnknownSighting
+from vultus.index import Denied, Gallery, Seen, Shot, Sighting, UnknownIdentity, UnknownSighting
 
 DAY = 86400.0
 
@@ -117,7 +117,8 @@ def test_a_stranger_is_enrolled_with_the_face_of_that_look(gallery):
     assert [person.id for person in gallery.unknowns.people()] == [second]
     gallery.undo()
     assert [one.identity for one in gallery.sightings()] == [first, second]
-    assert gallery.identity("Ada").faces == 0
+    with pytest.raises(UnknownIdentity):
+        gallery.identity("Ada")
     assert gallery.verify().ok
 
 
@@ -147,3 +148,22 @@ def test_a_sighting_without_vectors_is_enrolled_by_its_pictures(gallery):
     gallery.undo()
     assert gallery.sighting(number).name == "Bob"
     assert (gallery.identity("Ada").faces, gallery.identity("Bob").faces) == (0, 1)
+
+
+def test_denying_a_sighting_is_one_commit(sighted):
+    number = next(one.id for one in sighted.sightings() if one.track == 1)
+    (best, _), ada = sighted.shots(number), sighted.identity("Ada").id
+    before = len(sighted.faces(None))
+    with pytest.raises(ValueError, match="vector"):
+        sighted.deny_sighting(number, {best.id: np.ones(7)})
+    assert sighted.sighting(number).identity == ada
+    assert (sighted.denials(), len(sighted.faces(None))) == ([], before), "nothing of it was kept"
+    other = sighted.deny_sighting(number, {best.id: np.ones(3), 999: np.ones(3)})
+    with pytest.raises(UnknownSighting):
+        sighted.sighting(number)
+    assert sighted.sighting(other).identity is None
+    assert len(sighted.shots(other)) == 2
+    (denial,) = sighted.denials("Ada")
+    assert sighted.face(denial.face).identity is None
+    with pytest.raises(Denied, match="of nobody"):
+        sighted.deny_sighting(other)
