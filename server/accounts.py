@@ -49,7 +49,7 @@ class Accounts:
     def __init__(self, store: Store, serve: Serve) -> None:
         self.users, self.keys, self.trail = Users(store), Keys(store), Trail(store)
         self.sessions = Sessions(store, serve.sessions)
-        self._store, self._serve = store, serve
+        self._store, self._how_others_get_in = store, _how_others_get_in(serve)
         self._attempts = Attempts()
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._hashing = CapacityLimiter(_AT_ONCE)
@@ -57,9 +57,9 @@ class Accounts:
 
     def __enter__(self) -> Self:
         """Raises WrongSetup (a ValueError) if others than this machine's own would get in without signing in."""
-        if not self.users.any() and (where := _how_others_get_in(self._serve)):
+        if not self.users.any() and self._how_others_get_in is not None:
             raise WrongSetup(
-                f"{where}, so people have to sign in, and there are no users yet; "
+                f"{self._how_others_get_in}, so people have to sign in, and there are no users yet; "
                 "make the first one with `vultus users add NAME --role admin`"
             )
         self._reader = self._store.reader()
@@ -152,7 +152,7 @@ class Accounts:
     def _open_to(self, connection: HTTPConnection) -> bool:
         """Whether it comes from this machine itself, while there are no users; what a proxy hands on does not."""
         forwarded = any(name in connection.headers for name in ("forwarded", "x-forwarded-for", "via"))
-        return not _how_others_get_in(self._serve) and not forwarded and self._nobody_yet()
+        return self._how_others_get_in is None and not forwarded and self._nobody_yet()
 
     def _wait(self, subjects: dict[Hashable, int], kind: str) -> None:
         if (wait := self._attempts.begin(subjects)) > 0:
@@ -168,7 +168,7 @@ def cookie_name(connection: HTTPConnection) -> str:
 
 def secure(connection: HTTPConnection) -> bool:
     """Whether the browser's connection is encrypted, to us or to a proxy that we believe."""
-    return connection.url.scheme in ("https", "wss")
+    return connection.scope["scheme"] in ("https", "wss")
 
 
 def _how_others_get_in(serve: Serve) -> str | None:

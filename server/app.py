@@ -49,13 +49,13 @@ from vultus.server.schemas import ProblemDetails
 from vultus.server.services import Services
 
 _ROUTES = (
+    search,
     description,
     session,
     users,
     keys,
     security,
     photos,
-    search,
     people,
     faces,
     unknowns,
@@ -75,7 +75,8 @@ _ROUTES = (
     webhooks,
     mqtt,
 )
-"""Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them."""
+"""Modules of `vultus.server.routes`, each with a `router`, in the order in which the documentation shows them and a request
+tries them, which takes a while: the busiest comes first."""
 _BESIDE = (*(page.router for page in PAGES), health.router, system.metrics_router)
 """Routers of what is not below /api/v1."""
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

@@ -38,6 +38,7 @@ class Together(Generic[_Given, _Answer]):
         self._free = self._at_once = at_once
         self._most = most
         self._waiting: deque[_Asked[_Given, _Answer]] = deque()
+        self._due: asyncio.Handle | None = None
         self._threads: ThreadPoolExecutor
 
     def __enter__(self) -> Self:
@@ -58,10 +59,12 @@ class Together(Generic[_Given, _Answer]):
         """
         one = _Asked[_Given, _Answer](key, given, answer)
         self._waiting.append(one)
-        self._go_on()
+        if self._due is None:  # when those who came in the same turn of the event loop have been heard
+            self._due = asyncio.get_running_loop().call_soon(self._go_on)
         return await one.answered
 
     def _go_on(self) -> None:
+        self._due = None
         while self._free and self._waiting:
             together = self._taken()
             self._free -= 1

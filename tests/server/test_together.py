@@ -81,3 +81,14 @@ def test_who_gave_up_keeps_nobody_waiting() -> None:
                 await gone
 
     asyncio.run(scene())
+
+
+def test_those_who_come_in_the_same_turn_are_heard_first() -> None:
+    answers = Answers(0)
+
+    async def scene() -> list[str]:
+        with Together[str, str](2, 9) as together:
+            return await asyncio.gather(*(together.ask("x", name, answers) for name in "abcd"))
+
+    assert asyncio.run(scene()) == ["<a>", "<b>", "<c>", "<d>"]
+    assert sorted(answers.calls) == [["a", "b"], ["c", "d"]], "a share for each thread"
