@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from vultus.configs import DatabaseUrl
 from vultus.configs.loader import server_folder
 from vultus.configs.schema import Config
 from vultus.index.audit import Actor
@@ -59,6 +60,7 @@ class Services:
     pump: Pump
     vitals: Vitals
     metrics: Metrics
+    searches: Together[tuple[int, Actor], str]
     webhooks: Webhooks
     courier: Courier
     mqtt: Mqtt
@@ -69,7 +71,6 @@ class Services:
         self.config = config
         self.veil = Veil(config.privacy)
         self.desk = Desk(config.serve.limits)
-        self.searches = Together[tuple[int, Actor], str](len(os.sched_getaffinity(0)), config.serve.limits.searches)
         self.faces = Faces(self.config)
         self.store = Store(server_folder(config))
         self.accounts = Accounts(self.store, config.serve)
@@ -86,7 +87,7 @@ class Services:
             opening.callback(self.faces.close)
             self.gallery = open_gallery(self.config, self.faces.model.fingerprint, create=True, server=True)
             opening.callback(self.gallery.close)
-            opening.enter_context(self.searches)
+            self.searches = opening.enter_context(self._searches())
             self._open_events(opening)
             self._open_cameras(opening)
             means = Means(config=self.config, gallery=self.gallery, store=self.store)
@@ -95,6 +96,12 @@ class Services:
             self.metrics = Metrics(self.desk, self.gallery, self.health)
             self._open = opening.pop_all()
         return self
+
+    def _searches(self) -> Together[tuple[int, Actor], str]:
+        """Of a gallery in a folder as many at a time as there are processors; a database has its own, elsewhere perhaps."""
+        most = self.config.serve.limits.searches
+        at_once = most if isinstance(self.gallery.path, DatabaseUrl) else len(os.sched_getaffinity(0))
+        return Together(at_once, most)
 
     def _open_events(self, opening: ExitStack) -> None:
         self.events = EventLog(self.store, self.config.serve.events)
