@@ -24,12 +24,14 @@ from msgspec import Struct
 
 EXIT_FAILED = 3
 _MAX_BYTES = 16 << 20
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 
 
 class ChildSpec(Struct, frozen=True, kw_only=True):
     """What every one of them has to know; each kind adds its own."""
 
+    title: str
+    """What `top` calls it, cut to 15 bytes."""
     parent: int
     sys_path: tuple[str, ...]
     """Where who started it finds modules."""
@@ -52,16 +54,21 @@ T = TypeVar("T", bound=ChildSpec)
 
 def run(kind: type[T], make: Callable[[T], Program]) -> int:
     """The whole life of such a process, which ends in order on SIGTERM; the exit code."""
-    spec = _read_task(kind)
-    _harden(spec.parent)
-    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
-    program = make(spec)
+    program = make(begin(kind))
 
     def quit_in_order(_number: int, _frame: FrameType | None) -> None:
         program.quit()
 
     signal.signal(signal.SIGTERM, quit_in_order)
     return program.run()
+
+
+def begin(kind: type[T]) -> T:
+    """What this process is to do, once it is one that outlives nobody and finds its modules."""
+    spec = _read_task(kind)
+    _harden(spec.parent, spec.title)
+    sys.path.extend(path for path in spec.sys_path if path not in sys.path)
+    return spec
 
 
 def socket_thread(loop: AbstractContextManager[object], run: Callable[[], None]) -> threading.Thread:
@@ -85,20 +92,18 @@ def parent_gone() -> NoReturn:
 
 
 def _read_task(kind: type[T]) -> T:
-    """What this process is to do; nothing after its line is read, so that the end of input is seen later."""
-    fd, line = sys.stdin.fileno(), bytearray()
-    while not line.endswith(b"\n"):
-        piece = os.read(fd, 65_536)
-        if not piece or len(line) + len(piece) > _MAX_BYTES:
-            raise SystemExit("vultus starts this program itself, with its task on standard input")
-        line += piece
+    """The next line of standard input; its end is left to whoever looks at the file itself."""
+    line = sys.stdin.buffer.readline(_MAX_BYTES)
+    if not line.endswith(b"\n"):
+        raise SystemExit("vultus starts this program itself, with its task on standard input")
     return msgspec.json.decode(line, type=kind)
 
 
-def _harden(parent: int) -> None:
+def _harden(parent: int, title: str) -> None:
     """See to it that this process outlives its supervisor in no case and leaves no trace but on standard error."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    libc.prctl(_PR_SET_NAME, title.encode(), 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above
         raise SystemExit(0)
     # A core file would hold faces and passwords.

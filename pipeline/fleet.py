@@ -42,6 +42,8 @@ from vultus.pipeline.messages import Boxes, Names, Preview, SourceState, WorkerS
 from vultus.pipeline.metrics import Counters, WorkerMetrics
 from vultus.pipeline.network import WORKS_AHEAD
 from vultus.pipeline.process import WorkerProcess
+from vultus.pipeline.spare import SpareSpec
+from vultus.pipeline.standby import Standby
 from vultus.pipeline.transport import Loop, Router
 from vultus.pipeline.worker import WorkerSpec
 
@@ -129,6 +131,7 @@ class Fleet:
         self._codec = PlainCodec[ToSupervisor](ToSupervisor)
         self._control = Router(loop, plan.address("control"), self._received)
         self.places = [Place(group, worker) for group, many in enumerate(plan.workers) for worker in range(many)]
+        self._standby = Standby(loop, self._spare(), plan.config.pipeline.restart_max)
         self._draining: set[int] = set()
         self._ending = False
         self._last_look = time.monotonic()
@@ -177,6 +180,7 @@ class Fleet:
     def drain(self, group: int) -> None:
         """Let a group finish what it has and end; the groups before it have ended."""
         self._draining.add(group)
+        self._standby.dismiss()
         for place in self.group(group):
             if place.opened:
                 self._send(place, Drain())
@@ -202,10 +206,11 @@ class Fleet:
     def end(self) -> None:
         """Start nothing any more."""
         self._ending = True
+        self._standby.dismiss()
 
     def kill_all(self) -> None:
         """Kill what is still there, and wait for it."""
-        self._ending = True
+        self.end()
         for place in self.places:
             if place.process is not None:
                 place.process.kill_now()
@@ -239,8 +244,11 @@ class Fleet:
         place.last_beat = place.started_at = time.monotonic()
         try:
             spec = self._spec(place)
-            title = f"{spec.group.name}[{spec.worker}]"
-            place.process = WorkerProcess(self._loop, title, spec, lambda process: self._ended(place, process))
+
+            def ended(process: WorkerProcess) -> None:
+                self._ended(place, process)
+
+            place.process = self._standby.take(spec, ended) or WorkerProcess(self._loop, spec, ended)
         except WorkerFailed as error:
             if not place.incarnation:
                 raise
@@ -260,6 +268,7 @@ class Fleet:
             at_once *= len(group.hosts) * group.workers * (1 if plan.live else WORKS_AHEAD)
         credit = first if place.group == 0 else ceil(at_once / senders) + (not plan.live)
         return WorkerSpec(
+            title=f"{group.name}[{place.worker}]",
             name=place.name,
             group=group,
             worker=place.worker,
@@ -275,8 +284,11 @@ class Fleet:
             # What a process works on comes as items; passwords of cameras go to those that open them and no further.
             config=structs.replace(plan.config, sources=()),
             factory=plan.factory,
-            sys_path=tuple(path for path in sys.path if path),
+            sys_path=_sys_path(),
         )
+
+    def _spare(self) -> SpareSpec:
+        return SpareSpec(title="spare", parent=os.getpid(), sys_path=_sys_path(), factory=self._plan.factory)
 
     def _received(self, name: str, parts: list[Part]) -> None:
         place = next((place for place in self.places if place.name == name and place.process), None)
@@ -299,6 +311,9 @@ class Fleet:
             place.opened, place.opened_at, place.open_failures = True, time.monotonic(), 0
             if place.incarnation:
                 self._tell(place, "restarted", "")
+            # Files wait; cameras do not. While processes still start, it would only slow them down.
+            if self._plan.live and self._plan.config.pipeline.spare and self.opened(0):
+                self._standby.fill()
         elif isinstance(message, Failed):
             place.failed = message
         elif isinstance(message, Report):
@@ -420,3 +435,7 @@ class Fleet:
         # One that has not said its first word yet is told everything when it does; one that is gone needs nothing.
         if place.process is not None and place.bound:
             self._control.send(place.name, self._codec.encode(message))
+
+
+def _sys_path() -> tuple[str, ...]:
+    return tuple(path for path in sys.path if path)

@@ -115,6 +115,7 @@ class Hosted:
             return
         place.started = time.monotonic()
         spec = OutpostSpec(
+            title=place.title,
             parent=os.getpid(),
             address=place.assignment.address,
             config=self._config,
@@ -123,7 +124,6 @@ class Hosted:
         )
         place.process = WorkerProcess(
             self._loop,
-            place.title,
             spec,
             lambda process: self._ended(place, process),
             module="vultus.pipeline.outpost",

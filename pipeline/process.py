@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable
 
 import msgspec
-from msgspec import Struct
 
 from vultus.configs.address import redact_text
+from vultus.pipeline.child import ChildSpec
 from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.transport import Loop
 
@@ -37,17 +37,16 @@ class WorkerProcess:
     def __init__(
         self,
         loop: Loop,
-        title: str,
-        spec: Struct,
+        spec: ChildSpec,
         ended: Callable[[WorkerProcess], None],
         *,
         module: str = "vultus.pipeline.worker",
         heard: Callable[[str], None] = _nobody,
     ) -> None:
-        """Runs `module` with `spec` as its task; `title` is what a process list shows. `ended` is called once, in the loop,
-        when the process is gone, and `heard` with each line that it writes to standard error."""
+        """Runs `module` with `spec` as its task. `ended` is called once, in the loop, when the process is gone, and `heard`
+        with each line that it writes to standard error."""
         self._loop, self._ended, self._heard = loop, ended, heard
-        self._title = title
+        self._title = spec.title
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._rest = b""
         # The group's name is there for the reader of a process list; everything else goes through standard input.
@@ -71,6 +70,11 @@ class WorkerProcess:
         loop.on_file(self._pidfd, self._exited)
         loop.on_file(self._stderr, self._listen)
         self._reading = True
+        self._give(spec)
+
+    def become(self, spec: ChildSpec, ended: Callable[[WorkerProcess], None]) -> None:
+        """Give a process that waits for a further task this one; its end is told as said here."""
+        self._title, self._ended = spec.title, ended
         self._give(spec)
 
     def signal(self, number: signal.Signals) -> None:
@@ -112,7 +116,7 @@ class WorkerProcess:
         self._process.wait()
         self._forget()
 
-    def _give(self, spec: Struct) -> None:
+    def _give(self, spec: ChildSpec) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(msgspec.json.encode(spec) + b"\n")

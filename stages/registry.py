@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import get_args
 
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, StageName
@@ -41,6 +43,14 @@ def build(name: StageName, config: Config, data: Path | None = None) -> Stage:
 
         return Store(config, data or data_folder())
     raise ValueError(f"there is no stage called {name!r}")
+
+
+def libraries() -> None:
+    """Import what any stage needs, for a process that is to take whichever place gets empty."""
+    for name in get_args(StageName):
+        importlib.import_module(f"vultus.stages.{name}")
+    for name in ("camera", "photo", "video"):  # which `decode` imports only when they are wanted
+        importlib.import_module(f"vultus.stages.{name}")
 
 
 def models(name: StageName, config: Config, data: Path | None = None) -> dict[str, str]:
