@@ -61,6 +61,8 @@ START_WITHIN = 30.0
 """Seconds that a process may take to import its libraries and load its models, however short `hang_after` is."""
 OPEN_FAILURES = 3
 """Failures to open its stages, in a row, after which a process will never come up."""
+SPARE_AFTER = 3.0
+"""Seconds after the last process opened its stages until a spare is started: cameras that connect come first."""
 _ABORT_GRACE = 0.3
 _LAST_WORDS = 0.03
 """Seconds that the last message of a process may need after its end is seen."""
@@ -311,9 +313,9 @@ class Fleet:
             place.opened, place.opened_at, place.open_failures = True, time.monotonic(), 0
             if place.incarnation:
                 self._tell(place, "restarted", "")
-            # Files wait; cameras do not. While processes still start, it would only slow them down.
+            # Files wait; cameras do not.
             if self._plan.live and self._plan.config.pipeline.spare and self.opened(0):
-                self._standby.fill()
+                self._loop.after(SPARE_AFTER, self._standby.fill)
         elif isinstance(message, Failed):
             place.failed = message
         elif isinstance(message, Report):

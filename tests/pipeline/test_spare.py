@@ -10,6 +10,7 @@ from test_pipeline import WATCH, item, job
 
 from vultus.configs.schema import Config, Group
 from vultus.configs.schema import Pipeline as Settings
+from vultus.pipeline import fleet
 from vultus.pipeline.messages import Sighting, WorkerState
 
 FEW = (WATCH[0], Group(name="rest", stages=("detect", "track", "align", "embed", "match")))
@@ -30,7 +31,8 @@ def called(name: str) -> set[int]:
 
 
 @pytest.mark.slow
-def test_it_takes_the_place_of_one_that_dies_and_is_replaced_itself() -> None:
+def test_it_takes_the_place_of_one_that_dies_and_is_replaced_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "SPARE_AFTER", 0.1)
     config = Config(pipeline=Settings(heartbeat=0.1, restart_first=0.01, restart_max=0.1))
     spare = victim = 0
     later: set[int] = set()
@@ -51,13 +53,3 @@ def test_it_takes_the_place_of_one_that_dies_and_is_replaced_itself() -> None:
             assert time.monotonic() < end
         assert sum(one.restarts for one in pipeline.metrics()) == 1, "the end of a spare is no end of a stage"
     assert not called("spare")
-
-
-@pytest.mark.slow
-def test_who_does_not_want_it_has_none() -> None:
-    config = Config(pipeline=Settings(spare=False))
-    with job(FEW, config, live_sources=1, has_files=False) as pipeline:
-        for result in pipeline.run([item(0, kind="camera", every=0.01)], seconds=20):
-            if isinstance(result, Sighting):
-                break
-        assert not called("spare")
