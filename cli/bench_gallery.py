@@ -45,7 +45,9 @@ class Care(Struct, frozen=True, kw_only=True):
     added_per_s: float
     """Acknowledged, on the disk, in batches of 1,000."""
     added_while_searched_per_s: float
-    """The same while another thread searches all the time."""
+    """The same while one other thread searches without a pause."""
+    searches_meanwhile_per_s: float
+    """How many answers that thread gets."""
     searches_meanwhile_p50: float
     """Milliseconds of those searches."""
     open_s: float
@@ -247,13 +249,14 @@ def _care(made: Faces, folder: Path, rate: float) -> Care:
         begun = time.perf_counter()
         for number, rows in enumerate(batches):
             opened.enrol_many([f"new {number}, {at // 10}" for at in range(len(rows))], rows)
-        meanwhile = sum(map(len, batches)) / (time.perf_counter() - begun)
+        adding = time.perf_counter() - begun
         done.set()
         searcher.join()
         opened.close(snapshot=False)
     return Care(
         added_per_s=rate,
-        added_while_searched_per_s=meanwhile,
+        added_while_searched_per_s=sum(map(len, batches)) / adding,
+        searches_meanwhile_per_s=len(searching) / adding,
         searches_meanwhile_p50=statistics.median(searching),
         open_s=opening,
         process_mb=int(taken) / 1024,
@@ -293,7 +296,9 @@ def _tell(conditions: dict[str, object], missing: dict[str, str], results: Seque
         ),
     )
     line(f"adding by {_COMMIT}: {care.added_per_s:,.0f} faces/s, while searched {care.added_while_searched_per_s:,.0f}")
-    line(f"searches meanwhile: {care.searches_meanwhile_p50:.2f} ms p50")
+    line(
+        f"searches meanwhile: {care.searches_meanwhile_per_s:.0f}/s by one thread, {care.searches_meanwhile_p50:.2f} ms p50"
+    )
     line(
         f"opening to the first answer: {care.open_s:.2f} s; a process that has it open: {care.process_mb:,.0f} MB at most"
     )
