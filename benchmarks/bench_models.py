@@ -6,10 +6,10 @@
 LFW is a folder of NAME/NAME_0001.jpg with a pairs.txt. Accuracy is that of LFW's protocol over the folds (`--folds` takes the
 first ones); TAR is that of all photographs of these pairs compared with each other, at FAR 1e-3 and 1e-4, and its difference
 from that of the first detector with the same embedder, both with 95% intervals from drawing people anew, the same drawings for
-all. A detector NAME+onet has its landmarks from O-Net. "No face" counts photographs. Milliseconds are for a photograph that is
-decoded already: finding the faces, cutting out one and embedding it, on one thread; all pairs take turns on `--photographs`,
-five times, and the best of each counts. `--speed` measures nothing else, in a few seconds, so that it can be done while nothing
-else runs. The table is in Markdown, with the surest at FAR 1e-4 first.
+all. A detector NAME+onet has its landmarks from O-Net, as by default; NAME has its own. "No face" counts photographs.
+Milliseconds are for a photograph that is decoded already: finding the faces, cutting out one and embedding it, on one thread;
+all pairs take turns on `--photographs`, five times, and the best of each counts. `--speed` measures nothing else, in a few
+seconds, so that it can be done while nothing else runs. The table is in Markdown, with the surest at FAR 1e-4 first.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ from vultus.evaluation.trials import MISSED, all_against_all, interval, tar_at, 
 from vultus.evaluation.verification import verification
 from vultus.evaluation.work import WorkFile
 from vultus.pipeline.frames import Image
+from vultus.pipeline.messages import Face
 from vultus.stages import photo
 from vultus.stages.align import crop
 from vultus.stages.detector import look, open_detector
 from vultus.stages.embed import vectors_of
+from vultus.stages.landmarks import open_landmarks, relocated
 from vultus.weights import Registry, open_embedder
 
 
@@ -52,24 +54,37 @@ def configured(detector: str, embedder: str) -> Config:
     return Config(models=Models(detector=name, embedder=embedder), detect=detect)
 
 
+class Finding:
+    """A detector with the landmarks that are configured."""
+
+    def __init__(self, config: Config) -> None:
+        self._detector, self._onet = open_detector(config), open_landmarks(config)
+        self._side = config.detect.photo_max_side
+
+    def faces(self, picture: np.ndarray) -> list[Face]:
+        image = Image(picture)
+        found = look(self._detector, image, self._side)
+        return found if self._onet is None else relocated(self._onet, image, found)
+
+
 def speed(paths: list[Path], detectors: list[str], embedders: list[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Milliseconds of each detector for a photograph, and of each embedder for a face."""
     config = Config()
     images = [photo.decode(path.read_bytes(), config.decode) for path in paths]
-    finders = {name: open_detector(configured(name, embedders[0])) for name in detectors}
+    finders = {name: Finding(configured(name, embedders[0])) for name in detectors}
     registry = Registry(data_folder())
     engines = {name: open_embedder(registry.resolve(name, "embedder").path, threads=1) for name in embedders}
     finding, embedding = dict.fromkeys(detectors, np.inf), dict.fromkeys(embedders, np.inf)
     chips = []
     for image in images:
-        found = look(finders[detectors[0]], Image(image), config.detect.photo_max_side)
+        found = finders[detectors[0]].faces(image)
         if found:
             chips.append(crop(image, found[0].landmarks)[None])
     for _ in range(5):
         for name, finder in finders.items():
             start = time.perf_counter()
             for image in images:
-                look(finder, Image(image), config.detect.photo_max_side)
+                finder.faces(image)
             finding[name] = min(finding[name], (time.perf_counter() - start) * 1e3 / len(images))
         for name, engine in engines.items():
             start = time.perf_counter()

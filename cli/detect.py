@@ -20,7 +20,6 @@ from vultus.configs.schema import Config
 from vultus.pipeline.chain import Chain
 from vultus.pipeline.messages import Detections, Face, Frame, ItemEnd
 from vultus.pipeline.stage import Context
-from vultus.stages.detector import landmark_models
 from vultus.stages.registry import build
 from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
@@ -117,7 +116,7 @@ def detect(
     overrides = {key: value for key, value in {**given, "decode.video_step": every}.items() if value is not None}
     config = load(config_file, overrides)
     names = tuple(dict.fromkeys(detectors)) or (config.models.detector,)
-    Registry(data_folder()).need(*names, *landmark_models(config))
+    Registry(data_folder()).need(*names)
     found = list(find(paths))
     if out is not None and len(names) > 1:
         raise click.UsageError("--out draws what one detector finds; name one")

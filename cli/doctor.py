@@ -21,6 +21,7 @@ from vultus.configs.schema import Config
 from vultus.index import GalleryError, GalleryNotFound
 from vultus.index.configured import open_gallery
 from vultus.native import cpu_features
+from vultus.stages.landmarks import landmark_models
 from vultus.stages.photo import HEIC
 from vultus.stages.probing import probe
 from vultus.stages.sources import Unusable, find
@@ -92,7 +93,10 @@ def _machine() -> Iterator[Finding]:
 
 
 def _models(config: Config) -> Iterator[Finding]:
-    for check in Registry(data_folder()).verify((config.models.detector, config.models.embedder)):
+    registry = Registry(data_folder())
+    names = (config.models.detector, config.models.embedder)
+    needed = [part for name in names for part in registry.entry(name).needs]
+    for check in registry.verify(tuple(dict.fromkeys((*names, *needed, *landmark_models(config))))):
         if check.state == "ok":
             yield Finding(check=check.name, state="ok", detail=check.detail)
         else:

@@ -21,8 +21,9 @@ from vultus.pipeline.messages import Detections, Face, Frame, Origin
 from vultus.stages import photo
 from vultus.stages.align import SIDE, crop
 from vultus.stages.detect import Detect
-from vultus.stages.detector import landmark_models
 from vultus.stages.embed import vectors_of, with_lengths
+from vultus.stages.landmarks import landmark_models, open_landmarks, relocated
+from vultus.stages.onet import ONet
 from vultus.stages.quality import Grade, grade
 from vultus.weights import Embedder, Model, Registry, open_embedder
 
@@ -79,6 +80,7 @@ class FaceReader:
         self.detector: Model = registry.resolve(config.models.detector, "detector")
         self.embedder: Model = registry.resolve(config.models.embedder, "embedder")
         self._chain: Chain | None = None
+        self._onet: ONet | None = None
         self._engine: Embedder | None = None
 
     def __enter__(self) -> FaceReader:
@@ -170,10 +172,14 @@ class FaceReader:
         if self._chain is None:
             self._chain = Chain([Detect(self._config, self._data)])
             self._chain.open()
+            self._onet = open_landmarks(self._config, self._data)
         origin = Origin(item=1, attempt=0, source="picture", seq=0, live=False, time=0.0, still=True)
         (answer,) = self._chain.process([Frame(origin=origin, image=Image(pixels))])
         assert isinstance(answer, Detections)
-        looks = tuple(Look(face=face, grade=grade(pixels, face)) for face in answer.faces)
+        aligned = answer.faces if self._onet is None else relocated(self._onet, answer.image, answer.faces)
+        looks = tuple(
+            Look(face=face, grade=grade(pixels, found)) for face, found in zip(aligned, answer.faces, strict=True)
+        )
         return _Found(size=(pixels.shape[1], pixels.shape[0]), looks=looks)
 
     def _embedded(self, chips: Sequence[_Chip | None]) -> list[npt.NDArray[np.float32] | None]:

@@ -17,13 +17,14 @@ from vultus.cli.model_file import facts_of
 from vultus.cli.options import json_option
 from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
-from vultus.configs.schema import Models
+from vultus.configs.schema import Config, Models
+from vultus.stages.landmarks import landmark_models
 from vultus.weights import Model, Registry
 
 if TYPE_CHECKING:
     from vultus.weights.verify import Difference
 
-_DEFAULTS = (Models().detector, Models().embedder)
+_DEFAULTS = (Models().detector, Models().embedder, *landmark_models(Config()))
 
 
 @click.group()
@@ -141,7 +142,7 @@ def remove(name: str) -> None:
 @accept_licence_option
 @json_option
 def pull(names: tuple[str, ...], from_dir: Path | None, accept_licence: bool, as_json: bool) -> None:
-    """Fetch models by NAME, with what they need, or the two default ones.
+    """Fetch models by NAME, with what they need, or the default ones: a detector, an embedder, and O-Net for landmarks.
 
     A model whose licence forbids commercial use is fetched once you accepted that: asked for, or with --accept-licence.
     """

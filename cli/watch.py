@@ -21,7 +21,7 @@ from vultus.configs.schema import Config, Source
 from vultus.index.configured import open_gallery
 from vultus.pipeline.messages import Item, ItemDone, Sighting
 from vultus.pipeline.supervisor import Pipeline
-from vultus.stages.detector import landmark_models
+from vultus.stages.landmarks import landmark_models
 from vultus.stages.watchlist import WatchList
 from vultus.weights import Registry
 

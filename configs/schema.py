@@ -89,8 +89,8 @@ class Detect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None: what the detector's makers suggest."""
     nms_iou: Unit | None = None
     """None: likewise."""
-    landmarks: Literal["own", "onet"] = "own"
-    """The detector's own, or those that MTCNN's O-Net finds in its boxes."""
+    landmarks: Literal["own", "onet"] = "onet"
+    """By which faces are aligned: the detector's own, or those that MTCNN's O-Net finds in its boxes."""
     min_face: Positive = 20
     """Faces whose shorter box side is below this, in source pixels, are counted and left out."""
     threads: Annotated[int, Meta(ge=0, le=256)] = 1

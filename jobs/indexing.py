@@ -14,8 +14,8 @@ from vultus.index.configured import open_gallery
 from vultus.index.types import KnownFile
 from vultus.pipeline.messages import Item, ItemDone, SourceState, WorkerState
 from vultus.pipeline.supervisor import Pipeline
-from vultus.stages.detector import landmark_models
 from vultus.stages.gallery import unknown_threshold
+from vultus.stages.landmarks import landmark_models
 from vultus.stages.sources import Found, Unusable, find
 from vultus.weights import Registry
 

@@ -107,6 +107,8 @@ class TrackedFace(Struct, frozen=True, kw_only=True):
     embeddings say it themselves, from their length."""
     magnitude: float | None = None
     """That length; none before `embed`, and of other models."""
+    found: Landmarks | None = None
+    """The detector's landmarks, by which it was tracked and judged, if the face was aligned by others (`stages/align.py`)."""
 
 
 class Frame(Message, frozen=True, kw_only=True, tag="frame"):

@@ -171,7 +171,7 @@ def _same_faces(asked: Sequence[TrackedFace], answer: Sequence[TrackedFace]) -> 
         return False
     pairs = zip(asked, answer, strict=True)
     return all(
-        (one.face, one.track) == (other.face, other.track)
+        (one.face, one.track, one.found) == (other.face, other.track, other.found)
         and 0.0 <= other.quality <= 1.0
         and (other.magnitude is None or isfinite(other.magnitude))
         for one, other in pairs

@@ -6,19 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from vultus.configs.schema import Config
 from vultus.pipeline.frames import Image
 from vultus.pipeline.messages import Detections, Face, Frame, Message
 from vultus.pipeline.stage import Context
 from vultus.stages.detector import open_detector
+from vultus.stages.landmarks import eyes_apart
 from vultus.stages.view import View
 
 _BORDER = 0.5
 """Width of the border put round a photo in which no face was found, as a share of the photo's size."""
-_LEAST_EYES = 2.0
-"""Eyes nearer to each other than this, in source pixels, give no chip."""
 
 
 class Detect:
@@ -69,8 +66,7 @@ class Detect:
         if min(face.box[2:]) < self._config.min_face:
             self._context.count("too_small", 1)
             return False
-        (rx, ry), (lx, ly) = face.landmarks[:2]
-        if not np.hypot(lx - rx, ly - ry) >= _LEAST_EYES:
+        if not eyes_apart(face.landmarks):
             self._context.count("no_landmarks", 1)
             return False
         return True

@@ -12,8 +12,6 @@ from vultus.pipeline.messages import Face
 from vultus.stages.view import View
 from vultus.weights import Model, Registry
 
-_ONET = "mtcnn_onet"
-
 
 class Detector(Protocol):
     """A loaded detector; `find` may be called from any number of threads."""
@@ -30,20 +28,9 @@ def open_detector(config: Config, data: Path | None = None) -> Detector:
     it and what it needs, or ModelRefused; and ValueError for a graph that the backend does not compute.
     """
     registry = Registry(data or data_folder())
-    registry.need(config.models.detector, *landmark_models(config))
+    registry.need(config.models.detector)
     model = registry.resolve(config.models.detector, "detector")
-    detector = _opened(model, registry, config)
-    if config.detect.landmarks == "own" or _ONET in model.needs:
-        return detector
-    from vultus.stages.landmarks import Relocated
-
-    onet = registry.resolve(_ONET, "part").path
-    return Relocated(detector, onet, threads=config.detect.threads, backend=config.models.backend)
-
-
-def landmark_models(config: Config) -> tuple[str, ...]:
-    """The models that finding faces takes besides the detector and what that needs itself."""
-    return (_ONET,) if config.detect.landmarks == "onet" else ()
+    return _opened(model, registry, config)
 
 
 def _opened(model: Model, registry: Registry, config: Config) -> Detector:

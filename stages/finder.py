@@ -20,9 +20,9 @@ from vultus.pipeline.messages import Box, Chips, Embedded, Face, Frame, ItemEnd,
 from vultus.stages import photo
 from vultus.stages.align import Align
 from vultus.stages.detect import Detect
-from vultus.stages.detector import landmark_models
 from vultus.stages.embed import Embed
 from vultus.stages.gallery import threshold
+from vultus.stages.landmarks import landmark_models
 from vultus.stages.track import Track
 from vultus.weights import Model, Registry
 
@@ -35,6 +35,9 @@ class FoundFace(Struct, frozen=True, kw_only=True, eq=False):
 
     box: Box
     landmarks: Landmarks
+    """By which it was aligned."""
+    found: Landmarks
+    """The detector's, by which its quality was judged; often the same."""
     score: float
     """Detector confidence, 0..1."""
     quality: float
@@ -64,7 +67,7 @@ class FaceFinder:
         registry.need(models.detector, models.embedder, *landmark_models(self._config))
         self._model = registry.resolve(models.embedder, "embedder")
         config, data = self._config, self._data
-        chain = Chain([Detect(config, data), Track(config), Align(config), Embed(config, data)])
+        chain = Chain([Detect(config, data), Track(config), Align(config, data), Embed(config, data)])
         self._chain = chain.__enter__()
 
     def close(self) -> None:
@@ -123,6 +126,7 @@ class FaceFinder:
                     FoundFace(
                         box=tracked.face.box,
                         landmarks=tracked.face.landmarks,
+                        found=tracked.found or tracked.face.landmarks,
                         score=tracked.face.score,
                         quality=tracked.quality,
                         magnitude=tracked.magnitude,

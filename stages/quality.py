@@ -97,7 +97,7 @@ def grade(image: npt.NDArray[np.uint8], face: Face) -> Grade:
 
 def grade_found(image: npt.NDArray[np.uint8], face: FoundFace) -> Grade:
     """The same of a face that a `FaceFinder` found in `image`."""
-    return grade(image, Face(box=face.box, landmarks=face.landmarks, score=face.score))
+    return grade(image, Face(box=face.box, landmarks=face.found, score=face.score))
 
 
 def why(terms: Grade, magnitude: float | None) -> str:

@@ -29,7 +29,7 @@ def build(name: StageName, config: Config, data: Path | None = None) -> Stage:
     if name == "align":
         from vultus.stages.align import Align
 
-        return Align(config)
+        return Align(config, data or data_folder())
     if name == "embed":
         from vultus.stages.embed import Embed
 
@@ -55,14 +55,12 @@ def libraries() -> None:
 
 def models(name: StageName, config: Config, data: Path | None = None) -> dict[str, str]:
     """Fingerprints of the models that decide the answers of a stage, by kind; another host has to have the same."""
-    from vultus.stages.detector import landmark_models
     from vultus.weights import Registry
 
     registry = Registry(data or data_folder())
     if name == "detect":
         model = registry.resolve(config.models.detector, "detector")
-        needed = {*model.needs, *landmark_models(config)}
-        parts = {part: registry.resolve(part, "part").fingerprint for part in sorted(needed)}
+        parts = {part: registry.resolve(part, "part").fingerprint for part in model.needs}
         return {"detector": model.fingerprint, **parts}
     if name == "embed":
         return {"embedder": registry.resolve(config.models.embedder, "embedder").fingerprint}

@@ -68,7 +68,7 @@ def sample_faces(data: Path, folder: Path) -> SampleFaces:
     """
     config = Config()
     labels, persons, chips = [], [], []
-    with Chain([Detect(config, data), Track(config), Align(config)]) as chain:
+    with Chain([Detect(config, data), Track(config), Align(config, data)]) as chain:
         for number, sample in enumerate(Samples(data).list()):
             pixels = photo.decode(photo.read(str(folder / sample.file), config.decode).data, config.decode)
             origin = Origin(item=number, attempt=0, source=sample.file, seq=0, live=False, time=0.0, still=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vultus.configs.schema import Models
+from vultus.configs.schema import Config, Models
+from vultus.stages.landmarks import landmark_models
 from vultus.weights import Registry, Sample, Samples
 
 pytest_plugins = ["cli_fixtures", "postgres_fixtures"]
@@ -55,13 +56,13 @@ def registry(data_home: Path) -> Registry:
     """A registry that has the default models. Without them most tests would mean nothing, so failing to fetch fails."""
     registry = Registry(data_home)
     with _locked("models"):
-        registry.pull([Models().detector, Models().embedder])
+        registry.pull([Models().detector, Models().embedder, *landmark_models(Config())])
     return registry
 
 
 @pytest.fixture(scope="session")
 def mtcnn_registry(registry: Registry) -> Registry:
-    """The same with MTCNN, whose O-Net also finds the landmarks for other detectors."""
+    """The same with all of MTCNN."""
     with _locked("models"):
         registry.pull(["mtcnn"])
     return registry

@@ -339,9 +339,8 @@ class Registry:
 
 def _missing(*names: str) -> ModelMissing:
     verb, them = ("is", "it") if len(names) == 1 else ("are", "them")
-    return ModelMissing(
-        f"{' and '.join(names)} {verb} not on this machine; `vultus models pull {' '.join(names)}` fetches {them}"
-    )
+    listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+    return ModelMissing(f"{listed} {verb} not on this machine; `vultus models pull {' '.join(names)}` fetches {them}")
 
 
 def _tail(name: str, entry: Entry) -> bytes:

@@ -92,7 +92,7 @@ def test_a_changed_model_is_found_refused_and_pulled_again(
 
 def test_doctor_on_a_sound_machine_and_a_dead_camera(vultus: Run, gallery: Path) -> None:
     good = {one["check"]: one for one in vultus("doctor", "--gallery", gallery, "--json").json}
-    assert {"processor", "engine", "build", "gallery", "sface_2021dec", "yunet_2023mar"} <= set(good)
+    assert {"processor", "engine", "build", "gallery", "sface_2021dec", "yunet_2023mar", "mtcnn_onet"} <= set(good)
     assert all(one["state"] != "bad" for one in good.values())
     dead = vultus("doctor", f"rtsp://viewer:hunter2@127.0.0.1:{free_port()}/none", "--gallery", gallery, code=1)
     assert "bad" in dead.out

@@ -230,11 +230,11 @@ def test_faces_at_the_edge_and_outside(rand: np.random.Generator) -> None:
 
 
 def test_the_stage_keeps_faces_and_chips_together(
-    portraits: dict[str, np.ndarray], yunet: YuNet, frame: Any, surroundings: Any
+    portraits: dict[str, np.ndarray], yunet: YuNet, frame: Any, surroundings: Any, data_home: Path
 ) -> None:
     image = portraits["t1"]
     faces = tuple(TrackedFace(face=face, track=n, quality=0.5) for n, face in enumerate(yunet.detect(image), 1))
-    stage = Align(Config())
+    stage = Align(Config(), data_home)
     stage.open(surroundings.context)
     origin = frame(image).origin
     messages = [Tracked(origin=origin, image=Image(image), faces=some) for some in (faces, (), faces[:1])]

@@ -12,9 +12,11 @@ from vultus.stages.finder import FoundFace
 def face(box: Box, quality: float = 0.9, magnitude: float | None = None) -> FoundFace:
     x, y, w, h = box
     points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+    landmarks = tuple((x + w * across, y + h * down) for across, down in points)
     return FoundFace(
         box=box,
-        landmarks=tuple((x + w * across, y + h * down) for across, down in points),
+        landmarks=landmarks,
+        found=landmarks,
         score=0.9,
         quality=quality,
         magnitude=magnitude,
