@@ -84,7 +84,7 @@ function editing(form) {
     const { items } = await api("GET", `/people?limit=50&q=${encodeURIComponent(typed)}`);
     const found = items.find((one) => one.name === typed) ?? (items.length === 1 ? items[0] : null);
     if (!found) throw new Error(t("alerts.nobody", { name: typed }));
-    people.set(found.id, found.name);
+    people.set(found.identity, found.name);
     by("person").value = "";
     showPeople();
   }
