@@ -7,7 +7,10 @@
 
 #include "cpu.h"
 
-#define SPINS 1000 /* pauses before a thread sleeps: to be woken takes as long, longer on a virtual machine */
+/* Pauses before a thread sleeps. Between jobs: to be woken takes as long, longer on a virtual machine. Within one, where
+ * others compute what it needs next: some tenths of a millisecond, since whoever is woken late is waited for in turn. */
+#define SPINS_BETWEEN 1000
+#define SPINS_WITHIN 20000
 
 typedef struct job {
     vt_work_fn *fn;
@@ -29,7 +32,8 @@ struct vt_pool {
     bool stopping;
     atomic_uint posts, moves; /* how often posted and moved were told */
     atomic_uint wanted;   /* jobs whose owners wait */
-    unsigned seats, started, spins;
+    unsigned seats, started;
+    bool spins;           /* there is a processor for each thread */
     pthread_t threads[];
 };
 
@@ -42,14 +46,19 @@ static void pause_briefly(void)
 #endif
 }
 
-bool vt_pool_spin(const vt_pool *pool, const atomic_uint *value, unsigned seen)
+static bool spin(const vt_pool *pool, const atomic_uint *value, unsigned seen, unsigned pauses)
 {
-    for (unsigned i = 0; i < pool->spins; i++) {
+    for (unsigned i = 0; pool->spins && i < pauses; i++) {
         if (atomic_load(value) != seen)
             return true;
         pause_briefly();
     }
     return atomic_load(value) != seen;
+}
+
+bool vt_pool_spin(const vt_pool *pool, const atomic_uint *value, unsigned seen)
+{
+    return spin(pool, value, seen, SPINS_WITHIN);
 }
 
 bool vt_pool_wanted(vt_pool *pool)
@@ -65,7 +74,7 @@ static void wait_for(vt_pool *pool, pthread_cond_t *condition, atomic_uint *coun
     const unsigned seen = atomic_load(count);
 
     pthread_mutex_unlock(&pool->lock);
-    const bool grown = vt_pool_spin(pool, count, seen);
+    const bool grown = spin(pool, count, seen, SPINS_BETWEEN);
 
     pthread_mutex_lock(&pool->lock);
     while (!grown && atomic_load(count) == seen)
@@ -247,7 +256,7 @@ int vt_pool_create(vt_pool **out, unsigned threads, bool pin, vultus_error *erro
     pthread_cond_init(&pool->moved, NULL);
     pool->free_seats = seats;
     pool->seats = pool->n_free = threads;
-    pool->spins = threads <= vt_cpu_count() ? SPINS : 0;
+    pool->spins = threads <= vt_cpu_count();
     for (unsigned i = 0; i < threads; i++)
         seats[i] = threads - 1 - i; /* seat 0 is used first */
     status = start_threads(pool, pin, error);

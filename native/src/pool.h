@@ -25,7 +25,7 @@ void vt_pool_run(vt_pool *pool, vt_work_fn *fn, void *arg, unsigned most);
 /* Somebody waits for a seat: who comes to a place where it can leave its job should. */
 bool vt_pool_wanted(vt_pool *pool);
 
-/* Waits awake, for some ten microseconds, for *value to become something else than `seen`; whether it did. */
+/* Waits awake, for some tenths of a millisecond, for *value to become something else than `seen`; whether it did. */
 bool vt_pool_spin(const vt_pool *pool, const atomic_uint *value, unsigned seen);
 
 /* Nobody may be in vt_pool_run(). */
