@@ -43,9 +43,18 @@ _MOST_CHIPS = 256
 )
 @click.option("--mean", help="What FILE, an ONNX graph, does not say itself: pixels become (pixel - mean) / std.")
 @click.option("--std", help="The same; one number, or three separated by commas.")
+@click.option(
+    "--cosine",
+    "goal",
+    type=click.FloatRange(0, 1),
+    default=0.997,
+    show_default=True,
+    help="To FP32, of the worst of these faces: layers that move the answers most stay in floats until it has that, "
+    "up to half of the arithmetic; with 0 none does, which is fastest.",
+)
 @json_option
 def quantize(
-    file: Path, folder: Path | None, out: Path | None, mean: str | None, std: str | None, as_json: bool
+    file: Path, folder: Path | None, out: Path | None, mean: str | None, std: str | None, goal: float, as_json: bool
 ) -> None:
     """Make an INT8 file of an FP32 embedder, EFM3 or ONNX.
 
@@ -65,15 +74,18 @@ def quantize(
     chips = _chips(folder, visible=not as_json)
     with progress(visible=not as_json) as bar:
         task = bar.add_task(file.name, total=1.0)
-        made = quantise(data, chips, lambda step, share: bar.update(task, description=step, completed=share))
+        made = quantise(data, chips, lambda step, share: bar.update(task, description=step, completed=share), goal=goal)
     target = out or file.with_suffix(f".int8{file.suffix}")
     write_atomically(target, made)
+    floats, convolutions = _in_floats(target)
     cosines = _cosines(data, made, chips)
     result = {
         "file": str(target),
         "bytes": len(made),
         "bytes_before": len(data),
         "chips": len(chips),
+        "convolutions": convolutions,
+        "convolutions_in_floats": floats,
         "cosine_least": float(cosines.min()),
         "cosine_mean": float(cosines.mean()),
     }
@@ -81,6 +93,7 @@ def quantize(
         print_json(result)
         return
     line(f"{target}: {len(made):,} bytes instead of {len(data):,}")
+    line(f"{floats} of {convolutions} convolutions are computed in floats, the others in bytes")
     line(f"cosine to FP32 on {len(chips)} faces: {cosines.mean():.4f} on average, {cosines.min():.4f} at least")
 
 
@@ -104,6 +117,14 @@ def _chips(folder: Path | None, *, visible: bool) -> Chips:
     chips = np.concatenate([chips, chips[:, :, ::-1]])
     every = -(-len(chips) // _MOST_CHIPS)
     return np.ascontiguousarray(chips[::every])
+
+
+def _in_floats(path: Path) -> tuple[int, int]:
+    """Convolutions of a file that are computed in floats, and all."""
+    layers = [
+        text for text in Engine(path).layers if "MMAC" in text and not text.startswith(("quantize", "dequantize"))
+    ]
+    return sum("int8" not in text for text in layers), len(layers)
 
 
 def _cosines(before: bytes, after: bytes, chips: Chips) -> npt.NDArray[np.float32]:

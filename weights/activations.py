@@ -41,6 +41,8 @@ class Moments:
 
     mean: Array
     covariance: Array
+    pixels: int
+    """Of the convolution's result."""
 
 
 def maps(graph: FloatGraph, values: Sequence[str], chips: Chips) -> Iterator[dict[str, Maps]]:
@@ -75,6 +77,7 @@ def measure(graph: FloatGraph, widest: dict[str, float], chips: Chips) -> tuple[
             readers.setdefault(conv.node.input[0], []).append(conv)
     histograms = {name: np.zeros(_BINS) for name in widest}
     sums: dict[str, tuple[int, Array, Array]] = {}
+    pixels: dict[str, int] = {}
     for some in maps(graph, graph.byte_values(), chips):
         for name, values in some.items():
             most = widest[name] or 1.0
@@ -85,11 +88,12 @@ def measure(graph: FloatGraph, widest: dict[str, float], chips: Chips) -> tuple[
                     before = sums[conv.node.output[0]]
                     count, total, products = count + before[0], total + before[1], products + before[2]
                 sums[conv.node.output[0]] = count, total, products
+                pixels[conv.node.output[0]] = int(np.prod(-(-np.array(values.shape[2:]) // conv.strides)))
     ranges = {name: _best_range(histogram, widest[name] or 1.0) for name, histogram in histograms.items()}
     moments = {}
     for name, (count, total, products) in sums.items():
         mean = total / count
-        moments[name] = Moments(mean, products / count - mean[..., :, None] * mean[..., None, :])
+        moments[name] = Moments(mean, products / count - mean[..., :, None] * mean[..., None, :], pixels[name])
     return ranges, moments
 
 

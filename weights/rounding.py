@@ -18,6 +18,7 @@ PAIR_MOST = 128
 """The positive weights of a pair add up to this at most, and so do the negative ones."""
 _DAMPING = 0.01
 """Of the mean variance, added to each, so that inputs that never vary do no harm."""
+_BLOCK = 64
 _STEPS = 33
 """Sizes of steps that are tried, from one that holds the largest weight to one that holds half of it twice."""
 
@@ -43,12 +44,18 @@ def compensated(weight: Array, covariance: Array, paired: int) -> tuple[Ints, Ar
     # With the upper Cholesky factor of the inverse, row i says how the columns after i make up for column i.
     factor = np.linalg.cholesky(np.linalg.inv(covariance + damping * np.eye(columns)))
     factor = np.broadcast_to(np.swapaxes(factor, -1, -2), (weight.shape[0], columns, columns))
-    left, steps = weight.copy(), np.zeros(weight.shape)
-    for i in range(columns):
-        low, high = _limits(steps[:, i - 1] if i < paired and i % 2 else np.zeros(len(weight)))
-        steps[:, i] = np.clip(np.round(left[:, i] / step), low, high)
-        error = (left[:, i] - steps[:, i] * step) / factor[:, i, i]
-        left[:, i + 1 :] -= error[:, None] * factor[:, i, i + 1 :]
+    left, steps, error = weight.copy(), np.zeros(weight.shape), np.zeros(weight.shape)
+    for start in range(0, columns, _BLOCK):  # the columns after a block are told of it once, in one product
+        end = min(start + _BLOCK, columns)
+        for i in range(start, end):
+            low, high = _limits(steps[:, i - 1] if i < paired and i % 2 else np.zeros(len(weight)))
+            steps[:, i] = np.clip(np.round(left[:, i] / step), low, high)
+            error[:, i] = (left[:, i] - steps[:, i] * step) / factor[:, i, i]
+            left[:, i + 1 : end] -= error[:, i, None] * factor[:, i, i + 1 : end]
+        if end < columns and covariance.ndim == 2:
+            left[:, end:] -= error[:, start:end] @ factor[0, start:end, end:]
+        elif end < columns:
+            left[:, end:] -= np.einsum("ri,rij->rj", error[:, start:end], factor[:, start:end, end:])
     return steps.astype(np.int8), step
 
 

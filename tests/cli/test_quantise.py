@@ -30,6 +30,7 @@ def test_a_file_is_quantised_with_the_faces_of_a_folder(
     assert told["bytes"] == made.stat().st_size
     assert told["bytes"] < 0.5 * fp32.stat().st_size
     assert told["chips"] > 0
+    assert 0 < told["convolutions_in_floats"] < told["convolutions"]  # the first and the last ones at least
     assert told["cosine_mean"] > 0.9
     assert Engine(made).precision == "int8"
     with pytest.raises(ValueError, match="vultus models quantize"):

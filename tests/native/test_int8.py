@@ -32,7 +32,7 @@ def pictures(rand: np.random.Generator) -> np.ndarray:
 @pytest.fixture
 def int8(model: Path, pictures: np.ndarray) -> Path:
     path = model.with_name("int8.bin")
-    path.write_bytes(quantise(model.read_bytes(), pictures))
+    path.write_bytes(quantise(model.read_bytes(), pictures, goal=0))
     return path
 
 
@@ -51,6 +51,17 @@ def test_agrees_with_fp32(model: Path, int8: Path, pictures: np.ndarray, isa: st
     assert small.memory["weights"] < 0.6 * fp32.memory["weights"]
     assert int8.stat().st_size < 0.6 * model.stat().st_size  # the channels are few, so what each has counts
     assert change(*(one.embed_chips(pictures, normalize=False) for one in (fp32, small))) <= MOST
+
+
+def test_what_moves_the_answers_most_stays_in_floats(model: Path, int8: Path, pictures: np.ndarray) -> None:
+    better = model.with_name("better.bin")
+    better.write_bytes(quantise(model.read_bytes(), pictures, goal=0.9999))
+    bytes_of = [sum("int8" in line for line in Engine(path).layers) for path in (int8, better)]
+    assert 0 < bytes_of[1] < bytes_of[0]
+    assert better.stat().st_size == int8.stat().st_size
+    fp32 = Engine(model).embed_chips(pictures)
+    losses = [1 - cosines(fp32, Engine(path, precision="int8").embed_chips(pictures)).mean() for path in (int8, better)]
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_instruction_sets_agree(int8: Path, pictures: np.ndarray, isa: str) -> None:

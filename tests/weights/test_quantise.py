@@ -64,7 +64,7 @@ def chips(rand: np.random.Generator) -> np.ndarray:
 
 
 def test_the_engine_and_onnx_runtime_agree_on_the_file(fp32: bytes, chips: np.ndarray, tmp_path: Path) -> None:
-    data = quantise(fp32, chips)
+    data = quantise(fp32, chips, goal=0)
     before, after = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
     before.write_bytes(fp32)
     after.write_bytes(data)
@@ -119,9 +119,22 @@ def test_what_the_quantiser_of_onnx_runtime_writes(
     assert (judged * engine.embed_chips(chips)).sum(1).min() >= 0.999  # its own bytes, where one may go either way
 
 
+def test_a_value_may_be_read_as_bytes_and_as_floats(fp32: bytes, chips: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(quantise(fp32, chips, goal=1))
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    engine = Engine(path, precision="int8")
+    assert 0 < sum("int8" in line for line in engine.layers) < 3
+    judged = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = ((chips[..., ::-1].astype(np.float32) - np.float32(127.5)) / 128).transpose(0, 3, 1, 2)
+    expected = judged.run(None, {"data": np.ascontiguousarray(x)})[0]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert (expected * engine.embed_chips(chips)).sum(1).min() >= 0.999  # ONNX Runtime multiplies bytes in its own way
+
+
 def test_what_is_refused(fp32: bytes, chips: np.ndarray) -> None:
     with pytest.raises(ImportFailed, match="quantised already"):
-        quantise(quantise(fp32, chips), chips)
+        quantise(quantise(fp32, chips, goal=0), chips)
     with pytest.raises(ImportFailed, match="says its own normalisation"):
         declared(fp32, mean="0")
     model = onnx.load_from_string(fp32)
@@ -152,7 +165,7 @@ def constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> None:
 def test_what_the_reader_refuses(
     fp32: bytes, chips: np.ndarray, tmp_path: Path, edit: Callable[[onnx.ModelProto], object], words: str
 ) -> None:
-    model = onnx.load_from_string(quantise(fp32, chips))
+    model = onnx.load_from_string(quantise(fp32, chips, goal=0))
     edit(model)
     path = tmp_path / "bad.onnx"
     onnx.save(model, path)
@@ -178,7 +191,7 @@ def test_faces_of_a_batch_do_not_meet(tmp_path: Path, rand: np.random.Generator)
     graph = helper.make_graph(nodes, "g", [data], [out], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     chips = rand.integers(0, 256, (9, 8, 8, 3), np.uint8)
-    (tmp_path / "m.onnx").write_bytes(quantise(model.SerializeToString(), chips))
+    (tmp_path / "m.onnx").write_bytes(quantise(model.SerializeToString(), chips, goal=0))
     engine = Engine(tmp_path / "m.onnx", threads=1)
     single = np.concatenate([engine.embed_chips(chips[i : i + 1]) for i in range(len(chips))])
     assert engine.precision == "int8"
