@@ -23,7 +23,7 @@ GOAL = 0.997
 """Cosine to FP32 that the worst face is to have of those that are calibrated on; among many others there are worse ones."""
 _MOST = 0.5
 """Of the arithmetic, about, that may be left in floats."""
-_CHIPS = 64
+_CHIPS = 128
 """At most, to measure on."""
 _MARGIN = 1.15
 """By how much more than the last sum each further try takes away."""
