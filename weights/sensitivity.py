@@ -36,7 +36,8 @@ def losses(file: bytes, chips: Chips, expected: npt.NDArray[np.float32]) -> Arra
         path = Path(folder) / "network"
         path.write_bytes(file)
         vectors = Engine(path).embed_chips(chips)
-    return 1 - np.einsum("nd,nd->n", vectors, expected, dtype=np.float64)
+    cosines: Array = np.einsum("nd,nd->n", vectors, expected, dtype=np.float64)
+    return 1 - cosines
 
 
 def in_floats(
