@@ -19,8 +19,6 @@ from vultus.weights.activations import Chips
 
 Array = npt.NDArray[np.float64]
 
-GOAL = 0.997
-"""Cosine to FP32 that the worst face is to have of those that are calibrated on; among many others there are worse ones."""
 _MOST = 0.5
 """Of the arithmetic, about, that may be left in floats."""
 _CHIPS = 128
