@@ -81,7 +81,7 @@ def detection(
       vultus evaluate detection --widerface ~/widerface --detector yunet_2023mar
     """
     config = with_models(config_file, detector, None)
-    settings = msgspec.structs.replace(config.detect, score=score, photo_max_side=max_side, min_face=1)
+    settings = msgspec.structs.replace(config.detect, score=score, photo_max_side=max_side, min_face=1, landmarks="own")
     config = msgspec.structs.replace(config, detect=settings)
     truths = widerface.read(folder)
     images = _images(folder, truths[0].picture)

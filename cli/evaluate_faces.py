@@ -79,6 +79,7 @@ class FaceReader:
         registry.need(config.models.detector, config.models.embedder, *landmark_models(config))
         self.detector: Model = registry.resolve(config.models.detector, "detector")
         self.embedder: Model = registry.resolve(config.models.embedder, "embedder")
+        self._landmarks = tuple(registry.resolve(name, "part").fingerprint for name in landmark_models(config))
         self._chain: Chain | None = None
         self._onet: ONet | None = None
         self._engine: Embedder | None = None
@@ -148,7 +149,7 @@ class FaceReader:
             except RefusedInput as error:
                 photos.append(str(error))
         settings = msgspec.structs.replace(self._config.detect, threads=0)
-        about = (self.detector.fingerprint, self._config.models.backend, settings)
+        about = (self.detector.fingerprint, self._landmarks, self._config.models.backend, settings)
         keys = {id(one): _key("faces", about, one.digest) for one in photos if isinstance(one, _Photo)}
         kept = self._work.get(list(keys.values()))
         new = []

@@ -13,7 +13,9 @@ from vultus.cli.console import counted, print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import Judged
 from vultus.cli.evaluate_options import (
+    Landmarks,
     evaluation,
+    models_in_words,
     of_embeddings,
     percent,
     reader,
@@ -32,6 +34,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What `--json` prints."""
 
     detector: str
+    landmarks: Landmarks
+    """Whose faces are aligned by."""
     embedder: str
     mirrored: bool
     fusion: Fusion
@@ -101,6 +105,7 @@ def identification(
     )
     report = Report(
         detector=faces.detector.name,
+        landmarks=config.detect.landmarks,
         embedder=faces.embedder.name,
         mirrored=mirrored,
         fusion=fusion,
@@ -124,11 +129,10 @@ def _quality(judged: Judged) -> np.ndarray:
 
 def _facts(report: Report, enrolled: int) -> list[tuple[str, str]]:
     of = report.result
-    mirrored = ", mirrored faces added" if report.mirrored else ""
     facts = [
         ("gallery", f"{of.people} people, {counted(enrolled, 'photograph')}; fusion: {report.fusion}"),
         ("probes", f"{of.mated} of them, {of.non_mated} of strangers; no face in {of.missed} of the former"),
-        ("models", f"{report.detector} and {report.embedder}{mirrored}"),
+        ("models", models_in_words(report.detector, report.landmarks, report.embedder, mirrored=report.mirrored)),
     ]
     for one in of.fnir:
         few = f"; rests on {counted(one.accepted, 'stranger')}" if one.few else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -16,6 +16,10 @@ from vultus.cli.options import config_option, detector_option, json_option
 from vultus.configs.loader import data_folder, load
 from vultus.configs.schema import Config
 from vultus.evaluation.work import WorkFile
+
+Landmarks = Literal["own", "onet"]
+_WHOSE: dict[Landmarks, str] = {"own": "its own", "onet": "O-Net's"}
+"""`detect.landmarks`, in words."""
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -78,6 +82,12 @@ def tell_refused(refused: dict[str, str]) -> None:
         say(f"{path}: {reason}", style="yellow")
     if len(refused) > 20:
         say(f"and {counted(len(refused) - 20, 'other')}", style="yellow")
+
+
+def models_in_words(detector: str | None, landmarks: Landmarks | None, embedder: str, *, mirrored: bool = False) -> str:
+    """`yunet_2023mar with O-Net's landmarks, and sface_2021dec`."""
+    found = f"{detector} with {_WHOSE[landmarks]} landmarks, and " if detector and landmarks else ""
+    return f"{found}{embedder}{', mirrored faces added' if mirrored else ''}"
 
 
 def percent(value: float) -> str:

@@ -12,7 +12,9 @@ from vultus.cli.console import print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import Look
 from vultus.cli.evaluate_options import (
+    Landmarks,
     evaluation,
+    models_in_words,
     of_embeddings,
     percent,
     reader,
@@ -33,6 +35,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """What `--json` prints."""
 
     detector: str
+    landmarks: Landmarks
+    """Whose faces are aligned by."""
     embedder: str
     pairs: int
     no_face: int
@@ -89,13 +93,15 @@ def quality(
         measures["magnitude"] = rejection(genuine, worse, share)
     report = Report(
         detector=faces.detector.name,
+        landmarks=config.detect.landmarks,
         embedder=faces.embedder.name,
         pairs=len(genuine),
         no_face=int((~judged.found).sum()),
         measures=measures,
         refused=judged.refused,
     )
-    title = f"{report.pairs} pairs of one person, {report.detector} and {report.embedder}; no face in {report.no_face}"
+    models = models_in_words(report.detector, report.landmarks, report.embedder, mirrored=mirrored)
+    title = f"{report.pairs} pairs of one person, {models}; no face in {report.no_face}"
     if out_file is not None:
         chart = curves({name: one.curve for name, one in measures.items()}, "pairs left out", "FNMR of the others")
         facts = [(name, f"gain {one.gain:.2f}") for name, one in measures.items()]

@@ -14,7 +14,9 @@ from vultus.cli.console import counted, line, print_json, say, table
 from vultus.cli.curves import curves
 from vultus.cli.evaluate_faces import FaceReader, Judged, Pixels, Progress, aligned_chip
 from vultus.cli.evaluate_options import (
+    Landmarks,
     evaluation,
+    models_in_words,
     of_embeddings,
     percent,
     reader,
@@ -49,6 +51,8 @@ class Report(Struct, frozen=True, kw_only=True):
     set: str
     detector: str | None
     """None for pictures that are aligned already."""
+    landmarks: Landmarks | None
+    """Whose faces are aligned by; likewise."""
     embedder: str
     mirrored: bool
     pictures: int
@@ -137,6 +141,7 @@ def verification(
         report = Report(
             set=str(pairs_file),
             detector=None if of.aligned else faces.detector.name,
+            landmarks=None if of.aligned else config.detect.landmarks,
             embedder=faces.embedder.name,
             mirrored=mirrored,
             pictures=len(of.names),
@@ -199,9 +204,9 @@ def _in_use(scores: npt.NDArray[np.float64], same: npt.NDArray[np.bool_], thresh
 def _facts(report: Report) -> list[tuple[str, str]]:
     """The figures in words, for the terminal and the page."""
     facts = [("pairs", f"{report.pairs} of {counted(report.pictures, 'picture')}; no face in {report.no_face}")]
-    facts.append(("models", " and ".join(filter(None, (report.detector, report.embedder)))))
-    if report.mirrored:
-        facts[-1] = (facts[-1][0], facts[-1][1] + ", mirrored faces added")
+    facts.append(
+        ("models", models_in_words(report.detector, report.landmarks, report.embedder, mirrored=report.mirrored))
+    )
     if report.accuracy is not None:
         one = report.accuracy
         between = f"95%: {percent(one.between[0])} to {percent(one.between[1])}"

@@ -37,10 +37,12 @@ _SUFFIXES = (".bin", ".onnx")
 def export(file: Path, target: Path, mean: str | None, std: str | None, colour: str | None, as_json: bool) -> None:
     """Make a file that the engine runs of a PyTorch or Keras CHECKPOINT, or EFM3 of a MobileFaceNet in ONNX and back.
 
-    CHECKPOINT is a state dict (`torch.save(model.state_dict(), ...)`) of a MobileFaceNet, an iResNet (MagFace, InsightFace)
-    or a slim Ultra-Light detector; whatever else is in the file, a prefix of the names or the classifier of the training
-    does not matter. Or it is the .h5 file of a MobileFaceNet that Keras saved, whole or weights alone (`vultus[keras]`).
-    PyTorch and Keras are not needed, and nothing in the file is run. The new file is computed once by the engine and by an
+    CHECKPOINT is a state dict (`torch.save(model.state_dict(), ...)`) of a MobileFaceNet, an iResNet (MagFace, InsightFace),
+    a slim Ultra-Light detector, or MTCNN's P-, R- or O-Net; whatever else is in the file, a prefix of the names or the
+    classifier of the training does not matter.
+
+    Or it is the .h5 file of a MobileFaceNet that Keras saved, whole or weights alone (`vultus[keras]`). PyTorch and
+    Keras are not needed, and nothing in the file is run. The new file is computed once by the engine and by an
     independent implementation, which is given the graph that the new file was made of; it is not kept if they differ.
 
     \b

@@ -46,7 +46,8 @@ models.add_command(quantize)
 def list_models(as_json: bool) -> None:
     """Every model: its licence, size and figures, and whether it is here.
 
-    Accuracy and speed are those of this project's own tables (docs/models.md); a model that is not in them has none.
+    Accuracy and speed (milliseconds on one core of a face or, for detectors, a photograph) are those of this project's own
+    tables (docs/accuracy.md); a model that is not in them has none. `vultus models show NAME` says all about one.
     """
     rows = Registry(data_folder()).status()
     if as_json:
@@ -80,6 +81,10 @@ def show(name: str, as_json: bool) -> None:
     """All about one model: sources, licence, sizes, what it takes, how good and how fast it is.
 
     Of a FILE, EFM3 or ONNX, what it says itself: what it takes and gives, its layers, the memory it wants.
+
+    \b
+    vultus models show sface_2021dec
+    vultus models show mobilefacenet.bin --json
     """
     registry = Registry(data_folder())
     if name not in registry.names() and Path(name).is_file():
@@ -145,6 +150,11 @@ def pull(names: tuple[str, ...], from_dir: Path | None, accept_licence: bool, as
     """Fetch models by NAME, with what they need, or the default ones: a detector, an embedder, and O-Net for landmarks.
 
     A model whose licence forbids commercial use is fetched once you accepted that: asked for, or with --accept-licence.
+
+    \b
+    vultus models pull
+    vultus models pull mtcnn rfb_640
+    vultus models pull w600k_r50 --from ~/buffalo_l --accept-licence
     """
     registry = Registry(data_folder())
     for name in names:
@@ -213,6 +223,11 @@ def verify(
     INT8 EFM3 FILE is compared with the one it was made of: --against.
 
     Exit code 1 if one is wrong or missing or differs by more than the tolerance, 2 if nothing is here.
+
+    \b
+    vultus models verify
+    vultus models verify mobilefacenet.bin --against checkpoint.pth
+    vultus models verify mobilefacenet.int8.bin --against mobilefacenet.bin
     """
     if against is not None and len(names) != 1:
         raise click.UsageError("--against goes with one FILE or NAME")

@@ -59,6 +59,10 @@ def quantize(
 
     FOLDER should hold a few dozen people or more; with the few sample photographs alone, other faces may fall outside
     the ranges that they show. The new file's answers are compared with the old one's on the same faces.
+
+    \b
+    vultus models quantize mobilefacenet.bin --calibrate photos
+    vultus models quantize r50.onnx --calibrate photos --mean 127.5 --std 127.5 --out r50_int8.onnx
     """
     from vultus.weights.quantise import declared, quantise  # `onnx` is for this command only
 

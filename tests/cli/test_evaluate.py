@@ -79,6 +79,7 @@ def test_pairs_of_photographs(run: Evaluate, people: Path, tmp_path: Path, monke
     assert first["rates"]["not_measured"] == [0.01, 0.001, 0.0001]
     assert (first["pictures"], first["no_face"]) == (7, 1)
     assert first["in_use"]["tar"] == 1.0
+    assert first["landmarks"] == "onet"
 
     def never(*_: object) -> None:
         raise AssertionError("everything is in the work file")
@@ -88,6 +89,7 @@ def test_pairs_of_photographs(run: Evaluate, people: Path, tmp_path: Path, monke
     page = tmp_path / "page.html"
     second = run(*arguments, "--everyone", "--out", page)
     assert "100.00% ± 0.00%" in second.stdout
+    assert "yunet_2023mar with O-Net's landmarks, and sface_2021dec" in second.stdout
     assert "everyone with everyone" in second.stdout
     text = page.read_text()
     assert text.count("data:image/jpeg") == 15  # of eight pairs; one picture shows no face
@@ -102,6 +104,7 @@ def test_a_set_of_aligned_pictures(run: Evaluate, people: Path, tmp_path: Path) 
     (tmp_path / "set.bin").write_bytes(pickle.dumps(([*pictures, pictures[0], b"no picture"], [True, True, False])))
     report = told(run("verification", tmp_path / "set.bin", "--mirrored", "--json"))
     assert report["detector"] is None
+    assert report["landmarks"] is None
     assert report["rates"]["tar"] == []
     assert "picture 6" in report["refused"]
     (tmp_path / "same.bin").write_bytes(pickle.dumps((pictures, [True, True])))
