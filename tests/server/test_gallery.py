@@ -13,9 +13,9 @@ def test_figures(client: httpx.Client, services: Services) -> None:
 
 
 def test_collections(client: httpx.Client, photo: bytes) -> None:
-    assert client.get("/api/v1/collections").json() == {"items": []}
+    assert client.get("/api/v1/collections").json() == {"items": [], "next": None}
     client.post("/api/v1/people", data={"name": "Ada", "collection": "site"}, files={"photos": photo})
-    assert client.get("/api/v1/collections").json() == {"items": [{"name": "site", "faces": 1, "people": 1}]}
+    assert client.get("/api/v1/collections").json()["items"] == [{"name": "site", "faces": 1, "people": 1}]
 
 
 def test_searches_are_in_the_audit_log(client: httpx.Client, photo: bytes, services: Services) -> None:
