@@ -135,6 +135,11 @@ def add(
     if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]{0,63}", called):
         raise click.UsageError(f"{called!r} is no name; give one with --name (letters a-z, digits, . _ -)")
     if not entry.commercial:
+        if commercial is None:
+            say(
+                f"{called}: `--licence MIT`, or what it is, or `--commercial` if it allows that, says otherwise",
+                "yellow",
+            )
         confirm(called, entry.licence, "ask whoever gave you the file", accept_licence)
     tried: object
     if embeds:

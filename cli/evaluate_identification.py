@@ -141,7 +141,7 @@ def _facts(report: Report, enrolled: int) -> list[tuple[str, str]]:
             (f"FNIR at FPIR {one.fpir:g}", f"{percent(one.fnir)} ({between}), threshold {one.threshold:.3f}{few}")
         )
     facts += [
-        (f"FNIR at FPIR {fpir:g}", f"not to be told from {of.non_mated} strangers: one in {round(1 / fpir)}")
+        (f"FNIR at FPIR {fpir:g}", f"not to be told from {counted(of.non_mated, 'stranger')}: one in {round(1 / fpir)}")
         for fpir in of.not_measured
     ]
     facts += [(f"among the first {rank}" if rank > 1 else "first", percent(share)) for rank, share in of.cmc]
