@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 PARTS := cli client configs evaluation index jobs native pipeline server stages weights
 # Fast tests by default; `make test MARKS=` runs the slow ones too.
 MARKS ?= not slow
+# Files of tests at a time; 0 is one after the other without further processes, for a debugger.
+JOBS ?= 2
 # Rebuilt when what it is built from changes.
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.inc' -o -name CMakeLists.txt)
 
@@ -32,7 +34,7 @@ demo: $(VENV)/installed  ## build, install, fetch the models and show the produc
 	$(BIN)/vultus demo --out demo
 
 test: $(VENV)/installed  ## run the tests (fast ones; MARKS= for all)
-	$(BIN)/python -m pytest -m "$(MARKS)" $(ARGS)
+	$(BIN)/python -m pytest -m "$(MARKS)" -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed  ## ruff: rules and format
 	$(BIN)/ruff check .
