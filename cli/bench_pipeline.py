@@ -183,7 +183,9 @@ def _fast(film: scenes.Film, path: Path, cast: contenders.Cast, config: Config, 
     return rows
 
 
-def _verdict(verdict: Verdict) -> tuple[str, ...]:
+def _verdict(verdict: Verdict | None) -> tuple[str, ...]:
+    if verdict is None:
+        return ("-",) * len(_VERDICT)
     return (
         f"{verdict.once}/{verdict.visits}",
         str(verdict.again),

@@ -23,6 +23,8 @@ from vultus.pipeline.supervisor import Pipeline
 
 _WARM = 4.0
 """Seconds after the last camera connected before anything counts."""
+_SAMPLES = 1000
+"""At most, about: of what is kept for hours, a run would see itself grow."""
 _TOLERANCE = 20
 """Frames: a stream's own delay, between being sent and being decoded."""
 
@@ -65,7 +67,8 @@ class Live(Struct, frozen=True, kw_only=True):
     cameras: int
     busy_cameras: int
     seconds: float
-    verdict: Verdict
+    verdict: Verdict | None
+    """None of cameras that hang up: their film begins anew each time, so nobody is due at a known time; times are nan then."""
     latency_p50: float
     latency_p95: float
     """Seconds from the arrival of the frame that decided to the sighting."""
@@ -92,9 +95,10 @@ class Live(Struct, frozen=True, kw_only=True):
 class _Watcher(threading.Thread):
     """Looks at the processes every second."""
 
-    def __init__(self, job: Pipeline) -> None:
+    def __init__(self, job: Pipeline, every: float) -> None:
+        """Looks at the processes each `every` seconds."""
         super().__init__(name="watcher", daemon=True)
-        self._job, self._begun, self._over = job, time.monotonic(), threading.Event()
+        self._job, self._every, self._begun, self._over = job, every, time.monotonic(), threading.Event()
         self.samples: list[Sample] = []
         self.queued: dict[str, list[int]] = {}
         self.warm: tuple[WorkerMetrics, ...] = ()
@@ -102,7 +106,7 @@ class _Watcher(threading.Thread):
         self.warm_at = 0.0
 
     def run(self) -> None:
-        while not self._over.wait(1.0):
+        while not self._over.wait(self._every):
             workers = self._job.metrics()
             memory, files = {"main": _resident(os.getpid())}, {"main": _files(os.getpid())}
             for worker in workers:
@@ -137,7 +141,7 @@ def live(
         said: list[tuple[float, Sighting]] = []
         states: list[SourceState | WorkerState] = []
         with Pipeline(config, config.pipeline.watch, live_sources=cameras, has_files=False) as job:
-            watcher = _Watcher(job)
+            watcher = _Watcher(job, max(1.0, seconds / _SAMPLES))
             watcher.start()
             missing, timers = set(range(cameras)), []
             for result in job.run(items):
@@ -158,7 +162,10 @@ def live(
             workers, cpu = job.metrics(), time.process_time()
         for timer in timers:
             timer.join()
-        return _figures(film, server, config, said, states, watcher, workers, cpu, cameras, busy_cameras, seconds)
+        judged = range(busy_cameras if reconnect is None else 0)
+        return _figures(
+            film, server, config, said, states, watcher, workers, cpu, cameras, busy_cameras, judged, seconds
+        )
 
 
 def _finish(watcher: _Watcher, job: Pipeline) -> None:
@@ -169,12 +176,12 @@ def _finish(watcher: _Watcher, job: Pipeline) -> None:
 def _figures(
     film: Film, server: Cameras, config: Config, said: Sequence[tuple[float, Sighting]],
     states: Sequence[SourceState | WorkerState], watcher: _Watcher, workers: Sequence[WorkerMetrics], cpu: float,
-    cameras: int, busy_cameras: int, seconds: float,
+    cameras: int, busy_cameras: int, judged: Sequence[int], seconds: float,
 ) -> Live:  # fmt: skip
     took = time.monotonic() - watcher.warm_at
     begun = time.time() - took
     verdicts, latencies, to_name, visits = [], [], [], 0
-    for camera in range(busy_cameras):
+    for camera in judged:
         mine = [(at, one) for at, one in said if one.item == camera]
         notes = [
             Said(frame=round(server.position(camera, one.time) * RATE), box=one.box, name=one.name, track=one.track)
@@ -197,14 +204,15 @@ def _figures(
         cameras=cameras,
         busy_cameras=busy_cameras,
         seconds=seconds,
-        verdict=_sum(verdicts),
+        verdict=_sum(verdicts) if verdicts else None,
         latency_p50=_quantile(latencies, 50),
         latency_p95=_quantile(latencies, 95),
         latency_max=_quantile(latencies, 100),
         to_name_p50=_quantile(to_name, 50),
         to_name_p95=_quantile(to_name, 95),
-        embeddings_per_visit=(counted(workers, "embed", "faces") - counted(watcher.warm, "embed", "faces"))
-        / max(1, visits),
+        embeddings_per_visit=(counted(workers, "embed", "faces") - counted(watcher.warm, "embed", "faces")) / visits
+        if visits
+        else float("nan"),
         frames=round(cameras * seconds * RATE),
         analysed=_analysed(workers) - _analysed(watcher.warm),
         cpu=used / took,
