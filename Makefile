@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 PARTS := cli client configs evaluation index jobs native pipeline server stages weights
 # Fast tests by default; `make test MARKS=` runs the slow ones too.
 MARKS ?= not slow
-# Files of tests at a time; 0 is one after the other without further processes, for a debugger.
-JOBS ?= 2
+# Files of tests at a time; 0 is one after the other without further processes, for a debugger, and for slow tests: of crashes and
+# healing they say how long things may take.
+JOBS ?= $(if $(findstring not slow,$(MARKS)),2,0)
 # Rebuilt when what it is built from changes.
 NATIVE := $(shell find native -name '*.[ch]' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.inc' -o -name CMakeLists.txt)
 
