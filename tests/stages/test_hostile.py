@@ -1,20 +1,24 @@
 """Streams that break in every other way: each is noticed within 10 s, and the camera is back when the stream is."""
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from media import frames
+from msgspec.structs import replace
 from rtsp import RtspServer, free_port, need_gstreamer
 from watcher import QUICK, Watcher, item
 
 from vultus.configs.schema import Config
 from vultus.configs.schema import Decode as Limits
+from vultus.configs.serving import Networks
 from vultus.stages import video
 
 
@@ -24,6 +28,7 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("streams")
     video.write(folder / "small.ts", frames([], 50, (160, 120)), 25)
     video.write(folder / "large.ts", frames([], 50, (320, 180)), 25)
+    video.write(folder / "slow.ts", frames([], 10, (160, 120)), 5)
     with av.open(str(folder / "other.ts"), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
@@ -90,12 +95,47 @@ def test_another_resolution_in_mid_stream(streams: dict[str, bytes], surrounding
     assert not watcher.states("lost"), "no reason to begin again"
 
 
+def test_another_rate_in_mid_stream(streams: dict[str, bytes], surroundings: object) -> None:
+    pieces = [streams["small"], streams["slow"], streams["small"]]
+    with playing(pieces) as address, Watcher(surroundings, QUICK, item(address)) as watcher:
+        watcher.wait_for(lambda: len(watcher.frames()) + surroundings.counts["skipped"] >= 105, 20)  # of 50, 10 and 50
+    assert not watcher.states("lost"), "no reason to begin again"
+
+
 def test_times_that_run_backwards_and_jump(streams: dict[str, bytes], surroundings: object) -> None:
     with playing([streams["large"]] * 4) as address, Watcher(surroundings, QUICK, item(address)) as watcher:
         watcher.wait_for(lambda: len(watcher.frames()) + surroundings.counts["skipped"] >= 150, 20)
         times = [frame.origin.time for frame in watcher.frames()]
     assert times == sorted(times), "they are those of arrival"
     assert not watcher.states("lost")
+
+
+@pytest.mark.slow
+def test_a_name_that_is_gone_and_comes_back(
+    streams: dict[str, bytes], surroundings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = threading.Event()
+    ask = socket.getaddrinfo
+
+    def resolve(host: str, *rest: Any, **options: Any) -> Any:
+        if host == "camera.example":
+            if not known.is_set():
+                raise socket.gaierror(socket.EAI_NONAME, "name or service not known")
+            host = "127.0.0.1"
+        return ask(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    known.set()
+    with playing([streams["small"]]) as address:
+        named = address.replace("127.0.0.1", "camera.example")
+        camera = replace(item(named), networks=Networks(allowed=("127.0.0.0/8",)))
+        with Watcher(surroundings, QUICK, camera) as watcher:
+            watcher.wait_for(watcher.frames, 10)
+            known.clear()  # the stream falls silent after two seconds, and the name means nothing any more
+            watcher.wait_for(lambda: any("not known" in state.reason for state in watcher.states("lost")), 12)
+            seen = len(watcher.frames())
+            known.set()
+            watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 5)
 
 
 @pytest.mark.slow
