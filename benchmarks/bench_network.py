@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from bench_hop import origin
 
 from vultus.configs.schema import Config, Group, Host, Network
 from vultus.pipeline import keys
@@ -35,7 +36,6 @@ from vultus.pipeline.messages import (
     Item,
     ItemDone,
     ItemEnd,
-    Origin,
     TrackedFace,
 )
 from vultus.pipeline.pixels import Layout
@@ -113,10 +113,6 @@ class Take:
 
     def close(self):
         pass
-
-
-def origin(item, seq):
-    return Origin(item=item.item, attempt=item.attempt, source=item.source, seq=seq, live=False, time=time.time())
 
 
 def build(name, _config):

@@ -9,10 +9,8 @@ the first convolution's input and the last layers, whose weights alone are round
 from __future__ import annotations
 
 import struct
-import tempfile
 from collections.abc import Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,6 @@ import onnx
 import onnx.version_converter
 from onnx import helper
 
-from vultus.native import Engine
 from vultus.weights import mobilefacenet, onnx_check, rounding, sensitivity
 from vultus.weights.activations import Chips, Moments, Progress, Range, measure, widths
 from vultus.weights.equalise import equalise
@@ -109,19 +106,12 @@ def quantise(data: bytes, chips: Chips, progress: Progress | None = None, *, goa
         lambda name: _qdq(made, made.names - {name}, rounded={name}),
         written,
         chips,
-        _vectors(data, chips),
+        sensitivity.vectors(data, chips),
         goal,
         lambda share: report("sensitivity", 0.6 + 0.4 * share),
     )
     report("ready", 1.0)
     return written(left_out)
-
-
-def _vectors(data: bytes, chips: Chips) -> npt.NDArray[np.float32]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network"
-        path.write_bytes(data)
-        return Engine(path).embed_chips(chips)
 
 
 def _cost(conv: Convolution, moments: Moments) -> float:

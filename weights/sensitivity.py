@@ -28,13 +28,17 @@ _MARGIN = 1.15
 _TRIES = 6
 
 
-def losses(file: bytes, chips: Chips, expected: npt.NDArray[np.float32]) -> Array:
-    """(n,) of each face: 1 - its cosine to `expected`, (n, dim) of length 1."""
+def vectors(file: bytes, chips: Chips) -> npt.NDArray[np.float32]:
+    """(n, dim) of length 1: what a network's file makes of each face."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network"
         path.write_bytes(file)
-        vectors = Engine(path).embed_chips(chips)
-    cosines: Array = np.einsum("nd,nd->n", vectors, expected, dtype=np.float64)
+        return Engine(path).embed_chips(chips)
+
+
+def losses(file: bytes, chips: Chips, expected: npt.NDArray[np.float32]) -> Array:
+    """(n,) of each face: 1 - its cosine to `expected`, (n, dim) of length 1."""
+    cosines: Array = np.einsum("nd,nd->n", vectors(file, chips), expected, dtype=np.float64)
     return 1 - cosines
 
 

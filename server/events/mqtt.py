@@ -69,8 +69,6 @@ class Mqtt:
         self.topics = Topics(rules.prefix, rules.discovery, name, faces=rules.faces)
         self._news = threading.Event()
         self._ended = False
-        self.connected = False
-        """Whether the broker is there."""
         self.since: float | None = None
         """From when on, in seconds since the epoch; none while it is away."""
         self.trouble: Trouble | None = None
@@ -122,6 +120,11 @@ class Mqtt:
         self._client.on_disconnect = self._client.on_publish = None
 
     @property
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self.since is not None
+
+    @property
     def waiting(self) -> int:
         """Events that the broker has not been told of, counted up to 10,000."""
         with self._store.read() as connection:
@@ -136,7 +139,7 @@ class Mqtt:
         if reason.is_failure:
             self._troubled(f"the broker refuses: {reason}")
             return
-        self.since, self.connected = time.time(), True
+        self.since = time.time()
         _log.info("mqtt: connected")
         client.publish(self.topics.status, b"online", qos=1, retain=True)
         self._news.set()
@@ -146,7 +149,7 @@ class Mqtt:
     ) -> None:
         if self.connected and not self._ended:
             self._troubled(f"the broker is gone: {reason}")
-        self.connected, self.since = False, None
+        self.since = None
 
     def _on_connect_fail(self, _client: paho.Client, _userdata: object) -> None:
         self._troubled(f"no connection: {sys.exception()}")  # paho calls this while it handles the OSError

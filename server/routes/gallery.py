@@ -73,10 +73,6 @@ class Collection(Schema):
     """Who have faces in it, with and without a name."""
 
 
-class Collections(Listing[Collection]):
-    """All of them, in the order of their names."""
-
-
 class Entry(Schema):
     """Somebody did something."""
 
@@ -122,10 +118,10 @@ def stats(here: Here) -> Stats:
 
 
 @router.get("/collections", dependencies=[allowed("viewer", "people")])
-def collections(here: Here) -> Collections:
+def collections(here: Here) -> Listing[Collection]:
     """List the collections that faces are in."""
     found = here.gallery.collections()
-    return Collections(items=[Collection(name=one.name, faces=one.faces, people=one.people) for one in found])
+    return Listing(items=[Collection(name=one.name, faces=one.faces, people=one.people) for one in found])
 
 
 @router.get("/audit", dependencies=[allowed("admin", "system")])

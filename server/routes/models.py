@@ -32,14 +32,10 @@ class Model(Schema):
     threshold: float | None
 
 
-class ModelList(Listing[Model]):
-    """All of them."""
-
-
 @router.get("")
-def list_models(here: Here) -> ModelList:
+def list_models(here: Here) -> Listing[Model]:
     """Every model, with its licence and whether it is in use."""
-    return ModelList(items=[_shape(here, status) for status in Registry(data_folder()).status()])
+    return Listing(items=[_shape(here, status) for status in Registry(data_folder()).status()])
 
 
 @router.get("/{name}")

@@ -70,10 +70,6 @@ class Count(Schema):
     count: int
 
 
-class Counts(Listing[Count]):
-    """Spans in which there is a sighting, oldest first."""
-
-
 class Shot(Schema):
     """One of the clearest pictures of a sighting: `/sightings/{number}/shots/{shot}`."""
 
@@ -81,10 +77,6 @@ class Shot(Schema):
     time: datetime
     position: float | None
     quality: float | None
-
-
-class Shots(Listing[Shot]):
-    """The pictures of a sighting, the clearest first."""
 
 
 class Who(Body):
@@ -151,10 +143,10 @@ def counts(
     shift: Annotated[
         float, Query(ge=-86_400, le=86_400, description="Offset of the time zone in seconds, east positive.")
     ] = 0.0,
-) -> Counts:
+) -> Listing[Count]:
     """Count sightings by hour, or by another span of time: for a timeline. At most the newest 10,000 spans."""
     found = here.gallery.seen_counts(wanted, every=every, shift=shift)
-    return Counts(items=[Count(start=moment(start), count=count) for start, count in found])
+    return Listing(items=[Count(start=moment(start), count=count) for start, count in found])
 
 
 @router.get("/{number:int}")
@@ -164,11 +156,11 @@ def sighting(here: Here, number: IdInPath) -> Sighting:
 
 
 @router.get("/{number:int}/shots")
-def shots(here: Here, number: IdInPath) -> Shots:
+def shots(here: Here, number: IdInPath) -> Listing[Shot]:
     """List the pictures that are kept of a sighting, the clearest first; `retention.shots_days` says for how long."""
     number = here.gallery.sighting(number).id
     found = here.gallery.shots(number)
-    return Shots(
+    return Listing(
         items=[Shot(shot=one.id, time=moment(one.time), position=one.position, quality=one.quality) for one in found]
     )
 
