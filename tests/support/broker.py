@@ -28,21 +28,23 @@ class Broker:
         settings.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\n"
             f"persistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true\n"
-            f"user {'root' if os.getuid() == 0 else 'mosquitto'}\nlog_dest none\n"
+            f"user {'root' if os.getuid() == 0 else 'mosquitto'}\nlog_dest stderr\nlog_type error\n"
         )
         self._command = [program, "-c", str(settings)]
+        self._said = folder / "said"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(self._command, stderr=said)
         ends = time.monotonic() + 10
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
-                assert self._process.poll() is None, "mosquitto does not start"
+                assert self._process.poll() is None, f"mosquitto does not start: {self._said.read_text()}"
                 assert time.monotonic() < ends, "mosquitto does not answer"
                 time.sleep(0.01)
 
