@@ -121,7 +121,7 @@ def gallery(
     seed: int,
     as_json: bool,
 ) -> None:
-    """How fast and how surely the gallery finds people, beside bare FAISS, hnswlib and USearch.
+    """How fast and how surely the gallery finds people. Bare FAISS, hnswlib and USearch search beside it.
 
     People are random directions with faces around them, or (--like) mixtures of the people of a gallery, and the probes
     are further faces of theirs. All contenders search for the same probes in turns. `as exact` is the share of probes

@@ -357,18 +357,22 @@ def usearch(faces: Faces, k: int, threads: int, keep: Path | None = None) -> lis
 
 
 def contest(faces: Faces, contenders: Sequence[Found], *, batch: int, calls: int, threads: int) -> list[Result]:
-    """Measure all of them, call by call in turns, so that a slow moment hits each."""
+    """Measure all of them, call by call in turns, so that a slow moment hits each.
+
+    In each turn everybody has another probe: what one has just read would lie in the cache for the next with the same graph.
+    """
     codes.set_threads(threads)
     truth, probes = exact(faces), faces.probes
     single: list[list[float]] = [[] for _ in contenders]
     batches: list[list[float]] = [[] for _ in contenders]
     for call in range(calls):
         for at, one in enumerate(contenders):
-            single[at].append(_timed(one, probes[call % len(probes)][None]))
+            single[at].append(_timed(one, probes[_turn(call, at, len(contenders), min(calls, len(probes)))][None]))
     starts = range(0, len(probes) - batch + 1, batch)
-    for call in range(max(3, calls // (2 * batch))):
+    rounds = max(3, calls // (2 * batch))
+    for call in range(rounds):
         for at, one in enumerate(contenders):
-            start = starts[call % len(starts)]
+            start = starts[_turn(call, at, len(contenders), min(rounds, len(starts)))]
             batches[at].append(_timed(one, probes[start : start + batch]) / batch)
     results = []
     for one, singles, many in zip(contenders, single, batches, strict=True):
@@ -386,6 +390,11 @@ def contest(faces: Faces, contenders: Sequence[Found], *, batch: int, calls: int
             )
         )
     return results
+
+
+def _turn(call: int, at: int, contenders: int, count: int) -> int:
+    """Which of `count` probes contender `at` has in its turn; in `count` calls each has all of them."""
+    return (call + at * max(1, count // contenders)) % count
 
 
 def _timed(one: Found, probes: Floats) -> float:

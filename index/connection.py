@@ -23,6 +23,8 @@ class SqliteConnection(sqlite3.Connection):
 
     seal: Seal | None = None
     """What the vectors are under; set for each loan."""
+    handed: dict[int, np.ndarray]
+    """What `hand_on` was told in the transaction; set for each loan for writing."""
 
     def steady(self) -> None:
         """Let all statements from here to the end of the loan see one state of the database."""
@@ -66,6 +68,10 @@ class SqliteConnection(sqlite3.Connection):
                 "INSERT INTO vectors SELECT value, substr(?2, key * ?3 + 1, ?3) FROM json_each(?1)",
                 (json.dumps(list(some)), data, len(data) // len(some)),
             )
+
+    def hand_on(self, mark: int, vectors: np.ndarray) -> None:
+        """Let the index of this process have the vectors that the journal's row of this mark is about."""
+        self.handed[mark] = vectors
 
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector of those of `faces` that are there, in ascending order."""

@@ -25,10 +25,10 @@ def normalised(vectors: ArrayLike, dim: int | None, what: str = "vectors") -> np
         raise ValueError(f"{what} must have the shape (n, dim) with dim from 1 to {MAX_DIM}, not {rows.shape}")
     if dim is not None:
         check_dim(rows, dim, what)
-    finite = np.isfinite(rows).all(axis=1)
+    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))  # of finite rows finite: 1e38² · 8192
+    finite = np.isfinite(lengths)
     if not finite.all():
         raise ValueError(f"row {int(np.argmin(finite))} of {what} holds a NaN or infinity")
-    lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows, dtype=np.float64))
     if not lengths.all():
         raise ValueError(f"row {int(np.argmin(lengths))} of {what} is all zeros and points nowhere")
     np.divide(rows, lengths[:, None], out=rows, casting="same_kind")

@@ -53,12 +53,14 @@ class Change(Struct, frozen=True):
     last: int
 
 
-def append(connection: Connection, writer: Writer, kind: Kind, first: int, last: int, faces: int) -> None:
-    """Add a row about `faces` faces, inside the caller's transaction."""
+def append(connection: Connection, writer: Writer, kind: Kind, first: int, last: int, faces: int) -> int:
+    """Add a row about `faces` faces, inside the caller's transaction; return its mark."""
+    mark = secrets.randbits(63)
     connection.execute(
         "INSERT INTO changes (mark, kind, first, last, faces, at, writer, actor, via) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (secrets.randbits(63), kind, first, last, faces, time.time(), writer.program, writer.actor, writer.via),
+        (mark, kind, first, last, faces, time.time(), writer.program, writer.actor, writer.via),
     )
+    return mark
 
 
 def append_removed(connection: Connection, writer: Writer, faces: Iterable[int]) -> None:

@@ -77,6 +77,7 @@ class LiveIndex:
                     self._store.folder,
                 )
         if index is None or changes is None:
+            self._store.handing.wanted = True
             self.filters.forget()
             self._take_in(connection)
             index, self.origin = load(connection, self._store.folder)
@@ -86,7 +87,7 @@ class LiveIndex:
         if any(change.kind not in ("added", "renamed") for change in changes):
             self._take_in(connection)
         try:
-            told = news(connection, index.dim, changes)
+            told = news(connection, index.dim, changes, self._store.handing.take)
             with self._lock.writing():
                 try:
                     apply(index, told)
@@ -191,8 +192,10 @@ class LiveIndex:
                 seal = connection.seal
             if dim is None:
                 return True
-            with self._following, self.reading() as index:
-                snapshot.write(self._path, index, uid, model, self._point, seal)
+            with contextlib.ExitStack() as held:  # searches that have changes to take in wait for it
+                held.enter_context(self._following)
+                index = held.enter_context(self.reading())
+                snapshot.write(self._path, index, uid, model, self._point, seal, held.close)
             return True
 
     def snapshot_due(self) -> bool:

@@ -185,9 +185,12 @@ def faces_between(connection: Connection, dim: int, first: int, last: int) -> It
 
 def unpack(blobs: Sequence[bytes], dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Return stored vectors as `(n, dim)` float32, and which of them have another size or not the length 1."""
-    vectors = np.zeros((len(blobs), dim), np.float32)
-    whole = np.flatnonzero(np.array([len(blob) for blob in blobs]) == 4 * dim)
-    vectors[whole] = np.frombuffer(b"".join([blobs[at] for at in whole.tolist()]), "<f4").reshape(len(whole), dim)
+    if all(len(blob) == 4 * dim for blob in blobs):
+        vectors = np.frombuffer(b"".join(blobs), "<f4").reshape(len(blobs), dim)
+    else:
+        vectors = np.zeros((len(blobs), dim), np.float32)
+        whole = np.flatnonzero(np.array([len(blob) for blob in blobs]) == 4 * dim)
+        vectors[whole] = np.frombuffer(b"".join([blobs[at] for at in whole.tolist()]), "<f4").reshape(len(whole), dim)
     with np.errstate(invalid="ignore", over="ignore"):
         squares = np.einsum("nd,nd->n", vectors, vectors)
         return vectors, np.flatnonzero(~(np.abs(squares - 1.0) <= _LENGTH_ERROR))
@@ -209,13 +212,14 @@ class News(Struct, frozen=True, kw_only=True, eq=False):
     """Those hidden now; none if nothing happened that could have changed it."""
 
 
-def news(connection: Connection, dim: int, changes: list[Change]) -> News:
+def news(
+    connection: Connection, dim: int, changes: list[Change], handed: Callable[[int], np.ndarray | None] = lambda _: None
+) -> News:
     """Read what `apply` needs to bring an index over `changes`, in the transaction that they end in.
 
-    Face numbers ascend with the journal, so the faces added in an unbroken part of it are one range.
+    `handed` may have the vectors of an `added` row, by its mark, which then are not read.
     """
     removed = [np.arange(change.first, change.last + 1) for change in changes if change.kind == "removed"]
-    added = [change for change in changes if change.kind == "added"]
     former, now = _relabelled(connection, changes)
     moved, owners = _moved(connection, [change for change in changes if change.kind == "moved"])
     touched = any(change.kind in ("hidden", "renamed", "merged", "dropped") for change in changes)
@@ -225,9 +229,38 @@ def news(connection: Connection, dim: int, changes: list[Change]) -> News:
         now=now,
         moved=moved,
         owners=owners,
-        added=list(faces_between(connection, dim, added[0].first, added[-1].last)) if added else [],
+        added=list(_added(connection, dim, [change for change in changes if change.kind == "added"], handed)),
         hidden=hidden_people(connection) if touched else None,
     )
+
+
+def _added(
+    connection: Connection, dim: int, changes: list[Change], handed: Callable[[int], np.ndarray | None]
+) -> Iterator[Chunk]:
+    """Yield the faces of `added` rows of an unbroken part of the journal, whose numbers ascend, as they are now."""
+    first = None
+    for change in changes:
+        vectors = handed(change.point.mark)
+        if first is None:
+            first = change.first
+        if vectors is not None:
+            yield from faces_between(connection, dim, first, change.first - 1) if first < change.first else ()
+            yield _owned(connection, change, vectors)
+            first = change.last + 1
+    if first is not None and first <= changes[-1].last:
+        yield from faces_between(connection, dim, first, changes[-1].last)
+
+
+def _owned(connection: Connection, change: Change, vectors: np.ndarray) -> Chunk:
+    """Return those of the faces of an `added` row that are still there, with the vectors that they came with."""
+    # In one row: a statement lets the interpreter's lock go and waits for it again at each.
+    rows = connection.execute(
+        f"SELECT json_group_array(id), json_group_array(owner) FROM (SELECT f.id, {OWNER} AS owner FROM faces f "  # noqa: S608
+        "LEFT JOIN identities i ON i.id = f.identity WHERE f.id BETWEEN ? AND ? ORDER BY f.id)",
+        (change.first, change.last),
+    )
+    faces, people = (np.array(json.loads(numbers), np.int64) for numbers in rows.fetchone())
+    return faces, people, vectors[faces - change.first]
 
 
 def apply(index: VectorIndex, news: News) -> None:

@@ -16,7 +16,7 @@ def clean_name(name: str, what: str = "a name") -> str:
     clean = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(clean) <= MAX_NAME:
         raise ValueError(f"{what} must have 1 to {MAX_NAME} characters, this one has {len(clean)}")
-    for character in clean:
+    for character in "" if clean.isascii() and clean.isprintable() else clean:
         # Control characters and line separators would break tables; lone surrogates cannot be stored.
         if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
             raise ValueError(f"{what} must not hold the control character U+{ord(character):04X}, as {clean!a} does")
@@ -25,5 +25,7 @@ def clean_name(name: str, what: str = "a name") -> str:
 
 def folded(name: str) -> str:
     """Return what names are compared by where case, accents and width do not count: "Zoë" and "ZOE" are one."""
+    if name.isascii():
+        return name.casefold()
     apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name).casefold())
     return "".join(character for character in apart if unicodedata.combining(character) < _ACCENT)

@@ -107,7 +107,10 @@ def add_faces(
     people: Sequence[int | None],
     file: int | None = None,
 ) -> list[int]:
-    """Store faces with their `(n, dim)` normalised vectors; return their numbers, which ascend without gaps."""
+    """Store faces with their `(n, dim)` normalised vectors; return their numbers, which ascend without gaps.
+
+    Nobody is to change the vectors any more.
+    """
     if not len(vectors):
         return []
     numbers = connection.next_numbers("faces", len(vectors))
@@ -125,7 +128,7 @@ def add_faces(
         "INSERT INTO chips VALUES (?, ?)",
         zip(pictured, closed(connection.seal, CHIP, pictured, pictured.values()), strict=True),
     )
-    journal.append(connection, writer, "added", numbers[0], numbers[-1], len(numbers))
+    connection.hand_on(journal.append(connection, writer, "added", numbers[0], numbers[-1], len(numbers)), vectors)
     return list(numbers)
 
 
@@ -160,9 +163,13 @@ def after_removal(connection: Connection, writer: Writer, faces: dict[int, int |
 
 def count(connection: Connection, more: Mapping[int | None, int]) -> None:
     """Add to the number of faces that is kept of each person; faces of nobody are not counted."""
+    alike: dict[int, list[int]] = {}
+    for person, number in more.items():
+        if person is not None:
+            alike.setdefault(number, []).append(person)
     connection.executemany(
-        "UPDATE identities SET faces = faces + ? WHERE id = ?",
-        [(number, person) for person, number in more.items() if person is not None],
+        "UPDATE identities SET faces = faces + ? WHERE id IN (SELECT value FROM json_each(?))",
+        [(number, json.dumps(people)) for number, people in alike.items()],
     )
 
 

@@ -124,6 +124,9 @@ class PostgresConnection:
             copy.write(rows.tobytes())
             copy.write(b"\xff\xff")
 
+    def hand_on(self, mark: int, vectors: np.ndarray) -> None:
+        """Do nothing: the index is the database's."""
+
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector of those of `faces` that are there, in ascending order."""
         cursor = self.raw.cursor(binary=True)

@@ -49,7 +49,7 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -198,9 +198,18 @@ def _total(shapes: list[tuple[str, tuple[int, ...]]]) -> int:
 
 
 def write(
-    path: Path, index: VectorIndex, uid: bytes, model: str | None, point: Point, seal: Seal | None = None
+    path: Path,
+    index: VectorIndex,
+    uid: bytes,
+    model: str | None,
+    point: Point,
+    seal: Seal | None = None,
+    copied: Callable[[], None] = lambda: None,
 ) -> None:
-    """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError."""
+    """Put a snapshot of `index` in place of the one at `path`, whole or not at all. Raises StorageError.
+
+    Calls `copied` when the index is not needed any more, before the disk has taken all.
+    """
     parts = [np.ascontiguousarray(part).reshape(-1).view(np.uint8).data for part in index.sections()]
     version, body_crc = (VERSION if seal is None else SEALED), 0
     for part in parts if seal is None else ():
@@ -227,6 +236,8 @@ def write(
             file.write(struct.pack("<8sII", MAGIC, version, zlib.crc32(tail)) + tail)
             file.writelines(parts if seal is None else seal.close(b"snapshot" + tail, count(), _pieces(parts)))
             file.flush()
+            parts.clear()
+            copied()
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)

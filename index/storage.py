@@ -90,6 +90,9 @@ class Connection(Protocol):
     def add_vectors(self, faces: Sequence[int], vectors: np.ndarray) -> None:
         """Store the vectors `(n, dim)` float32, of length 1, of faces."""
 
+    def hand_on(self, mark: int, vectors: np.ndarray) -> None:
+        """Say whose vectors the journal's `added` row of this mark is about, in the order of faces; nobody changes them."""
+
     def packed_vectors(self, faces: Sequence[int]) -> list[tuple[int, bytes]]:
         """Return face and vector, little-endian float32, of those of `faces` that are there, in ascending order."""
 

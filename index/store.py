@@ -30,6 +30,7 @@ from vultus.index.errors import (
     UnknownFormat,
     WrongKey,
 )
+from vultus.index.handing import Handing
 from vultus.index.holder import NAME as WRITER
 from vultus.index.holder import Holder, holder
 from vultus.index.seal import Seal, check_key
@@ -65,6 +66,7 @@ class Store(Storage):
         self.process = process_name()
         self.actor: Callable[[], tuple[str, str | None]] | None = None
         """Says who acts, and from where, if that is to be recorded."""
+        self.handing = Handing()
         self._timeout = busy_timeout
         self._process = os.getpid()
         self._closed = False
@@ -245,6 +247,7 @@ class Store(Storage):
         """
         with self._alone() as connection:
             yield connection
+            self.handing.put(connection.handed)  # before the commit: after it a search may follow at once
             connection.execute("COMMIT")
             if scrub or self._scrub_due:
                 self._scrub_due = not self._scrub(connection)
@@ -276,11 +279,13 @@ class Store(Storage):
             connection = self._writing
             connection.execute("BEGIN IMMEDIATE")
             self._holder.take(str(self.writer))
+            connection.handed = {}
             try:
                 yield self._lent(connection)
             finally:
                 if connection.in_transaction:  # SQLite may have rolled back by itself, on a full disk for one
                     connection.execute("ROLLBACK")
+                connection.handed = {}
                 self._holder.give_back()
 
     def _scrub(self, connection: sqlite3.Connection) -> bool:

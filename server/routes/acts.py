@@ -134,9 +134,8 @@ class Confusions(Schema):
 @router.get("/acts")
 def acts(here: Here, limit: Limit = 50, cursor: NumberCursor = None) -> Acts:
     """List what was done to people and faces, the newest first. A thousand acts are remembered."""
-    before = None if cursor is None else int(cursor)
-    known = here.gallery.acts(_REMEMBERED if before is not None else limit)
-    found = [one for one in known if before is None or one.id < before][:limit]
+    known = here.gallery.acts(limit if cursor is None else _REMEMBERED)
+    found = [one for one in known if cursor is None or one.id < cursor][:limit]
     return Acts(items=[Act.of(one) for one in found], next=str(found[-1].id) if len(found) == limit else None)
 
 

@@ -350,3 +350,15 @@ def test_a_snapshot_whose_lists_do_not_hold_each_face_once_is_refused():
         places.fill(np.array([1, 1]), np.arange(3))
     places.fill(np.array([1, 2]), np.array([1, 2, 0]))
     assert [part.tolist() for part in places.of(np.arange(3))] == [[1, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", ["pq-sq8", "rabitq-sq8"])
+def test_a_batch_answers_as_its_probes_one_by_one(rand, kind):
+    rows = rand.standard_normal((700, 32)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = VectorIndex(32, kind)
+    index.train(rows)
+    index.add(np.arange(700), np.arange(700), rows)
+    for count in (1, 2, 7, 8, 16, 27):
+        batch = [part[0] for part in (index.search(rows[at : at + 1], 5, None) for at in range(count))]
+        np.testing.assert_array_equal(index.search(rows[:count], 5, None)[0], np.concatenate(batch))

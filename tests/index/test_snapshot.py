@@ -1,11 +1,13 @@
 """A snapshot may be torn, flipped, foreign, old or newer than the database: the answers stay the same."""
 
 import logging
+import os
 import shutil
 import sqlite3
 import struct
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -73,6 +75,26 @@ def test_it_is_used_and_followed_by_later_changes(folder, snapshot, vectors, pro
     assert after != before
     snapshot.unlink()
     assert answers(folder, probes) == (after, "database")
+
+
+def test_faces_are_added_and_found_while_the_disk_takes_a_snapshot(folder, snapshot, vectors, monkeypatch):
+    rows, found, sync = vectors(2), [], os.fsync
+
+    def slow(handle):
+        if not found:
+            added = threads.submit(gallery.add_faces, rows).result(timeout=30)
+            found.extend(threads.submit(gallery.search, rows, 1).result(timeout=30))
+            assert [match.face_id for (match,) in found] == added
+        sync(handle)
+
+    with Gallery.open(folder) as gallery, ThreadPoolExecutor(1) as threads:
+        gallery.search(rows, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr("vultus.index.snapshot.os.fsync", slow)
+            gallery.snapshot()
+        assert len(found) == 2
+        gallery.close(snapshot=False)
+    assert answers(folder, rows)[1] == "snapshot"
 
 
 def test_a_torn_snapshot_changes_no_answer(folder, snapshot, probes, rand):
