@@ -83,7 +83,7 @@ def pipeline(
     seed: int,
     as_json: bool,
 ) -> None:
-    """How fast, how soon and how surely the whole way from camera to name is, beside a plain OpenCV loop.
+    """How fast, soon and surely cameras and films give names. A plain OpenCV loop does the same beside it.
 
     Videos are made of photographs: people walk past, cross, turn away, hurry, come from afar, three at a time, and it is
     known who is visible when. Of people with two photographs one is enrolled and the other appears; who has one is a

@@ -17,8 +17,8 @@ from vultus.cli.paced import Cameras
 from vultus.cli.pipeline_contenders import counted
 from vultus.cli.scenes import RATE, Film
 from vultus.configs.schema import Config
-from vultus.pipeline.messages import Item, Sighting, SourceState, WorkerState
-from vultus.pipeline.metrics import WorkerMetrics, age_quantile
+from vultus.pipeline.messages import Item, Sighting, SourceState
+from vultus.pipeline.metrics import WorkerMetrics, age_quantile, resident
 from vultus.pipeline.supervisor import Pipeline
 
 _WARM = 4.0
@@ -107,13 +107,14 @@ class _Watcher(threading.Thread):
 
     def run(self) -> None:
         while not self._over.wait(self._every):
-            workers = self._job.metrics()
-            memory, files = {"main": _resident(os.getpid())}, {"main": _files(os.getpid())}
+            health = self._job.health()
+            workers, spares = health.processes, health.spares
+            pids = {"main": os.getpid()} | {f"spare[{number}]": spare.pid for number, spare in enumerate(spares)}
             for worker in workers:
                 if worker.pid is not None:
-                    name = f"{worker.group}[{worker.worker}]"
-                    memory[name], files[name] = _resident(worker.pid), _files(worker.pid)
+                    pids[f"{worker.group}[{worker.worker}]"] = worker.pid
                     self.queued.setdefault(worker.group, []).append(worker.counters.waiting + worker.counters.queued)
+            memory, files = ({name: look(pid) for name, pid in pids.items()} for look in (resident, _files))
             self.samples.append(Sample(at=time.monotonic() - self._begun, memory=memory, files=files))
 
     def mark(self) -> None:
@@ -138,19 +139,21 @@ def live(
             Item(item=number, attempt=0, kind="camera", source=f"camera {number}", address=server.address(number))
             for number in range(cameras)
         ]
+        judged = range(busy_cameras if reconnect is None else 0)
         said: list[tuple[float, Sighting]] = []
-        states: list[SourceState | WorkerState] = []
+        lost = 0
         with Pipeline(config, config.pipeline.watch, live_sources=cameras, has_files=False) as job:
             watcher = _Watcher(job, max(1.0, seconds / _SAMPLES))
             watcher.start()
             missing, timers = set(range(cameras)), []
             for result in job.run(items):
                 now = time.time()
-                if isinstance(result, Sighting):
+                # Of hours, nothing is kept that nobody needs.
+                if isinstance(result, Sighting) and result.item in judged:
                     said.append((now, result))
-                elif isinstance(result, SourceState | WorkerState):
-                    states.append(result)
-                    if isinstance(result, SourceState) and result.state == "connected" and missing:
+                elif isinstance(result, SourceState):
+                    lost += result.state == "lost"
+                    if result.state == "connected" and missing:
                         missing.discard(result.item)
                         if not missing:
                             timers = [
@@ -158,14 +161,12 @@ def live(
                                 threading.Timer(_WARM + seconds, _finish, (watcher, job)),
                             ]
                             for timer in timers:
+                                timer.daemon = True  # who is stopped before the end does not wait for them
                                 timer.start()
             workers, cpu = job.metrics(), time.process_time()
         for timer in timers:
             timer.join()
-        judged = range(busy_cameras if reconnect is None else 0)
-        return _figures(
-            film, server, config, said, states, watcher, workers, cpu, cameras, busy_cameras, judged, seconds
-        )
+        return _figures(film, server, config, said, lost, watcher, workers, cpu, cameras, busy_cameras, judged, seconds)
 
 
 def _finish(watcher: _Watcher, job: Pipeline) -> None:
@@ -175,7 +176,7 @@ def _finish(watcher: _Watcher, job: Pipeline) -> None:
 
 def _figures(
     film: Film, server: Cameras, config: Config, said: Sequence[tuple[float, Sighting]],
-    states: Sequence[SourceState | WorkerState], watcher: _Watcher, workers: Sequence[WorkerMetrics], cpu: float,
+    lost: int, watcher: _Watcher, workers: Sequence[WorkerMetrics], cpu: float,
     cameras: int, busy_cameras: int, judged: Sequence[int], seconds: float,
 ) -> Live:  # fmt: skip
     took = time.monotonic() - watcher.warm_at
@@ -217,7 +218,7 @@ def _figures(
         analysed=_analysed(workers) - _analysed(watcher.warm),
         cpu=used / took,
         cpu_share=used / took / len(os.sched_getaffinity(0)),
-        lost_connections=sum(isinstance(state, SourceState) and state.state == "lost" for state in states),
+        lost_connections=lost,
         restarts=sum(worker.restarts for worker in workers),
         growth=_growth(watcher.samples),
         stages=tuple(_stage(group.name, workers, watcher, took) for group in config.pipeline.watch),
@@ -276,13 +277,6 @@ def _quantile(values: Sequence[float], percent: float) -> float:
 
 def _cpu(workers: Sequence[WorkerMetrics]) -> float:
     return sum(worker.counters.cpu for worker in workers)
-
-
-def _resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-    except OSError:
-        return 0
 
 
 def _files(pid: int) -> int:

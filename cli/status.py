@@ -26,8 +26,13 @@ def status(ctx: click.Context, as_json: bool) -> None:
     """How the running jobs of this user are: every camera and every process.
 
     Of a camera: its state, frames a second that arrive and that are analysed, frames dropped, seconds from arrival to
-    the end of detection, when it last showed a face, how often its connection was lost, and why the last time. Of a group
-    that other machines work for: its workers there, and how much was refused at the door (with --json in
+    the end of detection, when it last showed a face, how often its connection was lost, and why the last time.
+
+    Of a process: how much of the last five seconds it was busy (to wait for a camera, for messages or for the next group is
+    not; one near 100 % holds up the rest), how many processor cores it used meanwhile, and its memory. A `spare` (with
+    --json under spares) takes the place of a process that dies; it is ready when it has loaded all libraries.
+
+    Of a group that other machines work for: its workers there, and how much was refused at the door (with --json in
     processes[].counters.counts as network_denied, _malformed, _oversized, _replayed, _stray, _other_model).
 
     \b
@@ -99,6 +104,10 @@ def _health(folder: Path) -> Health | None:
         return msgspec.json.decode(ask(folder, "status"), type=Health)
     except OSError:
         return None  # it ended just now
+    except msgspec.DecodeError as error:  # ValidationError is one
+        raise click.ClickException(
+            f"the job in {folder} gives an answer of another version of vultus: {error}"
+        ) from None
 
 
 def _as_json(health: Health) -> dict[str, Any]:
@@ -122,18 +131,21 @@ def _show(health: Health) -> None:
     line(f"job {health.pid}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(health.started))}")
     if health.cameras:
         table("", columns, [_row(camera) for camera in health.cameras])
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             f"{process.group}[{process.worker}]",
             process.state,
             process.pid,
             process.restarts,
             f"{process.busy_share:.0%}",
+            f"{process.cores:.2f}",
             f"{process.counters.resident / 1e6:.0f} MB",
         )
         for process in health.processes
+        if process.state != "ended"
     ]
-    table("", ("process", "state", ">pid", ">restarts", ">busy", ">memory"), rows)
+    rows += [("spare", spare.state, spare.pid, "", "", "", f"{spare.resident / 1e6:.0f} MB") for spare in health.spares]
+    table("", ("process", "state", ">pid", ">restarts", ">busy", ">cores", ">memory"), rows)
     for process in health.processes:
         if process.hosts:
             _show_remotes(process)

@@ -268,8 +268,8 @@ class Pipeline(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A process that neither finishes a batch nor answers for so long is killed and started again."""
     restart_first: Seconds = 0.2
     restart_max: Seconds = 30.0
-    spare: bool = True
-    """Of a job with cameras: one more process, which has loaded all libraries and takes the place of one that dies."""
+    spares: Annotated[int, Meta(ge=0, le=8)] = 1
+    """Of a job with cameras: so many more processes, which have loaded all libraries and take the place of one that dies."""
     stop_within: Seconds = 1.5
 
     def __post_init__(self) -> None:

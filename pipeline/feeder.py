@@ -35,6 +35,10 @@ def live_workers(sources: int, per_worker: int) -> int:
     return -(-sources // per_worker)
 
 
+def _keep(_worker: int) -> None:
+    """Where processes stay until the job ends."""
+
+
 class _Work:
     """An outstanding item."""
 
@@ -65,11 +69,14 @@ class Feeder:
         give_up: Callable[[ItemDone], None],
         *,
         per_worker: int = 1,
+        retire: Callable[[int], None] = _keep,
     ) -> None:
-        """`cancel(item, attempt)` makes messages of earlier attempts worthless; `give_up` tells the caller directly."""
+        """`cancel(item, attempt)` makes messages of earlier attempts worthless; `give_up` tells the caller directly, and
+        `retire` that a worker has no live item left and gets nothing any more, unless `widen` calls for it again."""
         self._live_sources, self._cancel, self._give_up = live_sources, cancel, give_up
-        self._per_worker = per_worker
+        self._per_worker, self._retire = per_worker, retire
         self._live_workers = set(range(live_workers(live_sources, per_worker)))
+        self._retired: set[int] = set()
         self.endless = False
         """Whether more may be added for ever, so that nothing left to do is no end."""
         self.hold_live = False
@@ -101,6 +108,7 @@ class Feeder:
     def widen(self, worker: int) -> None:
         """There is a further worker for live items, and one live item more may be added."""
         self._live_workers.add(worker)
+        self._retired.discard(worker)
 
     def announce(self) -> bool:
         """One live item more may be added; false if no worker has a place for it."""
@@ -119,7 +127,7 @@ class Feeder:
             return
         self._live_sources -= 1
         self._live_seen -= 1
-        work.leaving = True
+        work.leaving = True  # and counts no longer
         if work.handed:
             self._leaving.append(item)
         else:
@@ -134,7 +142,7 @@ class Feeder:
         if self._asked or self._exhausted or any(work.strikes >= 2 for work in self._works.values()):
             return False
         finite = any(not self._works[item].item.live for item in self._pending)
-        room = any(peer.worker not in self._live_workers and self._has_room(peer) for peer in peers)
+        room = any(self._takes_files(peer) and self._has_room(peer) for peer in peers)
         self._asked = self._live_seen < self._live_sources or (room and not finite)
         return self._asked
 
@@ -172,7 +180,7 @@ class Feeder:
             free = [peer for peer in peers if peer.worker in self._live_workers and peer.credit]
             fit = [peer for peer in free if watched[peer.worker] < self._per_worker]
             return min(fit, key=lambda peer: watched[peer.worker], default=None)
-        fit = [peer for peer in peers if peer.worker not in self._live_workers and self._has_room(peer)]
+        fit = [peer for peer in peers if self._takes_files(peer) and self._has_room(peer)]
         if work.strikes or work.item.kind != "photo":
             fit = [peer for peer in fit if not peer.unfinished]
         return min((peer for peer in fit if peer.credit), key=lambda peer: len(peer.unfinished), default=None)
@@ -224,6 +232,9 @@ class Feeder:
         else:
             self._again(work)
 
+    def _takes_files(self, peer: Peer) -> bool:
+        return peer.worker not in self._live_workers and peer.worker not in self._retired
+
     def _has_room(self, peer: Peer) -> bool:
         """Whether a photo may be put behind what this worker has: photos above suspicion."""
         if not peer.credit:
@@ -274,6 +285,23 @@ class Feeder:
             for queue in (self._pending, self._alone):
                 if item in queue:
                     queue.remove(item)
+        if work.item.live:
+            if not work.leaving:
+                self._live_sources -= 1
+                self._live_seen -= 1
+            self._release()
+
+    def _release(self) -> None:
+        """Retire workers without a live item, but as many as those need that wait for a worker or were announced."""
+        handed = [work for work in self._works.values() if work.item.live and work.handed]
+        watched = Counter(work.worker for work in handed)
+        to_come = self._live_sources - sum(not work.leaving for work in handed)
+        places = sum(self._per_worker - watched[worker] for worker in self._live_workers if watched[worker])
+        needed = live_workers(max(0, to_come - places), self._per_worker)
+        for worker in sorted(worker for worker in self._live_workers if not watched[worker])[needed:]:
+            self._live_workers.discard(worker)
+            self._retired.add(worker)
+            self._retire(worker)
 
 
 def _refused(item: Item, reason: str) -> ItemEnd:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from math import ceil
 from pathlib import Path
@@ -39,7 +40,7 @@ from vultus.pipeline.control import (
 )
 from vultus.pipeline.errors import CodecError, WorkerFailed
 from vultus.pipeline.messages import Boxes, Names, Preview, SourceState, WorkerState
-from vultus.pipeline.metrics import Counters, WorkerMetrics
+from vultus.pipeline.metrics import Counters, SpareMetrics, WorkerMetrics, shares
 from vultus.pipeline.network import WORKS_AHEAD
 from vultus.pipeline.process import WorkerProcess
 from vultus.pipeline.spare import SpareSpec
@@ -60,9 +61,11 @@ STOPPED_BEATS = 1
 START_WITHIN = 30.0
 """Seconds that a process may take to import its libraries and load its models, however short `hang_after` is."""
 OPEN_FAILURES = 3
-"""Failures to open its stages, in a row, after which a process will never come up."""
+"""Failures to open its stages, in a row, after which a process that never did will never come up."""
 SPARE_AFTER = 3.0
 """Seconds after the last process opened its stages until a spare is started: cameras that connect come first."""
+SPAN = 5.0
+"""Seconds over which busy shares are measured."""
 _ABORT_GRACE = 0.3
 _LAST_WORDS = 0.03
 """Seconds that the last message of a process may need after its end is seen."""
@@ -76,17 +79,30 @@ class Place:
     def __init__(self, group: int, worker: int) -> None:
         self.group, self.worker = group, worker
         self.process: WorkerProcess | None = None
-        self.incarnation = self.deaths = self.open_failures = 0
+        self.incarnation = self.restarts = self.deaths = self.open_failures = 0
+        self.wanted = True
+        """Whether a process is to be here; not if it has no cameras any more."""
+        self.proven = False
+        """Whether one was here whose stages opened."""
         self.bound = self.opened = self.drained = False
         self.last_beat = self.started_at = self.opened_at = 0.0
         self.failed: Failed | None = None
         self.kill_reason = ""
         self.before, self.now = Counters(), Counters()
+        self.lately: deque[Counters] = deque()
+        """What the present process told in the last seconds."""
 
     @property
     def name(self) -> str:
         """Of its process, on every socket."""
         return f"{self.group}/{self.worker}/{self.incarnation}"
+
+    def heard(self, counters: Counters) -> None:
+        """Its process told where it stands."""
+        self.now = counters
+        self.lately.append(counters)
+        while len(self.lately) > 2 and counters.uptime - self.lately[1].uptime >= SPAN:
+            self.lately.popleft()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -133,23 +149,35 @@ class Fleet:
         self._codec = PlainCodec[ToSupervisor](ToSupervisor)
         self._control = Router(loop, plan.address("control"), self._received)
         self.places = [Place(group, worker) for group, many in enumerate(plan.workers) for worker in range(many)]
-        self._standby = Standby(loop, self._spare(), plan.config.pipeline.restart_max)
+        self._standby = Standby(loop, self._spare(), plan.config.pipeline)
         self._draining: set[int] = set()
         self._ending = False
         self._last_look = time.monotonic()
 
     def start(self) -> None:
-        """Start every process."""
+        """Start every process; raises WorkerFailed if one cannot be."""
         for place in self.places:
-            self._start(place)
+            self._begin(place)
         self._loop.every(self._plan.config.pipeline.heartbeat, self._look)
 
     def grow(self) -> int:
         """One more process in the first group; the number of its place."""
-        place = Place(0, 1 + max(place.worker for place in self.group(0)))
-        self.places.append(place)
+        place = next((place for place in self.group(0) if not place.wanted and place.process is None), None)
+        if place is None:
+            place = Place(0, sum(1 for _ in self.group(0)))
+            self.places.append(place)
+        else:
+            place.wanted = True
+            place.incarnation += 1
+            place.deaths = place.open_failures = 0
         self._start(place)
         return place.worker
+
+    def retire(self, worker: int) -> None:
+        """Let one process of the first group end, which will get nothing any more, and start none in its place."""
+        place = next(place for place in self.group(0) if place.worker == worker)
+        place.wanted = False
+        self._drain(place)
 
     def group(self, group: int) -> Iterator[Place]:
         """The places of a group."""
@@ -184,12 +212,7 @@ class Fleet:
         self._draining.add(group)
         self._standby.dismiss()
         for place in self.group(group):
-            if place.opened:
-                self._send(place, Drain())
-            elif place.process is not None:
-                # It never had a message, and may be far from reading its first.
-                place.drained = True
-                place.process.signal(signal.SIGKILL)
+            self._drain(place)
 
     def running(self, group: int | None = None) -> bool:
         """Whether a process (of that group) is there."""
@@ -197,7 +220,7 @@ class Fleet:
 
     def opened(self, first: int) -> bool:
         """Whether every process of the group `first` and of those behind it takes work."""
-        return all(place.opened for place in self.places if place.group >= first)
+        return all(place.opened or not place.wanted for place in self.places if place.group >= first)
 
     def signal(self, number: signal.Signals, group: int | None = None) -> None:
         """Send a signal to every process (of that group)."""
@@ -222,47 +245,68 @@ class Fleet:
         """Where every process stands; from any thread."""
         return tuple(self._metrics(place) for place in self.places)
 
+    def spares(self) -> tuple[SpareMetrics, ...]:
+        """The processes that wait for an empty place; from any thread."""
+        return self._standby.metrics()
+
     def _metrics(self, place: Place) -> WorkerMetrics:
         process, group = place.process, self._plan.groups[place.group]
         state: Literal["starting", "running", "waiting", "ended"] = "running" if place.opened else "starting"
+        lately = tuple(place.lately)
+        busy_share, cores = shares(lately[0], lately[-1]) if lately else (0.0, 0.0)
         if process is None:
-            state = "ended" if self._ending or place.group in self._draining else "waiting"
+            state = "ended" if self._over(place) else "waiting"
         return WorkerMetrics(
             group=group.name,
             worker=place.worker,
             stages=group.stages,
             state=state,
             pid=process.pid if process is not None else None,
-            restarts=place.incarnation,
+            restarts=place.restarts,
             counters=place.before.plus(place.now),
+            busy_share=round(busy_share, 4),
+            cores=round(cores, 4),
             hosts=group.hosts,
         )
 
     def _start(self, place: Place) -> None:
-        if self._ending or place.group in self._draining:
+        if self._over(place) or place.process is not None:
             return
-        place.bound = place.opened = place.drained = False
-        place.failed, place.kill_reason = None, ""
-        place.last_beat = place.started_at = time.monotonic()
         try:
-            spec = self._spec(place)
-
-            def ended(process: WorkerProcess) -> None:
-                self._ended(place, process)
-
-            place.process = self._standby.take(spec, ended) or WorkerProcess(self._loop, spec, ended)
+            self._begin(place)
         except WorkerFailed as error:
-            if not place.incarnation:
-                raise
             # The machine is short of memory or processes just now; cameras are watched for weeks, and that passes.
             _log.warning("%s; the next try comes in %g s", error, self._plan.config.pipeline.restart_max)
             self._loop.after(self._plan.config.pipeline.restart_max, lambda: self._start(place))
+
+    def _begin(self, place: Place) -> None:
+        place.bound = place.opened = place.drained = False
+        place.failed, place.kill_reason = None, ""
+        place.last_beat = place.started_at = time.monotonic()
+        spec = self._spec(place)
+
+        def ended(process: WorkerProcess) -> None:
+            self._ended(place, process)
+
+        place.process = self._standby.take(spec, ended) or WorkerProcess(self._loop, spec, ended)
+
+    def _over(self, place: Place) -> bool:
+        """Whether no process is to be started there any more."""
+        return self._ending or place.group in self._draining or not place.wanted
+
+    def _drain(self, place: Place) -> None:
+        if place.opened:
+            self._send(place, Drain())
+        elif place.process is not None:
+            # It never had a message, and may be far from reading its first.
+            place.drained = True
+            place.process.signal(signal.SIGKILL)
 
     def _spec(self, place: Place) -> WorkerSpec:
         plan, group = self._plan, self._plan.groups[place.group]
         last = place.group == len(plan.groups) - 1
         following = () if last else plan.groups[place.group + 1].stages
-        senders = 1 if place.group == 0 else sum(1 for _ in self.group(place.group - 1))
+        senders = 1 if place.group == 0 else max(1, sum(sender.wanted for sender in self.group(place.group - 1)))
         # A live message is best kept where a newer one can still push it out; for files the pipe is kept full.
         first = max(_FIRST_CREDIT, plan.config.decode.cameras_per_process)
         at_once = group.max_batch
@@ -311,10 +355,11 @@ class Fleet:
             self._tell_receivers(place.group)
         elif isinstance(message, Opened):
             place.opened, place.opened_at, place.open_failures = True, time.monotonic(), 0
-            if place.incarnation:
+            place.proven = True
+            if place.restarts:
                 self._tell(place, "restarted", "")
             # Files wait; cameras do not.
-            if self._plan.live and self._plan.config.pipeline.spare and self.opened(0):
+            if self._plan.live and self.opened(0):
                 self._loop.after(SPARE_AFTER, self._standby.fill)
         elif isinstance(message, Failed):
             place.failed = message
@@ -327,18 +372,20 @@ class Fleet:
         elif isinstance(message, Lost):
             self._events.lost(message, place.name)
         else:
-            place.drained, place.now = True, message.counters
+            place.drained = True
+            place.heard(message.counters)
 
     def _beat(self, place: Place, beat: Beat) -> None:
         if beat.counters.dropped.get("malformed", 0) > place.now.dropped.get("malformed", 0):
             self._events.malformed()
-        place.now = beat.counters
+        place.heard(beat.counters)
         limit = self._patience(place)
         if beat.doing in ("busy", "opening") and beat.silent > limit:
             self._kill_hanging(place, self._slow(place) or f"was inside one call for {beat.silent:.1f} s")
 
     def _look(self) -> None:
         """Notice processes whose heartbeats stopped."""
+        self._standby.look()
         now, config = time.monotonic(), self._plan.config.pipeline
         paused = now - self._last_look > 3 * config.heartbeat
         self._last_look = now
@@ -388,7 +435,8 @@ class Fleet:
         name, reason = place.name, self._reason(place, process)
         place.process, place.bound = None, False
         place.before, place.now = place.before.plus(place.now.at_rest()), Counters()
-        in_order = place.drained and (self._ending or place.group in self._draining)
+        place.lately.clear()
+        in_order = place.drained and self._over(place)
         self._plan.folder.joinpath(name.replace("/", ".")).unlink(missing_ok=True)
         if not in_order:
             self._tell(place, "died", reason)
@@ -398,20 +446,22 @@ class Fleet:
         self._tell_receivers(place.group)
         if self._ending or place.group in self._draining:
             self._events.ended()
-            return
-        self._restart_later(place, reason)
+        elif place.wanted:
+            self._restart_later(place, reason)
 
     def _restart_later(self, place: Place, reason: str) -> None:
         config = self._plan.config.pipeline
         if not place.opened:
             place.open_failures += 1
-            if place.open_failures >= OPEN_FAILURES:
+            # What could be opened once will be again, when the database is back or the disk has room: cameras are for weeks.
+            if place.open_failures >= OPEN_FAILURES and not (self._plan.live and place.proven):
                 raise WorkerFailed(f"{self._plan.groups[place.group].name}[{place.worker}] cannot start: {reason}")
         elif time.monotonic() - place.opened_at > HEALTHY_AFTER:
             place.deaths = 0
         pause = min(config.restart_max, config.restart_first * 2.0 ** min(place.deaths, 30))
         place.deaths += 1
         place.incarnation += 1
+        place.restarts += 1
         place.opened = False
         self._loop.after(pause, lambda: self._start(place))
 

@@ -19,15 +19,17 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from vultus.configs.address import redact_text
 from vultus.pipeline.folder import run_folders
 from vultus.pipeline.messages import Item, SourceState
-from vultus.pipeline.metrics import SourceCounters, WorkerMetrics
+from vultus.pipeline.metrics import SourceCounters, SpareMetrics, WorkerMetrics
 
 _NAME = "status"
 _SPAN = 5.0
 """Seconds over which rates are measured."""
 _MAX_QUESTION, _MAX_ANSWER = 64, 16 << 20
 _PATIENCE = 2.0
+_PAUSE = 0.2
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,8 @@ class Health(Struct, frozen=True, kw_only=True):
     started: float
     cameras: tuple[CameraHealth, ...]
     processes: tuple[WorkerMetrics, ...]
+    spares: tuple[SpareMetrics, ...] = ()
+    """Processes that wait to take the place of one that dies; how they are is no part of whether all is well."""
     config: str | None = None
     """File from which it reads its sources again when asked."""
 
@@ -134,7 +138,7 @@ class Monitor:
         while len(self._samples) > 2 and now - self._samples[1][0] >= _SPAN:
             self._samples.popleft()
 
-    def health(self, metrics: tuple[WorkerMetrics, ...]) -> Health:
+    def health(self, metrics: tuple[WorkerMetrics, ...], spares: tuple[SpareMetrics, ...] = ()) -> Health:
         """How everything is now."""
         totals = _totals(metrics)
         rates = self._rates()
@@ -158,7 +162,7 @@ class Monitor:
                     size=camera.size,
                 )
             )
-        return Health(pid=os.getpid(), started=self._started, cameras=tuple(cameras), processes=metrics)
+        return Health(pid=os.getpid(), started=self._started, cameras=tuple(cameras), processes=metrics, spares=spares)
 
     def _rates(self) -> dict[int, tuple[float, float]]:
         samples = list(self._samples)
@@ -191,14 +195,18 @@ class StatusServer(threading.Thread):
         self._socket.bind(str(folder / _NAME))
         os.chmod(folder / _NAME, 0o600)
         self._socket.listen(8)
+        self._closed = threading.Event()
 
     def run(self) -> None:
         """Answer one client after the other."""
-        while True:
+        while not self._closed.is_set():
             try:
                 client, _ = self._socket.accept()
-            except OSError:
-                return  # closed
+            except OSError as error:
+                # No more open files, which passes; others shall hear how the job is then.
+                if not self._closed.wait(_PAUSE):
+                    _log.warning("the status socket: %s", error)
+                continue
             with client:
                 client.settimeout(_PATIENCE)
                 try:
@@ -208,6 +216,7 @@ class StatusServer(threading.Thread):
 
     def close(self) -> None:
         """Answer nobody any more."""
+        self._closed.set()
         try:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which closing alone does not
         finally:
@@ -223,7 +232,11 @@ class StatusServer(threading.Thread):
             question += piece
         word = question.partition(b"\n")[0].decode("ascii", "replace")
         give = self._answers.get(word)
-        answer = {"error": f"no such question; known are {', '.join(self._answers)}"} if give is None else give()
+        try:
+            answer = {"error": f"no such question; known are {', '.join(self._answers)}"} if give is None else give()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, who asks next is to get an answer
+            _log.exception("cannot answer %r", word)
+            answer = {"error": redact_text(f"{type(error).__name__}: {error}")}
         client.sendall(msgspec.json.encode(answer))
 
 

@@ -12,11 +12,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vultus.configs.schema import Config, Group
+from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.outpost import OutpostSpec
 from vultus.pipeline.process import WorkerProcess
 from vultus.pipeline.transport import Loop
 
 HEALTHY_AFTER = 10.0
+_LOOK_EVERY = 0.5
+"""Seconds between looks whether somebody stopped a process: the main machine gives its work to others, but cannot end it."""
 
 
 class Assignment(Struct, frozen=True):
@@ -86,7 +89,8 @@ class Hosted:
         with self._loop:
             try:
                 for place in self._places:
-                    self._start(place)
+                    self._begin(place)
+                self._loop.every(_LOOK_EVERY, self._look)
                 self._loop.run(self._turn)
             finally:
                 for place in self._places:
@@ -113,6 +117,20 @@ class Hosted:
     def _start(self, place: _Place) -> None:
         if self._stopping:
             return
+        try:
+            self._begin(place)
+        except WorkerFailed as error:  # short of memory or processes just now
+            pause = self._config.pipeline.restart_max
+            self._tell(place.title, f"{error}; the next try comes in {pause:g} s")
+            self._loop.after(pause, lambda: self._start(place))
+
+    def _look(self) -> None:
+        for place in self._places:
+            if place.process is not None and place.process.stopped:
+                self._tell(place.title, "was stopped (SIGSTOP) and is killed")
+                place.process.signal(signal.SIGKILL)
+
+    def _begin(self, place: _Place) -> None:
         place.started = time.monotonic()
         spec = OutpostSpec(
             title=place.title,

@@ -83,7 +83,7 @@ class Hub(threading.Thread):
         self._untaken: dict[int, Delivery] = {}
         self._audience, self.screen = Audience(), Screen()
         per_worker = plan.config.decode.cameras_per_process
-        self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker)
+        self._feeder = Feeder(live_sources, self._cancel, self._tell, per_worker=per_worker, retire=self._retire)
         self._feeder.hold_live = True
         self._inlet = Inlet(self._loop, _NAME, 0, self._inbox, FrameReader())
         self._fleet: Fleet | None = None
@@ -151,7 +151,7 @@ class Hub(threading.Thread):
 
     def health(self) -> Health:
         """See `Pipeline.health`."""
-        return self._monitor.health(self.metrics())
+        return self._monitor.health(self.metrics(), self._fleet.spares() if self._fleet is not None else ())
 
     def metrics(self) -> tuple[WorkerMetrics, ...]:
         """See `Pipeline.metrics`."""
@@ -253,6 +253,10 @@ class Hub(threading.Thread):
     def _cancel(self, item: int, attempt: int) -> None:
         if self._fleet is not None:
             self._fleet.cancel(item, attempt)
+
+    def _retire(self, worker: int) -> None:
+        if self._fleet is not None and self._draining < 0:
+            self._fleet.retire(worker)
 
     def _connect(self) -> None:
         if self._fleet is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -65,7 +66,8 @@ class Counters(Struct, frozen=True, kw_only=True):
     batches: int = 0
     largest_batch: int = 0
     busy: float = 0.0
-    """Spent inside stages."""
+    """While at least one of its threads worked on messages or frames: not while all waited for messages, for what a camera
+    sends, for a frame's time to come, or for room at the next group. Waiting for a processor counts as work."""
     blocked: float = 0.0
     """Spent waiting for room at the next group."""
     uptime: float = 0.0
@@ -126,10 +128,14 @@ class WorkerMetrics(Struct, frozen=True, kw_only=True):
     worker: int
     stages: tuple[str, ...]
     state: Literal["starting", "running", "waiting", "ended"]
-    """`waiting` for its restart after a death."""
+    """`waiting` for its restart after a death; `ended` also if it has no cameras left, until a further one gets the place."""
     pid: int | None
     restarts: int
     counters: Counters
+    busy_share: float = 0.0
+    """`Counters.busy` as a part of the last five seconds, 0..1."""
+    cores: float = 0.0
+    """Processors that all its threads together used, on average of the last five seconds."""
     hosts: tuple[str, ...] = ()
     """Machines that do the work of this place, which itself only passes it on."""
 
@@ -142,23 +148,31 @@ class WorkerMetrics(Struct, frozen=True, kw_only=True):
         return self.state == "running" and (there or not self.hosts)
 
     @property
-    def busy_share(self) -> float:
-        """Part of its time spent inside stages, 0..1."""
-        return self.counters.busy / self.counters.uptime if self.counters.uptime else 0.0
-
-    @property
     def mean_batch(self) -> float:
         """Messages in a batch, on average."""
         return self.counters.received / self.counters.batches if self.counters.batches else 0.0
 
 
+class SpareMetrics(Struct, frozen=True, kw_only=True):
+    """A process that waits to take the place of one that dies."""
+
+    pid: int
+    state: Literal["starting", "ready"]
+    """`starting` while it loads libraries; it would be taken all the same."""
+    resident: int
+    """Bytes of memory now, with what it shares with others."""
+
+
 class Meter:
-    """Counts of the running process. One thread works and writes, another reads snapshots."""
+    """Counts of the running process. One thread, which makes this, works and writes; another reads snapshots."""
 
     def __init__(self) -> None:
-        self._start = self._since = time.monotonic()
+        self._start = self._since = self._busy_since = time.monotonic()
+        self._owner = threading.get_ident()
+        self._lock = threading.Lock()
         self._doing: Doing = "opening"
-        self._spent = {"opening": 0.0, "idle": 0.0, "busy": 0.0, "blocked": 0.0}
+        self._at_work = 0
+        self._busy = self._blocked = 0.0
         self._dropped: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self._sources: dict[int, SourceCounters] = {}
@@ -168,10 +182,21 @@ class Meter:
 
     def turn(self, doing: Doing) -> Doing:
         """The working thread does something else now; returns what it did before."""
-        now, before = time.monotonic(), self._doing
-        self._spent[before] += now - self._since
-        self._doing, self._since, self._alive = doing, now, now
+        with self._lock:
+            now, before = time.monotonic(), self._doing
+            if before == "blocked":
+                self._blocked += now - self._since
+            self._change((doing == "busy") - (before == "busy"), now)
+            self._doing, self._since, self._alive = doing, now, now
         return before
+
+    def at_work(self, works: bool) -> None:
+        """The thread that calls this works from now on, or waits: the working thread, or one that a stage has besides."""
+        if threading.get_ident() == self._owner:
+            self.turn("busy" if works else "idle")
+            return
+        with self._lock:
+            self._change(1 if works else -1, time.monotonic())
 
     def beat(self) -> None:
         """The working thread is alive in the midst of something long."""
@@ -211,19 +236,20 @@ class Meter:
 
     def snapshot(self, *, waiting: int, queued: int, lent: int, remotes: tuple[RemoteWorker, ...] = ()) -> Counters:
         """The counts now."""
-        now = time.monotonic()
-        spent = dict(self._spent)
-        spent[self._doing] += now - self._since
+        with self._lock:
+            now = time.monotonic()
+            busy = self._busy + (now - self._busy_since if self._at_work else 0.0)
+            blocked = self._blocked + (now - self._since if self._doing == "blocked" else 0.0)
         return Counters(
             received=self._received,
             sent=self._sent,
             batches=self._batches,
             largest_batch=self._largest,
-            busy=spent["busy"],
-            blocked=spent["blocked"],
+            busy=busy,
+            blocked=blocked,
             uptime=now - self._start,
             cpu=time.process_time(),
-            resident=_resident(),
+            resident=resident("self"),
             waiting=waiting,
             queued=queued,
             lent=lent,
@@ -233,6 +259,22 @@ class Meter:
             ages=tuple(self._ages),
             remotes=remotes,
         )
+
+    def _change(self, by: int, now: float) -> None:
+        """So many more threads work; the lock is held."""
+        if not self._at_work:
+            self._busy_since = now
+        self._at_work += by
+        if by < 0 and not self._at_work:
+            self._busy += now - self._busy_since
+
+
+def shares(then: Counters, now: Counters) -> tuple[float, float]:
+    """Between two times of one process: the part of that time in which it was busy, 0..1, and processors used."""
+    took = now.uptime - then.uptime
+    if took <= 0.0:
+        return 0.0, 0.0
+    return min(1.0, (now.busy - then.busy) / took), (now.cpu - then.cpu) / took
 
 
 def age_quantile(ages: Sequence[int], share: float) -> float:
@@ -249,9 +291,13 @@ def age_quantile(ages: Sequence[int], share: float) -> float:
     return AGES[-1] if sum(ages) else float("nan")
 
 
-def _resident() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * mmap.PAGESIZE
+def resident(pid: int | Literal["self"]) -> int:
+    """Bytes of memory of a process, with shared ones; 0 of one that is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
 
 
 def _sum_sources(left: dict[int, SourceCounters], right: dict[int, SourceCounters]) -> dict[int, SourceCounters]:

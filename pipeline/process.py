@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -21,6 +23,10 @@ _KEPT_LINES = 40
 _MAX_LINE = 2000
 _MAX_REST = 65_536
 """Bytes kept of a line whose end has not come."""
+_PIPE_BYTES = 65_536
+"""What a pipe holds unless it is told to hold more."""
+_DIES_WITHIN = 2.0
+"""Seconds that the kernel may take to end a process that was killed; one that waits for a dead disk may take for ever."""
 _log = logging.getLogger("vultus.worker")
 
 
@@ -63,7 +69,14 @@ class WorkerProcess:
         except OSError as error:
             raise WorkerFailed(f"cannot start a process for {self._title}: {error}") from error
         self.pid = self._process.pid
-        self._pidfd = os.pidfd_open(self.pid)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+        except OSError as error:  # no more open files: nobody would notice its end
+            self._pidfd = -1
+            self._process.kill()
+            self._process.wait()
+            self._close_pipes()
+            raise WorkerFailed(f"cannot watch over a process for {self._title}: {error}") from error
         assert self._process.stderr is not None
         self._stderr = self._process.stderr.fileno()
         os.set_blocking(self._stderr, False)
@@ -113,13 +126,21 @@ class WorkerProcess:
     def kill_now(self) -> None:
         """Kill it and wait until it is gone, outside of the loop."""
         self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(_DIES_WITHIN)
+        except subprocess.TimeoutExpired:
+            _log.warning("%s (process %d) was killed and is still not gone", self._title, self.pid)
         self._forget()
 
     def _give(self, spec: ChildSpec) -> None:
-        assert self._process.stdin is not None
+        stdin, task = self._process.stdin, msgspec.json.encode(spec) + b"\n"
+        assert stdin is not None
         try:
-            self._process.stdin.write(msgspec.json.encode(spec) + b"\n")
+            if len(task) > _PIPE_BYTES:  # else writing would wait for a process that may be stopped
+                # Not more than /proc/sys/fs/pipe-max-size: then it has to be read meanwhile.
+                with suppress(PermissionError):
+                    fcntl.fcntl(stdin, fcntl.F_SETPIPE_SZ, len(task))
+            stdin.write(task)
         except BrokenPipeError:
             _log.debug("%s ended before it took its task", self._title)  # `ended` will tell
 
@@ -139,6 +160,9 @@ class WorkerProcess:
         os.close(self._pidfd)
         self._pidfd = -1
         self._stop_reading()
+        self._close_pipes()
+
+    def _close_pipes(self) -> None:
         for pipe in (self._process.stdin, self._process.stderr):
             if pipe is not None:
                 pipe.close()

@@ -12,6 +12,9 @@ import sys
 from vultus.pipeline import child
 from vultus.pipeline.worker import Worker, WorkerSpec
 
+READY = "all libraries are loaded"
+"""What it says, as a line on standard error, when it waits for its task."""
+
 
 class SpareSpec(child.ChildSpec, frozen=True, kw_only=True):
     """All that it has to know until it is needed."""
@@ -26,6 +29,7 @@ def main() -> int:
     module = importlib.import_module(spec.factory.partition(":")[0])
     if libraries := getattr(module, "libraries", None):
         libraries()
+    print(READY, file=sys.stderr, flush=True)
     return child.run(WorkerSpec, Worker)
 
 

@@ -21,6 +21,10 @@ def _nobody_counts(_item: int, _count: int) -> None:
     """Where nobody asks how a camera is."""
 
 
+def _nobody_counts_time(_works: bool) -> None:
+    """Where nobody asks how busy this process is."""
+
+
 def _nobody_looks(_shown: Preview | Boxes | Names) -> None:
     """Where no page shows cameras."""
 
@@ -41,6 +45,10 @@ class Context(Struct, frozen=True, kw_only=True):
     """`arrived(item, count)`: so many more frames of a camera came, whatever becomes of them."""
     notice: Callable[[int], None] = _nobody
     """Tells whoever decodes the camera of this item that it shows faces, twice a second at most; `Noticed` arrives there."""
+    at_work: Callable[[bool], None] = _nobody_counts_time
+    """`at_work(works)`: the thread that calls it works from now on, or waits. Who calls `process` works; a stage that waits for
+    something other than `stopping` says so before and after, and each further thread of a stage when it begins and ends to
+    work. What they work at the same time is counted once."""
     audience: Audience = msgspec.field(default_factory=Audience)
     """Which cameras somebody looks at now."""
     show: Callable[[Preview | Boxes | Names], None] = _nobody_looks

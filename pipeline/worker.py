@@ -144,6 +144,7 @@ class Worker:
             arrivals=lambda: [*runner.arrivals(), *self._noticed()],
             notice=self._notice,
             arrived=self._arrived,
+            at_work=self._meter.at_work,
             audience=self._audience,
             show=lambda what: self._tell(Shown(what=what)),
             life=self._spec.incarnation,

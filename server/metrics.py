@@ -102,7 +102,7 @@ def _of_processes(processes: tuple[WorkerMetrics, ...]) -> Iterator[Metric]:
         ("vultus_process_queue", "Messages that wait in it", lambda process: process.counters.waiting),
     )
     counters: tuple[tuple[str, str, Callable[[WorkerMetrics], float]], ...] = (
-        ("vultus_process_busy_seconds", "Spent inside stages", lambda process: process.counters.busy),
+        ("vultus_process_busy_seconds", "At work, not waiting", lambda process: process.counters.busy),
         ("vultus_process_blocked_seconds", "Waited for the next group", lambda process: process.counters.blocked),
         ("vultus_process_cpu_seconds", "Processor time", lambda process: process.counters.cpu),
         ("vultus_process_messages", "Messages received", lambda process: process.counters.received),
@@ -112,7 +112,8 @@ def _of_processes(processes: tuple[WorkerMetrics, ...]) -> Iterator[Metric]:
     for name, text, value in gauges:
         gauge = GaugeMetricFamily(name, text, labels=labels)
         for process in processes:
-            gauge.add_metric((process.group, str(process.worker)), value(process))
+            if process.state != "ended":
+                gauge.add_metric((process.group, str(process.worker)), value(process))
         yield gauge
     for name, text, value in counters:
         counter = CounterMetricFamily(name, text, labels=labels)

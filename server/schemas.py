@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar, overload
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 LARGEST = (1 << 53) - 1
 """Numbers up to this are the same in every JSON reader (RFC 8259, section 6); the gallery never comes near."""
@@ -57,8 +57,12 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many.")]
 Cursor = Annotated[
     str | None, Query(max_length=4096, description="`next` of the page before; leave it out for the first one.")
 ]
-NumberCursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before.")]
-"""Of lists whose cursor is the number of the last item."""
+NumberCursor = Annotated[
+    int | None,
+    Query(ge=0, lt=10**18, description="`next` of the page before; leave it out for the first one."),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,18}$"}),
+]
+"""Of lists whose cursor is the number of the last item: a string to programs, as every cursor is."""
 
 Item = TypeVar("Item")
 

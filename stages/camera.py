@@ -15,7 +15,7 @@ from vultus.configs.schema import Decode as Limits
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.messages import Frame, Item, ItemEnd, Leave, Message, Noticed, Origin, SourceState
 from vultus.pipeline.stage import Context
-from vultus.stages import video, webcam
+from vultus.stages import knocking, video, webcam
 from vultus.stages.grabber import Grabber, Reader, Shot, SourceEnded, SourceLost
 from vultus.stages.preview import Glimpses
 from vultus.stages.waking import Attention
@@ -24,7 +24,7 @@ from vultus.stages.zones import covered
 _NO_PICTURE = 30.0
 """A stream may send data without a whole picture (a camera with a key frame every 20 s) for so many seconds."""
 _USELESS = 5.0
-"""So long may every single packet be broken, as when a camera changes its codec in mid-stream."""
+"""So long may nearly every packet be broken, as when a camera changes its codec in mid-stream."""
 _KNOCK_EVERY, _KNOCK_WITHIN = 2.0, 1.5
 _MOST_STUCK = 3
 """Threads of one camera that may hang in a read; each holds a connection, so no further one is opened beyond that."""
@@ -61,10 +61,11 @@ def watch(items: Sequence[Item], config: Config, context: Context) -> Iterator[M
                     got = True
                     yield frame
             if not got:
-                context.count("frames", 0)  # a sign of life: a camera that is away is no reason to kill this process
+                context.at_work(False)
                 with ready:
                     if not any(camera.waiting() for camera in cameras.values()):
                         ready.wait(_LOOK)
+                context.at_work(True)
         for camera in cameras.values():
             yield camera.end("watching was stopped")
     finally:
@@ -99,8 +100,10 @@ class _Camera:
         self._stuck: list[Grabber] = []
         self._next_try = time.monotonic()
         self._pause = self._config.retry_first
-        self._told = self._jammed = self._absent = False
+        self._told = self._jammed = False
+        self._knocks: Literal["no", "door", "stream"] = "no"
         self._next_knock = 0.0
+        self._called = False
         self._seq = 0
         self._counted = {"skipped": 0, "broken": 0}
         self._spared: dict[str, int] = {}
@@ -120,7 +123,7 @@ class _Camera:
         if self._grabber is None:
             if now >= self._next_try:
                 self._connect()
-            elif self._absent and now >= self._next_knock:
+            elif self._knocks != "no" and now >= self._next_knock:
                 self._next_knock = now + _KNOCK_EVERY
                 threading.Thread(target=self._knock, name=f"knock {self._item.item}", daemon=True).start()
             return None
@@ -172,7 +175,9 @@ class _Camera:
         self._jammed = False
         self._told = False
         self._counted = dict.fromkeys(self._counted, 0)
-        self._grabber = Grabber(f"camera {self._item.item}", self._reader, self._ready, self._glimpses.see)
+        self._grabber = Grabber(
+            f"camera {self._item.item}", self._reader, self._ready, self._glimpses.see, self._context.at_work
+        )
         self._grabber.start()
 
     def _trouble(self, grabber: Grabber, now: float) -> Exception | None:
@@ -182,16 +187,20 @@ class _Camera:
         opening = grabber.sign == grabber.started
         limit = self._config.open_timeout if opening else self._config.stall_timeout
         if now - grabber.sign > limit:
-            return SourceLost(f"no answer within {limit:g} s" if opening else f"sent nothing for {limit:g} s")
-        if grabber.useless is not None and now - grabber.useless > _USELESS:
-            return SourceLost(f"sends data, none of which can be decoded, for {_USELESS:g} s")
+            if opening:
+                return SourceLost(f"no answer within {limit:g} s", knock="door")
+            return SourceLost(f"sent nothing usable for {limit:g} s")
+        if grabber.useless_for(now) > _USELESS:
+            return SourceLost(f"sends data, hardly any of which can be decoded, for {_USELESS:g} s")
         if now - grabber.frame_at > _NO_PICTURE:
             return SourceLost(f"sends data, but no picture that can be decoded for {_NO_PICTURE:g} s")
         return None
 
     def _knock(self) -> None:
-        """In a thread: see whether somebody takes a connection again, and if so do not wait for the end of the pause."""
-        if video.answers(self._item.address, _KNOCK_WITHIN, self._item.networks):
+        """In a thread: see whether it is worth while not to wait for the end of the pause."""
+        item = self._item
+        if knocking.answers(item.address, _KNOCK_WITHIN, item.networks, stream=self._knocks == "stream"):
+            self._called = True
             self._next_try = time.monotonic()
 
     def _lose(self, error: Exception) -> None:
@@ -200,13 +209,15 @@ class _Camera:
         assert self._grabber is not None
         self._grabber.abandon()
         self._stuck.append(self._grabber)
-        self._grabber = None
         slow = isinstance(error, RefusedInput) or (isinstance(error, SourceLost) and error.slow)
         pause = self._config.retry_max if slow else self._pause
         self._pause = min(self._pause * 2, self._config.retry_max)
         self._next_try = time.monotonic() + pause
-        self._next_knock = time.monotonic() + _KNOCK_EVERY
-        self._absent = isinstance(error, SourceLost) and error.absent
+        self._next_knock = max(time.monotonic(), self._grabber.started + _KNOCK_EVERY)
+        # Who called us in vain is not listened to in this pause: a camera may want a password for paths that it does not have.
+        self._knocks = error.knock if isinstance(error, SourceLost) and not self._called else "no"
+        self._called = False
+        self._grabber = None
         self._context.count("lost", 1)
         self._tell("lost", str(error), pause)
 
@@ -228,7 +239,7 @@ class _Camera:
         return Origin(item=item.item, attempt=item.attempt, source=item.source, seq=self._seq, live=True, time=when)
 
     def _count(self, grabber: Grabber) -> None:
-        for name, value in (("skipped", grabber.skipped), ("broken", grabber.broken)):
+        for name, value in (("skipped", grabber.skipped), ("broken", grabber.damaged)):
             self._count_to(self._counted, name, value)
         if grabber.arrived > self._counted.get("arrived", 0):
             self._context.arrived(self._item.item, grabber.arrived - self._counted.get("arrived", 0))

@@ -18,7 +18,7 @@ def target(address: str, networks: Networks | None) -> tuple[str, dict[str, str]
     except Forbidden as error:
         raise SourceLost(str(error), slow=True) from None
     except UnknownHost as error:
-        raise SourceLost(str(error)) from None
+        raise SourceLost(str(error), knock="door") from None
 
 
 def judge(before: Collection[str], networks: Networks) -> None:

@@ -38,6 +38,14 @@ _PROTOCOLS = "rtsp,rtsps,http,https,rtmp,rtmps,tcp,tls,udp,rtp,srtp,crypto"
 _PLAYLISTS = (".m3u8", ".m3u", ".mpd")
 
 
+def host(address: str) -> str | None:
+    """Whom an address names."""
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # brackets of an IPv6 address that do not match
+        return None
+
+
 class Forbidden(ValueError):
     """An address leads where it must not; the text says where and what allows it, without passwords."""
 

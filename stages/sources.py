@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from vultus.configs.address import redact
 from vultus.configs.schema import Source, View
 from vultus.pipeline.messages import Item
-from vultus.stages.reach import PORTS
+from vultus.stages.reach import PORTS, host
 
 _LATEST = 2**63 - 1
 """Times of change beyond this (the year 2262) count as this: it is what a database remembers."""
@@ -193,6 +193,8 @@ def _camera(given: Source, scheme: str) -> Found | Unusable:
     if scheme not in CAMERA_SCHEMES:
         known = ", ".join(sorted(CAMERA_SCHEMES))
         return Unusable(source=name, reason=f"addresses begin with one of {known}, not {scheme}")
+    if not host(given.address):
+        return Unusable(source=name, reason=f"an address names a host: {scheme}://HOST/PATH")
     return Found(kind="camera", source=name, address=given.address)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import av
 import av.error
@@ -27,9 +26,9 @@ from vultus.configs.serving import Networks
 from vultus.pipeline.errors import RefusedInput
 from vultus.pipeline.frames import Image
 from vultus.pipeline.pixels import Layout, views
-from vultus.stages import confined, hardware
-from vultus.stages.grabber import Shot, SourceEnded, SourceLost
-from vultus.stages.reach import PORTS, connections
+from vultus.stages import allocation, confined, hardware, knocking
+from vultus.stages.grabber import Ear, Shot, SourceEnded, SourceLost
+from vultus.stages.reach import connections, host
 from vultus.stages.waking import Attention, Decoded, choose
 
 Pixels = npt.NDArray[np.uint8]
@@ -38,6 +37,10 @@ _MOST_BREAKS = 100
 """So many damaged places in a row, without a packet between them, end a file."""
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
 """How much of a stream is looked at before it counts as open: 0.3 s with an RTSP camera, 1.2 s with FFmpeg's defaults."""
+_BESIDE_PIXELS = 16 << 20
+"""Bytes that FFmpeg may take at once beyond those of the largest plane: what a server says of itself, packets."""
+_PATIENCE = 1.0
+"""Seconds that FFmpeg waits beyond the watchdog: at its own time-out it hands out half a frame as if one had come just now."""
 _ASKED = "h264"
 """What a device has to decode to be taken; of another codec FFmpeg decides when the stream is there."""
 _MATRICES: dict[int, Literal["bt601", "bt709", "bt2020"]] = {
@@ -81,6 +84,7 @@ def read(
         container = av.open(
             path,
             metadata_errors="replace",
+            options={"max_pixels": str(limits.max_pixels)},  # of the decoders with which FFmpeg looks into it
             container_options={"protocol_whitelist": "file"},
             hwaccel=_accelerator(device.kind, limits),
         )
@@ -103,24 +107,19 @@ def read(
             raise RefusedInput("not one frame of it could be decoded")
 
 
-def play(
-    path: str,
-    limits: Decode,
-    alive: Callable[[], None],
-    broken: Callable[[], None],
-    decodes: Callable[[str], None],
-) -> Iterator[tuple[float, Shot, bool]]:
+def play(path: str, limits: Decode, ear: Ear) -> Iterator[tuple[float, Shot, bool]]:
     """Every frame of a video file, each when its time has come since the first.
 
-    The arguments are those of `listen`. Raises SourceEnded, after the last frame or because there is none.
+    Raises SourceEnded, after the last frame or because there is none.
     """
     begun = time.monotonic()
     try:
-        for moment in read(path, structs.replace(limits, video_step=1), broken, decodes):
+        for moment in read(path, structs.replace(limits, video_step=1), ear.broken, ear.decodes):
             while (early := begun + moment.position - time.monotonic()) > 0:
-                alive()
-                time.sleep(min(early, 0.5))
-            alive()
+                ear.alive(0)
+                with ear.awaiting():
+                    time.sleep(min(early, 0.5))
+            ear.alive()
             yield time.time(), _as_it_is(moment.image), True
     except RefusedInput as error:
         raise SourceEnded(str(error), refused=True) from None
@@ -131,34 +130,36 @@ def listen(
     address: str,
     config: Decode,
     attention: Attention | None,
-    alive: Callable[[], None],
-    broken: Callable[[], None],
-    decodes: Callable[[str], None],
+    ear: Ear,
     *,
     networks: Networks | None = None,
 ) -> Iterator[tuple[float, Shot, bool]]:
     """Frames of a network stream as they come, with the time of their arrival, until it breaks.
 
-    `attention` chooses what is decoded and which frames are to be handed on (none: all). `alive` is called for each packet
-    that arrives, `broken` for each damaged packet or frame, `decodes` once with who decodes, in words. Raises SourceLost,
-    also when the stream merely ends; no text of it holds a password. May hang for longer than the time-outs say.
+    `attention` chooses what is decoded and which frames are to be handed on (none: all). `ear` hears of each packet that
+    arrives. Raises SourceLost, also when the stream merely ends; no text of it holds a password. May hang for longer than
+    the time-outs say.
     `networks`: where the address may lead, of one that nobody trusts; none: anywhere.
     """
+    allocation.bound(config.max_pixels + _BESIDE_PIXELS)
     target, options = confined.target(address, networks)
     options |= {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
+    options["max_pixels"] = str(config.max_pixels)
+    patience = config.stall_timeout + _PATIENCE
     if address.lower().startswith("rtsp"):
-        options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(config.stall_timeout * 1e6))}
+        options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(patience * 1e6))}
     device = _device(config)
     begun, before = time.monotonic(), set(connections()) if networks is not None else ()
     try:
         # FFmpeg's errors quote the address, so none of them may become the cause of ours.
-        container = av.open(
-            target,
-            options=options,
-            timeout=(config.open_timeout, config.stall_timeout),
-            metadata_errors="replace",
-            hwaccel=_accelerator(device.kind, config),
-        )
+        with ear.awaiting():
+            container = av.open(
+                target,
+                options=options,
+                timeout=(config.open_timeout, patience),
+                metadata_errors="replace",
+                hwaccel=_accelerator(device.kind, config),
+            )
     except (av.error.FFmpegError, ValueError) as error:
         # Cut off while it still waits, FFmpeg says anything, for instance that the data are invalid.
         late = time.monotonic() - begun >= 0.9 * config.open_timeout
@@ -170,11 +171,11 @@ def listen(
             raise SourceLost("answers, but sends no video")
         stream = container.streams.video[0]
         _bound(stream, config)
-        decodes(_decoder(device, stream.codec_context))
+        ear.decodes(_decoder(device, stream.codec_context))
         try:
-            yield from _live_frames(_alive(container.demux(stream), alive), stream, config, attention, broken)
+            yield from _live_frames(_arriving(container.demux(), stream, ear), stream, config, attention, ear.broken)
         except av.error.FFmpegError as error:
-            raise _lost(error, address, f"sent nothing for {config.stall_timeout:g} s") from None
+            raise _lost(error, address, f"sent nothing usable for {config.stall_timeout:g} s") from None
         raise SourceLost("the other side ended the stream")
 
 
@@ -200,9 +201,17 @@ def _decoder(device: hardware.Choice, context: Any) -> str:
     return device.decoder(context.name, accelerated=context.is_hwaccel)
 
 
-def _alive(packets: Iterable[Any], alive: Callable[[], None]) -> Iterator[Any]:
-    for packet in packets:
-        alive()
+def _arriving(packets: Iterator[Any], stream: Any, ear: Ear) -> Iterator[Any]:
+    """Packets of `stream` among those of all: PyAV, asked for these alone, would not return while only sound goes on."""
+    while True:
+        with ear.awaiting():
+            packet = next(packets, None)
+        if packet is None:
+            return
+        if packet.stream.index != stream.index:
+            ear.aside()
+            continue
+        ear.alive()
         if packet.size:  # the last one, which only flushes the decoder, is empty
             yield packet
 
@@ -434,14 +443,22 @@ def _lost(error: Exception, address: str, silence: str, *, late: bool = False) -
     if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
         return SourceLost("user name or password is wrong, or the user may not see this stream", slow=True)
     if isinstance(error, av.error.HTTPNotFoundError):
-        return SourceLost("the camera answers, but has no stream at this path")
+        return SourceLost("the camera answers, but has no stream at this path", knock="stream")
+    if isinstance(error, av.error.HTTPServerError):
+        return SourceLost("the camera answers that it cannot send this stream now", knock="stream")
     if isinstance(error, av.error.ConnectionRefusedError):
-        return SourceLost("nothing listens at this address and port (connection refused)", absent=True)
+        return SourceLost("nothing listens at this address and port (connection refused)", knock="door")
     if late or isinstance(error, av.error.ExitError | av.error.TimeoutError):
-        return SourceLost(silence, absent=late)
-    host = _host(address)
-    if host is not None and not _known(host):
-        return SourceLost(f"the host name {host} is not known", absent=True)
+        return SourceLost(silence, knock="door" if late else "no")
+    if isinstance(error, av.error.InvalidDataError):
+        return SourceLost("what answers there sends no stream that can be read", knock="stream")
+    if isinstance(error, av.error.MemoryError):
+        return SourceLost("sends more at once than any camera would", slow=True)
+    name = host(address)
+    if name is not None and not knocking.known(name):
+        return SourceLost(f"the host name {name} is not known", knock="door")
+    if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ECONNRESET, errno.EPIPE):
+        return SourceLost("the connection broke off")
     return SourceLost(_said(error))
 
 
@@ -449,29 +466,3 @@ def _said(error: Exception) -> str:
     """FFmpeg's own words without the address that it appends."""
     said = getattr(error, "strerror", None)
     return said if isinstance(said, str) and said else redact_text(str(error))
-
-
-def answers(address: str, within: float, networks: Networks | None = None) -> bool:
-    """Whether somebody takes a TCP connection there; `networks` as in `listen`."""
-    try:
-        parts = urlsplit(confined.target(address, networks)[0])
-        port = parts.port or PORTS.get(parts.scheme.lower(), 0)
-        with socket.create_connection((parts.hostname or "", port), timeout=within):
-            return True
-    except (OSError, ValueError):  # ValueError: of an address that is none
-        return False
-
-
-def _host(address: str) -> str | None:
-    try:
-        return urlsplit(address).hostname
-    except ValueError:  # brackets of an IPv6 address that do not match
-        return None
-
-
-def _known(host: str) -> bool:
-    try:
-        socket.getaddrinfo(host, None)
-    except (OSError, UnicodeError):
-        return False
-    return True

@@ -146,7 +146,7 @@ _JPEG: dict[int | str, dict[str, object]] = {200: {"content": {"image/jpeg": {}}
 @router.get("")
 def list_cameras(here: Here, limit: Limit = 100, cursor: NumberCursor = None) -> Listing[Camera]:
     """All cameras and how they are, in the order in which they came."""
-    found = here.cameras.all(int(cursor or 0), limit + 1)
+    found = here.cameras.all(cursor or 0, limit + 1)
     conditions = here.watching.conditions()
     items = [_shown(camera, conditions.get(camera.id)) for camera in found[:limit]]
     return Listing(items=items, next=str(found[limit - 1].id) if len(found) > limit else None)

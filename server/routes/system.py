@@ -41,7 +41,7 @@ class Process(Schema):
     pid: int | None
     restarts: int
     busy: float
-    """Share of its time that it spent inside stages, 0 to 1."""
+    """Share of the last five seconds in which it worked, and did not wait, 0 to 1."""
     memory: int
     queue: int
     """Messages that wait in it."""
@@ -86,7 +86,9 @@ def show(here: Here) -> System:
         threshold=here.threshold,
         turned_away=here.desk.turned_away,
         now=_moment(here.vitals.now()),
-        processes=[] if health is None else [_process(process) for process in health.processes],
+        processes=[]
+        if health is None
+        else [_process(process) for process in health.processes if process.state != "ended"],
     )
 
 
@@ -128,7 +130,7 @@ def _process(process: WorkerMetrics) -> Process:
         state=process.state,
         pid=process.pid,
         restarts=process.restarts,
-        busy=min(1.0, process.busy_share),
+        busy=process.busy_share,
         memory=process.counters.resident,
         queue=process.counters.waiting,
     )

@@ -1,5 +1,7 @@
 """`vultus bench pipeline`: its films show what they say, its judge judges, and the whole runs."""
 
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,14 @@ import av
 import msgspec
 import numpy as np
 import pytest
-from cli_process import Run
+from cli_process import COMMAND, Run
 
 from vultus.cli import scenes
 from vultus.cli.film_judge import Said, demanded, first_clear, judge, visit_of
 from vultus.cli.paced import Cameras
 from vultus.cli.pipeline_live import Live, Sample
 from vultus.cli.pipeline_plot import plot
+from vultus.pipeline.health import ask, jobs
 from vultus.stages import video
 from vultus.stages.finder import FaceFinder
 
@@ -129,10 +132,32 @@ def test_the_plot_has_a_line_a_process() -> None:
 
 
 @pytest.mark.slow
+def test_a_long_run_that_is_stopped_ends_at_once(samples: object, tmp_path: Path, alone: None) -> None:
+    run = ["bench", "pipeline", "--no-fast", "--size", "320x180", "--seconds", "8", "--cameras", "1", "--watch", "3000"]
+    with subprocess.Popen([*COMMAND, *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as bench:
+        try:
+            while not _all_connected():
+                assert bench.poll() is None, bench.communicate()
+                time.sleep(0.05)
+            bench.send_signal(signal.SIGTERM)
+            _, err = bench.communicate(timeout=10)
+        finally:
+            bench.kill()
+    assert bench.returncode == 130
+    assert err.endswith("vultus: stopped\n")
+
+
+def _all_connected() -> bool:
+    cameras = [camera for job in jobs() for camera in msgspec.json.decode(ask(job, "status"))["cameras"]]
+    return bool(cameras) and all(camera["state"] == "connected" for camera in cameras)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_whole_bench(vultus: Run, tmp_path: Path) -> None:
     answer = vultus(
         "bench", "pipeline", "--size", "800x450", "--seconds", 20, "--cameras", 2, "--busy", 1, "--watch", 22,
-        "--plot", tmp_path / "memory.html", "--json", timeout=110,
+        "--plot", tmp_path / "memory.html", "--json", timeout=280,
     ).json  # fmt: skip
     third, every, plain = answer["film"]
     assert plain["analysed"] == every["analysed"] == 500

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -86,13 +85,8 @@ def test_a_camera_that_dies_and_comes_back(vultus: Run, gallery: Path, film: Pat
 
 
 @pytest.mark.slow
-def test_status_and_reload(
-    vultus: Run, gallery: Path, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_and_reload(vultus: Run, gallery: Path, film: Path, tmp_path: Path, alone: None) -> None:
     need_gstreamer()
-    # Of other jobs on this machine nothing is to be seen here; short, since sockets' paths are.
-    place = tempfile.mkdtemp(prefix="v", dir="/tmp")
-    monkeypatch.setenv("TMPDIR", place)
     config = tmp_path / "cameras.yaml"
     with RtspServer({"a": film, "b": film}, "viewer", "hunter2") as server:
         one, two = (f"  - {{name: {name}, address: '{server.url(name)}'}}\n" for name in "ab")
@@ -100,10 +94,15 @@ def test_status_and_reload(
         config.write_text(f"sources:\n{one}{away}")
         with watching("--config", config, "--gallery", gallery) as watch:
 
-            def health() -> dict[str, dict[str, Any]]:
+            def job() -> dict[str, Any]:
                 answer = vultus("status", "--json", code=None).json
-                mine = [job for job in answer["jobs"] if job["pid"] == watch.process.pid]
-                return {camera["source"]: camera for job in mine for camera in job["cameras"]}
+                return next(job for job in answer["jobs"] if job["pid"] == watch.process.pid)
+
+            def health() -> dict[str, dict[str, Any]]:
+                return {camera["source"]: camera for camera in job()["cameras"]}
+
+            def decoders() -> set[int]:
+                return {one["pid"] for one in job()["processes"] if one["group"] == "decode" and one["pid"]}
 
             watch.until(lambda: "Emmanuel Macron" in watch.names(), 40)
             watch.until(lambda: health()["a"]["fps_analysed"] > 1, 20)
@@ -131,14 +130,26 @@ def test_status_and_reload(
             watch.until(lambda: any(sighting["source"] == "b" for sighting in watch.seen), 30)
             assert set(health()) == {"a", "b"}
             assert health()["a"]["restarts"] == 0, "it was not disturbed"
+            both = decoders()
+            assert len(both) == 2, "that of the camera that left has ended, or watches the one that came"
             config.write_text(f"sources:\n{two}")
             watch.process.send_signal(signal.SIGHUP)
             watch.until(lambda: any("reloaded: removed a" in line for line in watch.said), 10)
             watch.until(lambda: set(health()) == {"b"}, 10)
+            watch.until(lambda: len(decoders()) == 1, 20)
+            (left,) = decoders()
+            assert left in both
+            watch.until(lambda: not (both - {left}) & descendants(watch.process.pid), 10)
+            since = time.time()
+            watch.until(lambda: (health()["b"]["last_face"] or 0) > since, 30)
+            config.write_text(f"sources:\n{one}{two}")
+            vultus("reload", "--config", config)
+            watch.until(lambda: (health()["a"]["last_face"] or 0) > since, 40)
+            assert len(decoders() - both) == 1
+            assert {one["restarts"] for one in job()["processes"]} == {0}, "nothing died"
             watch.end()
         assert watch.process.returncode == 0
         assert "Nothing runs" in vultus("status", code=3).err
-    shutil.rmtree(place)
 
 
 @pytest.mark.slow

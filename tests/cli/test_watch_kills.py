@@ -1,9 +1,7 @@
 """Four cameras, and every process of the job killed and stopped in turn: the rest goes on, and it is back."""
 
 import os
-import shutil
 import signal
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -41,12 +39,9 @@ def test_each_process_in_turn(
     samples: tuple[Path, Any],
     gallery: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    alone: None,
 ) -> None:
     need_gstreamer()
-    place = tempfile.mkdtemp(prefix="v", dir="/tmp")
-    monkeypatch.setenv("TMPDIR", place)
-    monkeypatch.setattr(tempfile, "tempdir", place)
     walk = Walk(portrait(samples[0] / "person_a_2.jpg", 240), (20, 40), (380, 40), 0, 60)
     film = write_video(tmp_path / "film.mp4", frames([walk], 100))
     config = tmp_path / "cameras.yaml"
@@ -74,7 +69,6 @@ def test_each_process_in_turn(
             assert {one["name"] for one in watch.seen} <= {"Emmanuel Macron", None}
             watch.end()
         assert watch.process.returncode == 0
-    shutil.rmtree(place)
 
 
 def _processes() -> list[dict[str, Any]]:

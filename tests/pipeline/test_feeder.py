@@ -9,8 +9,10 @@ class Job:
     """A feeder with workers that take what they are given."""
 
     def __init__(self, workers=2, live=0, credit=2, per_worker=1):
-        self.cancelled, self.given_up, self.handed = {}, [], []
-        self.feeder = Feeder(live, self.cancelled.__setitem__, self.given_up.append, per_worker=per_worker)
+        self.cancelled, self.given_up, self.handed, self.retired = {}, [], [], []
+        self.feeder = Feeder(
+            live, self.cancelled.__setitem__, self.given_up.append, per_worker=per_worker, retire=self.retired.append
+        )
         self.peers = [Peer(f"0/{n}/0", n, credit) for n in range(workers)]
 
     def add(self, *numbers, kind="photo"):
@@ -72,6 +74,58 @@ def test_cameras_share_workers_evenly_and_join_and_leave():
     job.die(0)
     assert sorted(item for item, _, _ in job.pump()) == [2, 4]
     assert [(answer.item, answer.status) for answer in job.given_up] == [(0, "done")]
+
+
+def test_a_worker_without_cameras_is_retired_and_gets_nothing_more():
+    job = Job(workers=3, live=4, credit=4, per_worker=2)
+    job.add(0, 1, 2, 3, kind="camera")
+    where = {item: worker for item, _, worker in job.pump()}
+    first, second = (item for item in range(4) if where[item] == 0)
+    job.feeder.leave(first)
+    job.pump()
+    job.done(first)
+    assert not job.retired, "it has another camera"
+    job.feeder.leave(second)
+    job.pump()
+    assert not job.retired, "it still has to tell its end"
+    job.done(second)
+    assert job.retired == [0]
+    job.peers.pop()
+    job.add(8)
+    assert not job.pump(), "whoever is retired takes no photos either"
+    # A camera that comes back finds its worker called for again.
+    assert not job.feeder.announce()
+    job.feeder.widen(0)
+    job.peers[0] = Peer("0/0/1", 0, 4)
+    job.add(9, kind="camera")
+    assert job.pump() == [(9, 0, 0)]
+
+
+def test_a_worker_stays_for_cameras_that_wait():
+    job = Job(workers=2, live=2)
+    job.add(0, 1, kind="camera")
+    job.pump()
+    # Exchanged: the new one takes the place of the old.
+    job.feeder.leave(0)
+    assert job.feeder.announce()
+    job.feeder.add(Item(item=5, attempt=0, kind="camera", source="s5", address=""), asked=False)
+    assert not job.pump()
+    job.done(0)
+    assert not job.retired
+    job.finish(0)
+    assert job.pump() == [(5, 0, 0)]
+    # Its process died and is about to come back when its camera leaves: there is nobody to tell the end.
+    job.peers[1].unfinished.clear()
+    job.die(1)
+    job.feeder.leave(1)
+    assert job.retired == [1]
+    # One that ended by itself leaves its place to others.
+    assert not job.feeder.announce()
+    job.feeder.widen(1)
+    job.add(6, kind="camera")
+    job.pump()
+    job.done(6)
+    assert job.retired == [1, 1]
 
 
 def test_an_endless_job_waits_for_more():

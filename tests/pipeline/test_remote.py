@@ -4,15 +4,18 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hosts import Machines
 from test_pipeline import dropped, item, job
 
 from vultus.configs.schema import Group
-from vultus.pipeline import keys
+from vultus.pipeline import hosted, keys
+from vultus.pipeline.errors import WorkerFailed
 from vultus.pipeline.messages import Item, ItemDone, Sighting, WorkerState
 from vultus.pipeline.metrics import RemoteWorker
+from vultus.pipeline.process import WorkerProcess
 from vultus.pipeline.supervisor import Pipeline
 
 FACES = Group(name="faces", stages=("decode", "detect", "track", "align"), workers=2, queue=8)
@@ -57,6 +60,33 @@ def test_a_stage_on_another_host_loses_and_doubles_nothing(machines: Machines) -
 
 
 @pytest.mark.slow
+def test_a_worker_that_cannot_be_started_again_at_once_is_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machines, started = Machines(tmp_path, restart_max=0.1), 0
+
+    def start(*arguments: Any, **options: Any) -> WorkerProcess:
+        nonlocal started
+        started += 1
+        if started in (2, 3):
+            raise WorkerFailed("cannot start a process: no memory")
+        return WorkerProcess(*arguments, **options)
+
+    monkeypatch.setattr(hosted, "WorkerProcess", start)
+
+    def act(pipeline: Pipeline, answers: int) -> None:
+        if answers == 5 and started == 1:
+            os.kill(remotes(pipeline)[0].pid, signal.SIGKILL)
+
+    group = machines.group("embed", max_batch=4)
+    with machines.working(group) as said:
+        answers, _, _ = run(machines, group, items(40), act)
+    assert len(answers) == 40
+    assert started == 4
+    assert sum("no memory" in text for text in said) == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_is_gone_leaves_its_work_to_another(machines: Machines, number: int) -> None:
     group = machines.group("embed", max_batch=4, workers=2)
@@ -67,11 +97,10 @@ def test_a_worker_that_is_gone_leaves_its_work_to_another(machines: Machines, nu
             hurt.append(there[0].pid)
             os.kill(hurt[0], number)
 
-    with machines.working(group):
+    with machines.working(group) as said:
         answers, states, gate = run(machines, group, items(400, "slow=0.003"), act)
-        if number == signal.SIGSTOP:
-            os.kill(hurt[0], signal.SIGKILL)
     assert hurt
+    assert any("was stopped" in text for text in said) == (number == signal.SIGSTOP)
     assert sorted(answer.item for answer in answers) == list(range(400))
     assert {(answer.status, answer.attempt) for answer in answers} == {("done", 0)}, "nobody else noticed"
     assert gate.restarts == 0

@@ -376,6 +376,20 @@ def build_slow(name: str, config: Config):
     return SlowToOpen(config) if name == "decode" else build(name, config)
 
 
+class Breaking(Match):
+    """Cannot be opened while the file named by TOYS_FRAME is there."""
+
+    def open(self, context) -> None:
+        if os.path.exists(os.environ["TOYS_FRAME"]):
+            raise OSError("the database is away")
+        super().open(context)
+
+
+def build_breaking(name: str, config: Config):
+    """A factory whose match needs something that may be away."""
+    return Breaking(config) if name == "match" else build(name, config)
+
+
 class Blabbing(Decode):
     def open(self, context) -> None:
         address = "rtsp://me:hun/ter2@camera/x?user=me&pwd=hunter2"

@@ -75,7 +75,7 @@ def test_frozen_is_noticed_and_healed(server: RtspServer, surroundings: object) 
         watcher.wait_for(lambda: len(watcher.frames()) >= 10, 20)
         server.freeze()
         assert watcher.wait_for(lambda: watcher.states("lost"), 10) < 10
-        assert "nothing for 4 s" in watcher.states("lost")[0].reason
+        assert "nothing usable for 4 s" in watcher.states("lost")[0].reason
         seen = len(watcher.frames())
         server.thaw()
         watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 30)

@@ -16,8 +16,8 @@ from rtsp import RtspServer, need_gstreamer
 
 from vultus.configs.schema import Decode
 from vultus.configs.serving import Networks
-from vultus.stages import video
-from vultus.stages.grabber import SourceLost
+from vultus.stages import knocking, video
+from vultus.stages.grabber import Grabber, SourceLost
 from vultus.stages.reach import Forbidden, check_connections, connections
 
 HERE = Networks(allowed=("127.0.0.1/32",))
@@ -64,7 +64,8 @@ def answering(answer: bytes, host: str = "127.0.0.1") -> Iterator[tuple[int, lis
 
 def first(address: str, networks: Networks | None) -> None:
     """Wait for one frame. Raises SourceLost."""
-    frames = video.listen(address, LIMITS, None, lambda: None, lambda: None, lambda _: None, networks=networks)
+    ear = Grabber("first", lambda _ear: iter(()), threading.Condition())
+    frames = video.listen(address, LIMITS, None, ear, networks=networks)
     try:
         next(frames)
     finally:
@@ -101,9 +102,9 @@ def test_a_forbidden_address_is_not_asked_at_all() -> None:
         with pytest.raises(SourceLost, match="this machine itself") as lost:
             first(f"http://127.0.0.2:{port}/video", HERE)
         assert lost.value.slow, "a name is asked for again, but not often"
-        assert not video.answers(f"http://127.0.0.2:{port}/video", 1.0, HERE)
+        assert not knocking.answers(f"http://127.0.0.2:{port}/video", 1.0, HERE)
         assert not asked
-        assert video.answers(f"http://127.0.0.2:{port}/video", 5.0)
+        assert knocking.answers(f"http://127.0.0.2:{port}/video", 5.0)
 
 
 class Mjpeg(http.server.BaseHTTPRequestHandler):

@@ -2,6 +2,8 @@
 
 import gc
 import threading
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from media import write_video
 
 from vultus.configs.schema import Decode
 from vultus.stages import video
-from vultus.stages.grabber import Grabber
+from vultus.stages.grabber import Ear, Grabber, Shot
 
 
 @pytest.fixture
@@ -44,3 +46,33 @@ def test_a_connection_that_ended_leaves_nothing(wanted: int, tmp_path: Path) -> 
     assert not grabber.is_alive()
     del shot
     assert not [each for each in gc.get_objects() if isinstance(each, av.container.InputContainer)]
+
+
+def test_what_is_hardly_ever_whole_is_useless(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+    def useless_after(signs: str) -> float:
+        """What is said after a second for each sign: x is damaged, F a whole frame, . a packet of which nothing comes."""
+
+        def reader(ear: Ear) -> Iterator[tuple[float, Shot, bool]]:
+            for sign in signs:
+                now[0] += 1
+                ear.alive()
+                if sign == "x":
+                    ear.broken()
+                elif sign == "F":
+                    yield 0.0, lambda: None, False
+
+        grabber = Grabber("test", reader, threading.Condition())
+        grabber.run()
+        return grabber.useless_for(now[0])
+
+    assert useless_after("....") == 0, "a key frame is waited for"
+    assert useless_after("x.x.x.") == 5, "garbage, of which not every packet is called damaged"
+    assert useless_after("x.....") == 0, "one bad picture of a camera of which only key frames are decoded"
+    assert useless_after("xxxFF") == 0
+    assert useless_after("xxxxxxxxFx") == 9, "now and then FFmpeg takes garbage for a picture"
+    assert useless_after("x" * 500 + "F" * 23) == 0, "but what is over is forgotten soon"
+    assert useless_after("xFxFxxFxFxxxFxF") == 0, "a stream that loses packets shows something"

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from watcher import QUICK, Watcher, item
 from vultus.configs.schema import Config
 from vultus.configs.schema import Decode as Limits
 from vultus.configs.serving import Networks
-from vultus.stages import video
+from vultus.stages import knocking, video
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,28 @@ def streams(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         for picture in frames([], 50, (160, 120)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
         container.mux(stream.encode(None))
+    _with_sound(folder / "sound.ts")
     return {path.stem: path.read_bytes() for path in folder.iterdir()}
+
+
+def _with_sound(path: Path) -> None:
+    """Two seconds of pictures, and of silence at 384 kbit/s."""
+    with av.open(str(path), "w") as container:
+        seen, heard = container.add_stream("libx264", rate=25), container.add_stream("mp2", rate=48000)
+        seen.width, seen.height, seen.pix_fmt = 160, 120, "yuv420p"
+        for number, picture in enumerate(frames([], 50, (160, 120))):
+            container.mux(seen.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+            silence = av.AudioFrame(format="s16", layout="stereo", samples=1920)
+            silence.sample_rate, silence.pts, silence.time_base = 48000, number * 1920, Fraction(1, 48000)
+            for plane in silence.planes:
+                plane.update(bytes(plane.buffer_size))
+            container.mux(heard.encode(silence))
+        container.mux(seen.encode(None))
+        container.mux(heard.encode(None))
+
+
+CUT = "/cut.ts"
+"""Path at which more is promised than is sent."""
 
 
 class Script(http.server.ThreadingHTTPServer):
@@ -55,6 +77,8 @@ class Player(http.server.BaseHTTPRequestHandler):
         number, self.server.clients = self.server.clients, self.server.clients + 1
         self.send_response(200)
         self.send_header("Content-Type", "video/mp2t")
+        if self.path == CUT:
+            self.send_header("Content-Length", str(1 << 30))
         self.end_headers()
         try:
             for piece in self.server.answers[min(number, len(self.server.answers) - 1)]:
@@ -62,7 +86,8 @@ class Player(http.server.BaseHTTPRequestHandler):
                     self.wfile.write(piece[start : start + 1880])
                     if self.server.over.wait(0.01):
                         return
-            self.server.over.wait(60)
+            if self.path != CUT:
+                self.server.over.wait(60)
         except OSError:
             return  # the client left
 
@@ -100,6 +125,16 @@ def test_another_rate_in_mid_stream(streams: dict[str, bytes], surroundings: obj
     with playing(pieces) as address, Watcher(surroundings, QUICK, item(address)) as watcher:
         watcher.wait_for(lambda: len(watcher.frames()) + surroundings.counts["skipped"] >= 105, 20)  # of 50, 10 and 50
     assert not watcher.states("lost"), "no reason to begin again"
+
+
+def test_a_connection_that_breaks_off(streams: dict[str, bytes], surroundings: object) -> None:
+    with (
+        playing([streams["small"]]) as address,
+        Watcher(surroundings, QUICK, item(address.replace("/stream.ts", CUT))) as watcher,
+    ):
+        watcher.wait_for(lambda: watcher.states("lost"), 10)
+    assert watcher.states("lost")[0].reason == "the connection broke off"
+    assert watcher.frames()
 
 
 def test_times_that_run_backwards_and_jump(streams: dict[str, bytes], surroundings: object) -> None:
@@ -162,6 +197,24 @@ def test_broken_streams_are_noticed_and_healed(
 
 
 @pytest.mark.slow
+def test_sound_that_goes_on_without_pictures(streams: dict[str, bytes], surroundings: object) -> None:
+    pictures, sound = 0x100, streams["sound"]
+    packets = [sound[at : at + 188] for at in range(0, len(sound), 188)]
+    without = b"".join(packet for packet in packets if int.from_bytes(packet[1:3]) & 0x1FFF != pictures)
+    assert 0 < len(without) < len(sound)
+    with (
+        playing([sound, *[without] * 100], [sound] * 6) as address,
+        Watcher(surroundings, QUICK, item(address)) as watcher,
+    ):
+        watcher.wait_for(lambda: watcher.states("lost"), 12)
+        (first,) = [thread for thread in threading.enumerate() if thread.name == "camera 0"]
+        assert watcher.states("lost")[0].reason == "sent nothing usable for 2 s"
+        seen = len(watcher.frames())
+        watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 5)
+        assert not first.is_alive(), "its connection is closed"
+
+
+@pytest.mark.slow
 def test_a_server_that_comes_back_after_long_is_noticed_at_once(
     streams: dict[str, bytes], surroundings: object, tmp_path: Path
 ) -> None:
@@ -176,4 +229,4 @@ def test_a_server_that_comes_back_after_long_is_noticed_at_once(
         took = watcher.wait_for(lambda: watcher.frames(), 20)
         server.kill()
     assert took < 5, "though the next try was ten minutes off"
-    assert video.answers(f"rtsp://u:p@127.0.0.1:{free_port()}/x", 1.0) is False
+    assert knocking.answers(f"rtsp://u:p@127.0.0.1:{free_port()}/x", 1.0) is False

@@ -3,7 +3,7 @@
 import http.server
 import threading
 import time
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -141,6 +141,13 @@ def test_a_file_at_its_own_speed_ends(film: Path, surroundings: object, tmp_path
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no film")
     begin = time.monotonic()
+    turns: dict[str, list[bool]] = defaultdict(list)
+    arrived: Counter[int] = Counter()
+    surroundings.context = msgspec.structs.replace(
+        surroundings.context,
+        at_work=lambda works: turns[threading.current_thread().name].append(works),
+        arrived=lambda item, count: arrived.update({item: count}),
+    )
     with Watcher(surroundings, QUICK, item(str(film), 0, "paced"), item(str(broken), 1, "paced")) as watcher:
         watcher.wait_for(lambda: sum(isinstance(message, ItemEnd) for message in watcher.messages) == 2, 20)
         took = time.monotonic() - begin
@@ -152,6 +159,11 @@ def test_a_file_at_its_own_speed_ends(film: Path, surroundings: object, tmp_path
     assert len(watcher.frames()) == ends[0].frames > 5
     assert watcher.frames()[0].origin.live
     assert "no video" in (ends[1].refused or "")
+    assert arrived == {0: 38}, "each frame once"
+    reading, watching = turns.pop("camera 0"), turns.pop(watcher.name)
+    assert reading == [True, False] * (len(reading) // 2), "a thread that has ended does not work"
+    assert watching == [False, True] * (len(watching) // 2), "the stage works on after a wait"
+    assert min(len(reading), len(watching)) > 2 * 20, "to wait for a frame's time is no work"
 
 
 @pytest.mark.slow
@@ -198,7 +210,7 @@ def test_rtmp_whose_server_dies_and_comes_back(film: Path, surroundings: object)
         lost = len(watcher.states("lost"))
         watcher.wait_for(lambda: len(watcher.states("lost")) > lost, 10)
     assert len(watcher.states("connected")) == 2
-    assert watcher.states("lost")[lost].reason == "sent nothing for 2 s"
+    assert watcher.states("lost")[lost].reason == "sent nothing usable for 2 s"
 
 
 def test_nothing_listens_at_a_port_of_rtmp(surroundings: object) -> None:

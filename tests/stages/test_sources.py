@@ -150,3 +150,13 @@ def test_cameras_and_webcams() -> None:
     assert "s3cret" in found[0].address
     for each in found:
         assert "s3cret" not in each.source + getattr(each, "reason", "")
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://", "rtsp:///stream", "http://:80/x", "rtsp://viewer:pw@/x", "rtsp://[::1/x"]
+)
+def test_a_camera_without_a_host_is_refused_at_once(address: str) -> None:
+    (found,) = find([address])
+    assert isinstance(found, Unusable)
+    assert found.reason == f"an address names a host: {address.partition(':')[0]}://HOST/PATH"
+    assert "pw" not in found.source

@@ -1,6 +1,8 @@
 """Video files, made by PyAV: numbers, positions, rotation, damage."""
 
 import struct
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -178,3 +180,38 @@ def test_the_stage_says_what_became_of_each(clip: Path, tmp_path: Path, surround
     assert all(shot.origin.label == "Anna" and shot.origin.attempt == 2 and not shot.origin.live for shot in shots)
     assert [shot.origin.still for shot in shots] == [False] * 17 + [True]
     assert surroundings.counts["refused"] == 2
+
+
+# In a process of its own, of which the kernel then knows how much memory it ever had.
+LOOK = """
+import sys
+from vultus.pipeline.errors import RefusedInput
+from vultus.configs.schema import Decode
+from vultus.stages import video
+def most():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) // 1024
+before = most()
+try:
+    list(video.read(sys.argv[1], Decode(max_pixels=1_000_000), lambda: None))
+except RefusedInput as error:
+    print(error)
+print(most() - before)
+"""
+
+
+@pytest.mark.slow
+def test_what_is_too_large_is_not_decoded_to_find_that_out(tmp_path: Path) -> None:
+    path = tmp_path / "large.ts"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
+        stream.width, stream.height, stream.pix_fmt = 5120, 5120, "yuv420p"
+        for shade in (10, 200):
+            frame = av.VideoFrame(5120, 5120, "yuv420p")
+            for plane in frame.planes:
+                plane.update(bytes([shade]) * plane.buffer_size)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = subprocess.run([sys.executable, "-c", LOOK, path], capture_output=True, text=True, check=True, timeout=60)
+    said, grown = found.stdout.splitlines()
+    assert said == "5120×5120 pixels are more than decode.max_pixels (1000000) allows"
+    assert int(grown) < 30, "MB; a single picture has 39"

@@ -1,6 +1,8 @@
 """The command line as a user calls it: a process of its own, its output, its exit code."""
 
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +23,15 @@ def vultus(registry: object) -> Run:
         return answer
 
     return run
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of other jobs on this machine nothing is to be seen: temporary files lie apart, at a short path, as sockets' are."""
+    with TemporaryDirectory(prefix="v", dir="/tmp") as place:
+        monkeypatch.setenv("TMPDIR", place)
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,11 @@ class Watcher:
         return time.monotonic() - begin
 
     @property
+    def name(self) -> str:
+        """Of the thread in which the stage works."""
+        return self._thread.name
+
+    @property
     def running(self) -> bool:
         return self._thread.is_alive()
 
