@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -42,6 +42,7 @@ from vultus.pipeline.pixels import Layout
 from vultus.pipeline.supervisor import Pipeline
 
 HERE, THERE, PORT = "198.18.214.1", "198.18.214.2", 18471
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 NAME, LINK = f"vultus-bench-{os.getpid()}", f"vb{os.getpid() % 10**6}"
 FACE = Face(box=(800, 300, 120, 150), landmarks=((830, 350), (890, 350), (860, 380), (835, 410), (885, 410)), score=0.9)
 LOOK = TrackedFace(face=FACE, track=1, quality=0.7)
@@ -154,7 +155,16 @@ def namespace():
                 raise SystemExit(f"`{command}`: {done.stderr.strip()} (this benchmark needs root)")
         yield
     finally:
-        subprocess.run(["ip", "netns", "del", NAME], capture_output=True)
+        for number in ENDS:  # who is impatient shall not leave half of it behind
+            signal.signal(number, signal.SIG_IGN)
+        # The link ends with the namespace, but that with its last process, which may take a moment.
+        for command in (f"ip link del {LINK}a", f"ip netns del {NAME}"):
+            subprocess.run(command.split(), capture_output=True)
+
+
+def end(number, _frame):
+    """What a signal means: an end on which everything is put away."""
+    raise SystemExit(128 + number)
 
 
 def carried():
@@ -182,8 +192,14 @@ def measure(config, what, *, far):
 
 
 def main():
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    folder = Path(tempfile.mkdtemp(prefix="vultus-bench-"))
+    for number in ENDS:
+        signal.signal(number, end)
+    with tempfile.TemporaryDirectory(prefix="vultus-bench-") as folder:
+        compare(Path(folder), int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+
+
+def compare(folder, rounds):
+    """Both ways in turns, with the keys of both in `folder`."""
     main_keys, attic = keys.create(folder / "main.key"), keys.create(folder / "attic.key")
     network = Network(
         main_key=main_keys.public, hosts=(Host(name="attic", key=attic.public),), key_file=str(folder / "main.key"),
@@ -211,7 +227,6 @@ def main():
                 f"{what}s a second: this host {statistics.median(near):8.0f}, another {statistics.median(far):8.0f} "
                 f"(median of ratios {ratio:.2f}); bytes a {what}: {there:9.0f} there, {back:6.0f} back"
             )
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

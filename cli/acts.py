@@ -20,7 +20,7 @@ from vultus.index.configured import open_gallery
 @gallery_option
 @config_option
 def merge(into: str, others: tuple[str, ...], gallery_dir: Place | None, config_file: Path | None) -> None:
-    """Each OTHER is the same person as INTO: faces and sightings become INTO's.
+    """Each OTHER is the same person as INTO. Faces and sightings become INTO's.
 
     Names or numbers, also of unknown people. `vultus people undo` takes it back, one OTHER at a time.
     """
@@ -42,7 +42,7 @@ def merge(into: str, others: tuple[str, ...], gallery_dir: Place | None, config_
 def split(
     name: str, faces: tuple[int, ...], new_name: str | None, gallery_dir: Place | None, config_file: Path | None
 ) -> None:
-    """The given faces of NAME are of somebody else, who becomes a person of their own.
+    """The given faces of NAME are of somebody else. They become a person of their own.
 
     `vultus people show NAME` lists the numbers of faces. The two are not taken for one person again.
 
@@ -84,7 +84,7 @@ def move(
 @gallery_option
 @config_option
 def hide(name: str, gallery_dir: Place | None, config_file: Path | None) -> None:
-    """Leave NAME out of lists and searches; cameras say nothing of this person. `unhide` ends it."""
+    """Leave NAME out of lists, searches and what cameras say. `unhide` ends it."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
         one = person_meant(gallery, name)
@@ -112,10 +112,10 @@ def unhide(name: str, gallery_dir: Place | None, config_file: Path | None) -> No
 @config_option
 @json_option
 def undo(count: int, number: int | None, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Take back the last merge, split, move, name, rename, hide or unhide.
+    """Take back what was done last to people and their faces.
 
-    Somebody who was merged comes back with name, faces and sightings, under a new number. Faces that were deleted since
-    stay deleted, which is said.
+    That is a merge, split, move, name, rename, hide or unhide. Somebody who was merged comes back with name, faces and
+    sightings, under a new number. Faces that were deleted since stay deleted, which is said.
     """
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
@@ -134,7 +134,7 @@ def undo(count: int, number: int | None, gallery_dir: Place | None, config_file:
 @config_option
 @json_option
 def list_acts(limit: int, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """What was done to people and faces, the newest first, and what of it was undone."""
+    """What was done to people and faces, the newest first. Says what of it was undone."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
         acts = gallery.acts(limit)

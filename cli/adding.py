@@ -77,7 +77,7 @@ def add(
     accept_licence: bool,
     as_json: bool,
 ) -> None:
-    """Make an embedder (ONNX or EFM3) or detector (ONNX) of your own one of the models that vultus knows by name.
+    """Let vultus know a model of your own by name. FILE is an embedder (ONNX or EFM3) or a detector (ONNX).
 
     It is tried first on the sample photographs: every face of somebody who is there twice has to be nearer to the other one
     of theirs than to anybody else's. If it fails, other colours and normalisations are tried, and the one that would do is

@@ -95,7 +95,7 @@ def engine(
     seed: int,
     as_json: bool,
 ) -> None:
-    """How fast the engine computes each MODEL, beside other runtimes, and where the time goes.
+    """How fast the engine computes each MODEL. Other runtimes do the same beside it; a table says where the time goes.
 
     MODEL is a name of `vultus models list`, a file (EFM3 or ONNX, embedder or detector), or `paper`: the MobileFaceNet of
     the paper with random weights. Without one, all models that are on this machine.

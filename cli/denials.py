@@ -83,7 +83,7 @@ def list_denials(name: str | None, gallery_dir: Place | None, config_file: Path 
 @config_option
 @json_option
 def confusable(least: float | None, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Pairs of people so similar that one may be taken for the other: one person twice, or a face with the wrong name.
+    """Pairs of people who may be taken for each other. It is one person twice, or a face has the wrong name.
 
     Merge them (`people merge`), move the face (`people move`), or say that they are two (`people deny`).
     """

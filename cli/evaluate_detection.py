@@ -72,7 +72,7 @@ def detection(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge a detector on WIDER FACE's validation set: average precision for easy, medium and hard faces.
+    """Judge a detector on WIDER FACE's validation set. Gives the average precision for easy, medium and hard faces.
 
     The protocol is the published one, at one size of each picture. The ground truth is read from the published .mat files
     (pip install 'vultus[widerface]').

@@ -79,7 +79,7 @@ def identification(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge the models at naming people out of a gallery that does not know everybody.
+    """Judge the models at naming people. Some who are asked for are not in the gallery.
 
     FPIR is the share of strangers' photographs that are taken for somebody, FNIR at a threshold the share of known people's
     that are not recognised; CMC says how often the right person is among the first. Intervals are 95%.

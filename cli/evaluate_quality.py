@@ -67,7 +67,7 @@ def quality(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge measures of quality: how many errors go away with the pictures that they call bad.
+    """Judge measures of quality. Says how many errors go away with the pictures that they call bad.
 
     All photographs of each person in DIR (a folder with one for each person, or a list of `PERSON<tab>PHOTO` lines) are
     compared with each other. At the threshold that refuses the share --refused of these pairs, those with the worst picture

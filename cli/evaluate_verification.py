@@ -113,7 +113,7 @@ def verification(
     config_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Judge the models on PAIRS of pictures, by the protocol of Labeled Faces in the Wild.
+    """Judge the models on PAIRS of pictures. The protocol is that of Labeled Faces in the Wild.
 
     PAIRS is a list in the form of LFW's pairs.txt, with --images, or a set of InsightFace (lfw.bin, cfp_fp.bin, agedb_30.bin),
     whose pictures are aligned already. Accuracy is that of ten folds, each judged with the threshold that is best on the

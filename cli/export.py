@@ -35,7 +35,7 @@ _SUFFIXES = (".bin", ".onnx")
 )
 @json_option
 def export(file: Path, target: Path, mean: str | None, std: str | None, colour: str | None, as_json: bool) -> None:
-    """Make a file that the engine runs of a PyTorch or Keras CHECKPOINT, or EFM3 of a MobileFaceNet in ONNX and back.
+    """Make a file that the engine runs of a CHECKPOINT. It is of PyTorch or Keras, or a MobileFaceNet in ONNX or EFM3.
 
     CHECKPOINT is a state dict (`torch.save(model.state_dict(), ...)`) of a MobileFaceNet, an iResNet (MagFace, InsightFace),
     a slim Ultra-Light detector, or MTCNN's P-, R- or O-Net; whatever else is in the file, a prefix of the names or the

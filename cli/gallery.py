@@ -218,7 +218,7 @@ def backup(file: Path, gallery_dir: Place | None, config_file: Path | None, as_j
 @config_option
 @json_option
 def restore(file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Make a gallery of the backup FILE, in a folder that is new or empty, or in a database without one.
+    """Make a gallery of the backup FILE. The folder has to be new or empty, or the database without one.
 
     A backup is the same file wherever the gallery was, so this also moves one from a folder into a database, and back.
     """

@@ -39,7 +39,7 @@ def keys() -> None:
 @config_option
 @json_option
 def new(file: Path | None, config_file: Path | None, as_json: bool) -> None:
-    """Make a pair of keys, in a file that only its owner can read, and print the public one. An old pair is not replaced."""
+    """Make a pair of keys and print the public one. Only its owner can read their file; an old pair is not replaced."""
     path = _place(file, config_file)
     try:
         made = create(path)

@@ -1,7 +1,7 @@
 """The command `vultus`: a group whose subcommands are imported only when they are called.
 
 Exit codes: 0 done; 1 done, but some inputs were refused (each is named on standard error); 2 wrong usage, or nothing
-could be done; 130 stopped by Ctrl-C before the end.
+could be done; 130 stopped before the end, by Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def _written(code: int) -> int:
 def _run(argv: list[str] | None) -> int:
     arguments = _own_arguments() if argv is None else argv
     try:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `vultus.cli.entry` leaves it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):  # either lets what is in work tidy up, temporary files above all
+            if signal.getsignal(number) is signal.SIG_DFL:  # as `vultus.cli.entry` leaves both
+                signal.signal(number, signal.default_int_handler)
         code: Any = cli.main(args=arguments, prog_name="vultus", standalone_mode=False)
         return int(code or 0)
     except click.exceptions.Exit as stop:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from vultus.cli.adding import add
-from vultus.cli.console import counted, print_json, progress, say, table
+from vultus.cli.console import counted, out, print_json, progress, say, table
 from vultus.cli.export import export
 from vultus.cli.licence import accept_licence_option, accept_with, agree
 from vultus.cli.model_facts import accuracy, megabytes, takes
@@ -19,12 +19,14 @@ from vultus.cli.quantise import quantize
 from vultus.configs.loader import data_folder
 from vultus.configs.schema import Config, Models
 from vultus.stages.landmarks import landmark_models
-from vultus.weights import Model, Registry
+from vultus.weights import Model, Registry, Status
 
 if TYPE_CHECKING:
     from vultus.weights.verify import Difference
 
 _DEFAULTS = (Models().detector, Models().embedder, *landmark_models(Config()))
+_WIDE = 132
+"""Letters in a line from which on there is room for everything about each model."""
 
 
 @click.group()
@@ -44,33 +46,40 @@ models.add_command(quantize)
 @models.command("list")
 @json_option
 def list_models(as_json: bool) -> None:
-    """Every model: its licence, size and figures, and whether it is here.
+    """Every model: its size and figures, and whether it is here.
 
     Accuracy and speed (milliseconds on one core of a face or, for detectors, a photograph) are those of this project's own
-    tables (docs/accuracy.md); a model that is not in them has none. `vultus models show NAME` says all about one.
+    tables (docs/accuracy.md); a model that is not in them has none. `vultus models show NAME` says all about one, and what
+    its accuracy was measured on. On a narrow terminal thresholds and descriptions are left out.
+
+    The last line, on standard error, names the default models; with --json they have "default": true.
     """
     rows = Registry(data_folder()).status()
     if as_json:
-        print_json(rows)
+        print_json([{**msgspec.to_builtins(row), "default": row.name in _DEFAULTS} for row in rows])
         return
-    table(
-        "",
-        ("model", "kind", "here", ">size", "commercial use", ">dim", ">threshold", "accuracy", ">ms", "what it is"),
-        (
-            (
-                row.name,
-                row.kind,
-                "licence not accepted" if row.state == "ok" and not row.accepted else row.state,
-                megabytes(row.download if row.bytes is None else row.bytes),
-                "yes" if row.commercial else "no",
-                row.dim,
-                row.threshold,
-                accuracy(row.measured),
-                None if row.measured is None else f"{row.measured.milliseconds:.3g}",
-                row.about,
-            )
-            for row in rows
-        ),
+    columns = ["model", "kind", "here", ">size", "commercial", ">dim", ">accuracy", ">ms", ">threshold", "what it is"]
+    columns = columns[: None if out.width >= _WIDE else -2]
+    table("", columns, (_facts(row)[: len(columns)] for row in rows))
+    detector, embedder, *landmarks = _DEFAULTS
+    say(
+        f"The defaults are {detector}, {embedder} and, for landmarks, {', '.join(landmarks)}; `models` and"
+        " `detect.landmarks` of the configuration choose others."
+    )
+
+
+def _facts(row: Status) -> tuple[object, ...]:
+    return (
+        row.name,
+        row.kind,
+        "licence not accepted" if row.state == "ok" and not row.accepted else row.state,
+        megabytes(row.download if row.bytes is None else row.bytes),
+        "yes" if row.commercial else "no",
+        row.dim,
+        None if row.measured is None else f"{100 * row.measured.accuracy:.2f}%",
+        None if row.measured is None else f"{row.measured.milliseconds:.3g}",
+        row.threshold,
+        row.about,
     )
 
 
@@ -78,7 +87,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name", metavar="NAME|FILE")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """All about one model: sources, licence, sizes, what it takes, how good and how fast it is.
+    """All about one model. Sources, licence, sizes, what it takes, how good and how fast it is.
 
     Of a FILE, EFM3 or ONNX, what it says itself: what it takes and gives, its layers, the memory it wants.
 
@@ -147,7 +156,7 @@ def remove(name: str) -> None:
 @accept_licence_option
 @json_option
 def pull(names: tuple[str, ...], from_dir: Path | None, accept_licence: bool, as_json: bool) -> None:
-    """Fetch models by NAME, with what they need, or the default ones: a detector, an embedder, and O-Net for landmarks.
+    """Fetch models by NAME, or the default ones. What they need comes too; by default a detector, an embedder and O-Net.
 
     A model whose licence forbids commercial use is fetched once you accepted that: asked for, or with --accept-licence.
 
@@ -214,7 +223,7 @@ def verify(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Check models: that a NAME is the manifest's file, and that the engine computes a FILE as others do.
+    """Check that models are whole and compute as they should.
 
     A NAME of `vultus models list` is compared with the manifest's hash; without an argument, all that are on this machine
     are. A FILE, EFM3 or ONNX, is computed by the engine with each kind of its kernels, on noise, and compared with the

@@ -158,7 +158,7 @@ def enrol(
 @gallery_option
 @config_option
 def rename(name: str, new_name: str, gallery_dir: Place | None, config_file: Path | None) -> None:
-    """Call NAME (or a number of `people list`) by NEW_NAME from now on."""
+    """Call NAME by NEW_NAME from now on. NAME may be a number of `people list`."""
     config, _ = configured(config_file, gallery_dir)
     with open_gallery(config) as gallery:
         one = person_meant(gallery, name)
@@ -199,7 +199,7 @@ def delete(name: str, yes: bool, gallery_dir: Place | None, config_file: Path | 
 @config_option
 @json_option
 def export(name: str, out_file: Path, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Write all that the gallery holds about NAME into a zip file, for that person.
+    """Write all that is held about NAME into a zip file. It is meant for that person.
 
     Faces with their pictures, places and times, vectors, sightings, files, what was said and done about the person; a
     README inside says what is what. NAME may be a number of `people list`.

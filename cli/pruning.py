@@ -59,7 +59,7 @@ def pruning(config: Config) -> Pruning:
 @config_option
 @json_option
 def prune(gallery_dir: Place | None, config_file: Path | None, as_json: bool, **days: float | None) -> None:
-    """Delete what is older than so many DAYS, of the options or else of `retention` in the configuration.
+    """Delete what is older than so many DAYS. The options say them, or else `retention` in the configuration.
 
     `vultus watch` does so by itself, at its begin and once an hour. What is deleted is gone from the files as well;
     `vultus gallery compact` gives the space back.

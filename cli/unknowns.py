@@ -165,7 +165,7 @@ def merge(into: int, others: tuple[int, ...], gallery_dir: Place | None, config_
 @gallery_option
 @config_option
 def ignore(numbers: tuple[int, ...], gallery_dir: Place | None, config_file: Path | None) -> None:
-    """Do not show these unknown people any more: no list, no search, no sighting.
+    """Do not show these unknown people any more. No list has them, no search and no sighting.
 
     They go on taking the faces that are theirs, silently. `vultus people undo`, or `vultus people unhide NUMBER`, ends it.
     """
@@ -182,7 +182,7 @@ def ignore(numbers: tuple[int, ...], gallery_dir: Place | None, config_file: Pat
 @config_option
 @json_option
 def gather(again: bool, gallery_dir: Place | None, config_file: Path | None, as_json: bool) -> None:
-    """Make unknown people of the faces that are nobody's and were not looked at yet.
+    """Make unknown people of faces that are nobody's. Those that were looked at before are left.
 
     `vultus index` does this by itself at its end; this is for a gallery that was filled without it, or whose threshold
     (match.threshold) has changed.

@@ -74,7 +74,7 @@ def list_users(config_file: Path | None, as_json: bool) -> None:
 @click.argument("name")
 @config_option
 def passwd(name: str, config_file: Path | None) -> None:
-    """Give a user a new password, asked for or from the first line of standard input. All sessions of that user end."""
+    """Give a user a new password. It is asked for, or the first line of standard input; all sessions of that user end."""
     with _opened(config_file) as (known, trail):
         user = known.get(name)
         known.set_password(user.id, _password(user.name))

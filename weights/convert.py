@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vultus.native import Engine
+from vultus.native import Engine, ModelFormatError
 from vultus.weights import (
     checkpoint,
     efm3,
@@ -61,7 +61,15 @@ def convert(
         if begin == keras_file.SIGNATURE:
             return _from_keras(path, suffix, mean=mean, std=std, colour=colour)
         source = onnx_check.read(path)
-        network = efm3.from_onnx(onnx_check.parse(source, str(path)))
+        try:
+            parsed = onnx_check.parse(source, str(path))
+        except ModelFormatError as error:
+            if source[:1] == b"\x08":  # ir_version, which every writer of ONNX puts first
+                raise
+            raise ImportFailed(
+                "neither a PyTorch checkpoint (`torch.save(model.state_dict(), ...)`), nor a Keras .h5, ONNX or EFM3 file"
+            ) from error
+        network = efm3.from_onnx(parsed)
         return Converted(family="MobileFaceNet", data=_mobilefacenet(network, suffix), graph=source)
     except ImportFailed as error:
         raise ImportFailed(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None

@@ -36,6 +36,6 @@ def account(request: Request) -> Response:
 @router.get("/users", dependencies=[allowed("admin", "accounts")])
 def users(request: Request, here: Here, cursor: NumberCursor = None) -> Response:
     """Who may do what, keys for programs, and what became of both."""
-    found = here.accounts.trail.page(_ENTRIES, None if cursor is None else int(cursor))
+    found = here.accounts.trail.page(_ENTRIES, cursor)
     onward = str(found[-1].id) if len(found) == _ENTRIES else None
     return render(request, "users", areas=AREAS, trail=found, onward=onward)

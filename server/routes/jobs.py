@@ -62,7 +62,7 @@ class Refusal(Schema):
 @router.get("")
 def list_jobs(here: Here, limit: Limit = 50, cursor: NumberCursor = None) -> Listing[Job]:
     """All jobs, newest first."""
-    found = here.jobs.records.listed(None if cursor is None else int(cursor), limit)
+    found = here.jobs.records.listed(cursor, limit)
     return Listing(items=[shape(job) for job in found], next=str(found[-1].id) if len(found) == limit else None)
 
 
@@ -110,7 +110,7 @@ def show(here: Here, number: IdInPath) -> Job:
 def refusals(here: Here, number: IdInPath, limit: Limit = 100, cursor: NumberCursor = None) -> Listing[Refusal]:
     """What it refused, and why, in its order; 10,000 refusals are kept."""
     here.jobs.records.get(number)
-    found = here.jobs.records.refusals(number, int(cursor or 0), limit)
+    found = here.jobs.records.refusals(number, cursor or 0, limit)
     return Listing(
         items=[Refusal(source=source, reason=reason) for _, source, reason in found],
         next=str(found[-1][0]) if len(found) == limit else None,

@@ -34,7 +34,7 @@ def list_security(
     cursor: NumberCursor = None,
 ) -> Listing[Happening]:
     """Logins, failed ones, and changes of users and keys, newest first."""
-    found = here.accounts.trail.page(limit, None if cursor is None else int(cursor))
+    found = here.accounts.trail.page(limit, cursor)
     items = [
         Happening(id=one.id, at=moment(one.at), actor=one.actor, address=one.address, what=one.what, about=one.about)
         for one in found

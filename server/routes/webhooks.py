@@ -207,7 +207,7 @@ def attempts(here: Here, webhook_id: IdInPath) -> Listing[Delivery]:
 @router.get("/{webhook_id:int}/dead")
 def dead(here: Here, webhook_id: IdInPath, limit: Limit = 50, cursor: NumberCursor = None) -> Listing[DeadLetter]:
     """What could not be delivered, newest event first, as long as the log keeps it."""
-    found = here.webhooks.dead(webhook_id, limit, None if cursor is None else int(cursor))
+    found = here.webhooks.dead(webhook_id, limit, cursor)
     items = [
         DeadLetter(event=one.event, reason=one.reason, attempts=one.attempts, at=moment(one.at), again=one.again)
         for one in found

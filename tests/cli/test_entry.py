@@ -1,4 +1,4 @@
-"""The first and the last moment of a command: Ctrl-C before anything was imported, and afterwards."""
+"""The first and the last moment of a command: Ctrl-C before anything was imported, and afterwards; SIGTERM."""
 
 import signal
 import subprocess
@@ -13,6 +13,7 @@ import vultus.cli.entry, vultus.cli.main
 vultus.cli.main.cli.main = lambda **_: signal.raise_signal(signal.SIGINT)
 sys.exit(vultus.cli.entry.main())
 """
+TERMINATED = RUNNING.replace("SIGINT", "SIGTERM")
 IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)" + RUNNING
 
 
@@ -22,7 +23,13 @@ def _as_in_the_foreground() -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "code", "words"), [(IMPORTING, -signal.SIGINT, ""), (RUNNING, 130, "stopped"), (IGNORED, 0, "")]
+    ("script", "code", "words"),
+    [
+        (IMPORTING, -signal.SIGINT, ""),
+        (RUNNING, 130, "stopped"),
+        (TERMINATED, 130, "stopped"),
+        (IGNORED, 0, ""),
+    ],
 )
 def test_ctrl_c(script: str, code: int, words: str) -> None:
     done = subprocess.run(

@@ -37,6 +37,10 @@ def test_what_cannot_be_exported_is_told(vultus: Run, tmp_path: Path) -> None:
     (tmp_path / "m.pth").write_bytes(b"\x80\x02K\x01.")
     said = vultus("models", "export", tmp_path / "m.pth", "--to", tmp_path / "m.bin", code=2).err
     assert "m.pth: not a PyTorch checkpoint" in said
+    (tmp_path / "notes.txt").write_text("no model")
+    said = vultus("models", "export", tmp_path / "notes.txt", "--to", tmp_path / "m.bin", code=2).err
+    assert "notes.txt: neither a PyTorch checkpoint" in said
+    (tmp_path / "notes.txt").unlink()
     said = vultus("models", "export", tmp_path / "m.pth", "--to", tmp_path / "m.txt", code=2).err
     assert ".bin for EFM3 or .onnx for ONNX" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m.pth"]

@@ -20,8 +20,12 @@ def test_list_says_licence_and_state(vultus: Run) -> None:
     assert rows["sface_2021dec"]["licence"] == "Apache-2.0"
     assert rows["sface_2021dec"]["threshold"] == 0.363
     assert rows["yunet_2023mar"]["kind"] == "detector"
-    shown = vultus("models", "list").out
+    defaults = {name for name, row in rows.items() if row["default"]}
+    assert defaults == {"yunet_2023mar", "sface_2021dec", "mtcnn_onet"}
+    listed = vultus("models", "list")
+    shown = listed.out
     assert "sface_2021dec" in shown
+    assert "The defaults are yunet_2023mar, sface_2021dec and, for landmarks, mtcnn_onet" in listed.err
     (row,) = [line for line in shown.splitlines() if line.startswith("w600k_r50 ")]
     assert re.search(r"w600k_r50 +embedder +missing +174 MB +no +512 +0.28 ", row)
 
