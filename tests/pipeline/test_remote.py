@@ -63,7 +63,7 @@ def test_a_stage_on_another_host_loses_and_doubles_nothing(machines: Machines) -
 def test_a_worker_that_cannot_be_started_again_at_once_is_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines, started = Machines(tmp_path, restart_max=0.1), 0
+    machines, started, hurt = Machines(tmp_path, restart_max=0.1), 0, False
 
     def start(*arguments: Any, **options: Any) -> WorkerProcess:
         nonlocal started
@@ -75,13 +75,16 @@ def test_a_worker_that_cannot_be_started_again_at_once_is_later(
     monkeypatch.setattr(hosted, "WorkerProcess", start)
 
     def act(pipeline: Pipeline, answers: int) -> None:
-        if answers == 5 and started == 1:
-            os.kill(remotes(pipeline)[0].pid, signal.SIGKILL)
+        nonlocal hurt
+        if not hurt and (there := remotes(pipeline)):
+            hurt = True
+            os.kill(there[0].pid, signal.SIGKILL)
 
     group = machines.group("embed", max_batch=4)
     with machines.working(group) as said:
-        answers, _, _ = run(machines, group, items(40), act)
-    assert len(answers) == 40
+        answers, _, _ = run(machines, group, items(200, "slow=0.02"), act)
+    assert hurt
+    assert len(answers) == 200
     assert started == 4
     assert sum("no memory" in text for text in said) == 2
 
