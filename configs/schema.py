@@ -43,7 +43,9 @@ class Decode(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How photos are bounded and streams are watched."""
 
     max_pixels: Annotated[int, Meta(ge=10_000, le=178_956_970)] = 120_000_000
-    """At most what Pillow itself lets pass (twice its `MAX_IMAGE_PIXELS`)."""
+    """Of a photo: at most what Pillow itself lets pass (twice its `MAX_IMAGE_PIXELS`)."""
+    max_frame_pixels: Annotated[int, Meta(ge=10_000, le=178_956_970)] = 36_000_000
+    """Of a video or camera, whose decoder keeps up to 16 frames for reference and some for each thread."""
     max_file_bytes: Annotated[int, Meta(ge=1_000, le=4_000_000_000)] = 512_000_000
     video_step: Positive = 3
     """Of an archived video, every how many-th frame is analysed."""

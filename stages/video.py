@@ -38,7 +38,7 @@ _MOST_BREAKS = 100
 _PROBE_BYTES, _PROBE_MICROSECONDS = "500000", "200000"
 """How much of a stream is looked at before it counts as open: 0.3 s with an RTSP camera, 1.2 s with FFmpeg's defaults."""
 _BESIDE_PIXELS = 16 << 20
-"""Bytes that FFmpeg may take at once beyond those of the largest plane: what a server says of itself, packets."""
+"""Bytes that FFmpeg may take at once beyond four for each pixel of the largest frame: what a server says of itself, packets."""
 _PATIENCE = 1.0
 """Seconds that FFmpeg waits beyond the watchdog: at its own time-out it hands out half a frame as if one had come just now."""
 _ASKED = "h264"
@@ -84,7 +84,7 @@ def read(
         container = av.open(
             path,
             metadata_errors="replace",
-            options={"max_pixels": str(limits.max_pixels)},  # of the decoders with which FFmpeg looks into it
+            options={"max_pixels": str(limits.max_frame_pixels)},  # of the decoders with which FFmpeg looks into it
             container_options={"protocol_whitelist": "file"},
             hwaccel=_accelerator(device.kind, limits),
         )
@@ -141,10 +141,10 @@ def listen(
     the time-outs say.
     `networks`: where the address may lead, of one that nobody trusts; none: anywhere.
     """
-    allocation.bound(config.max_pixels + _BESIDE_PIXELS)
+    allocation.bound(4 * config.max_frame_pixels + _BESIDE_PIXELS)
     target, options = confined.target(address, networks)
     options |= {"probesize": _PROBE_BYTES, "analyzeduration": _PROBE_MICROSECONDS}
-    options["max_pixels"] = str(config.max_pixels)
+    options["max_pixels"] = str(config.max_frame_pixels)
     patience = config.stall_timeout + _PATIENCE
     if address.lower().startswith("rtsp"):
         options |= {"rtsp_transport": config.rtsp_transport, "timeout": str(round(patience * 1e6))}
@@ -270,7 +270,7 @@ def _looker(context: Any, limits: Decode) -> Any:
         looker.extradata = context.extradata
     looker.width, looker.height = context.width, context.height
     looker.thread_count = 1
-    looker.options = {"skip_loop_filter": "all", "max_pixels": str(limits.max_pixels)}
+    looker.options = {"skip_loop_filter": "all", "max_pixels": str(limits.max_frame_pixels)}
     return looker
 
 
@@ -365,12 +365,12 @@ def _check_file(path: str) -> None:
 
 
 def _bound(stream: Any, limits: Decode) -> None:
-    """Refuse pictures beyond `max_pixels`, now and when the stream changes its size later."""
+    """Refuse pictures beyond `max_frame_pixels`, now and when the stream changes its size later."""
     context = stream.codec_context
-    if context.width * context.height > limits.max_pixels:
+    if context.width * context.height > limits.max_frame_pixels:
         size = f"{context.width}×{context.height}"
-        raise RefusedInput(f"{size} pixels are more than decode.max_pixels ({limits.max_pixels}) allows")
-    context.options = {"max_pixels": str(limits.max_pixels)}
+        raise RefusedInput(f"{size} pixels are more than decode.max_frame_pixels ({limits.max_frame_pixels}) allows")
+    context.options = {"max_pixels": str(limits.max_frame_pixels)}
 
 
 def _file_frames(container: Any, stream: Any, broken: Callable[[], None]) -> Iterator[Any]:
@@ -406,8 +406,10 @@ def _shot(frame: Any, limits: Decode) -> Shot:
 
 def _image(frame: Any, limits: Decode) -> Image:
     """A decoded frame, upright, in its own planes where they are 8 bits of 4:2:0; others are converted to that."""
-    if frame.width * frame.height > limits.max_pixels:
-        raise RefusedInput(f"a frame of {frame.width}×{frame.height} pixels is more than decode.max_pixels allows")
+    if frame.width * frame.height > limits.max_frame_pixels:
+        raise RefusedInput(
+            f"a frame of {frame.width}×{frame.height} pixels is more than decode.max_frame_pixels allows"
+        )
     full, matrix = _colours(frame)
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         full = full or frame.format.name.startswith("yuvj")

@@ -147,8 +147,8 @@ def test_refusals_that_need_a_real_file(clip: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(RefusedInput, match=words):
             list(video.read(str(path), EVERY, never))
-    with pytest.raises(RefusedInput, match=r"640×360 pixels are more than decode\.max_pixels \(10000\)"):
-        list(video.read(str(clip), Decode(max_pixels=10_000), never))
+    with pytest.raises(RefusedInput, match=r"640×360 pixels are more than decode\.max_frame_pixels \(10000\)"):
+        list(video.read(str(clip), Decode(max_frame_pixels=10_000), never))
 
 
 def test_the_stage_says_what_became_of_each(clip: Path, tmp_path: Path, surroundings: "object") -> None:
@@ -192,7 +192,7 @@ def most():
     return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))) // 1024
 before = most()
 try:
-    list(video.read(sys.argv[1], Decode(max_pixels=1_000_000), lambda: None))
+    list(video.read(sys.argv[1], Decode(max_frame_pixels=1_000_000), lambda: None))
 except RefusedInput as error:
     print(error)
 print(most() - before)
@@ -213,5 +213,5 @@ def test_what_is_too_large_is_not_decoded_to_find_that_out(tmp_path: Path) -> No
         container.mux(stream.encode(None))
     found = subprocess.run([sys.executable, "-c", LOOK, path], capture_output=True, text=True, check=True, timeout=60)
     said, grown = found.stdout.splitlines()
-    assert said == "5120×5120 pixels are more than decode.max_pixels (1000000) allows"
+    assert said == "5120×5120 pixels are more than decode.max_frame_pixels (1000000) allows"
     assert int(grown) < 30, "MB; a single picture has 39"
