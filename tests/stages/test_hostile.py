@@ -202,16 +202,19 @@ def test_sound_that_goes_on_without_pictures(streams: dict[str, bytes], surround
     packets = [sound[at : at + 188] for at in range(0, len(sound), 188)]
     without = b"".join(packet for packet in packets if int.from_bytes(packet[1:3]) & 0x1FFF != pictures)
     assert 0 < len(without) < len(sound)
+    others = set(threading.enumerate())
     with (
         playing([sound, *[without] * 100], [sound] * 6) as address,
         Watcher(surroundings, QUICK, item(address)) as watcher,
     ):
+        watcher.wait_for(lambda: watcher.frames(), 20)
+        first = {thread for thread in threading.enumerate() if thread.name == "camera 0"} - others
         watcher.wait_for(lambda: watcher.states("lost"), 12)
-        (first,) = [thread for thread in threading.enumerate() if thread.name == "camera 0"]
         assert watcher.states("lost")[0].reason == "sent nothing usable for 2 s"
         seen = len(watcher.frames())
         watcher.wait_for(lambda: len(watcher.frames()) >= seen + 10, 5)
-        assert not first.is_alive(), "its connection is closed"
+        assert first
+        watcher.wait_for(lambda: not any(thread.is_alive() for thread in first), 5)  # its connection is closed
 
 
 @pytest.mark.slow
