@@ -112,14 +112,15 @@ def test_what_was_open_once_is_tried_again_for_ever(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(fleet, "OPEN_FAILURES", 2)
     monkeypatch.setenv("TOYS_FRAME", str(tmp_path / "frame"))
     config = Config(pipeline=Settings(restart_first=0.01, restart_max=0.1))
-    failures = 0
+    failures, killed = 0, False
     with job(WATCH, config, live_sources=1, has_files=False, factory="toys:build_breaking") as pipeline:
         for result in pipeline.run([item(0, kind="camera")], seconds=40):
             if isinstance(result, WorkerState) and result.state == "died":
                 failures += "is away" in result.reason
                 if failures == 3:
                     (tmp_path / "frame").unlink()
-            elif isinstance(result, Sighting) and not failures:
+            elif isinstance(result, Sighting) and not killed:
+                killed = True
                 (tmp_path / "frame").touch()
                 os.kill(next(one.pid for one in pipeline.metrics() if one.group == "people" and one.pid), 9)
             elif isinstance(result, Sighting) and failures >= 3:

@@ -122,9 +122,9 @@ def test_cameras_and_files_at_once():
 
 @pytest.mark.slow
 def test_a_camera_that_is_quiet_for_long_does_not_hang():
-    config = Config(pipeline=Settings(hang_after=0.3, heartbeat=0.1))
+    config = Config(pipeline=Settings(hang_after=1.0, heartbeat=0.1))
     with job(WATCH, config, live_sources=1, has_files=False) as pipeline:
-        results = list(pipeline.run([item(0, kind="camera", every=30.0)], seconds=1.2))
+        results = list(pipeline.run([item(0, kind="camera", every=30.0)], seconds=3.0))
     assert not [result for result in results if isinstance(result, WorkerState)]
 
 
