@@ -23,7 +23,8 @@ def files() -> dict[str, bytes]:
     """Every file by name, and each language as a module; nothing else can be asked for, so no path is ever opened."""
     found = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
     for code, texts in languages().items():
-        found[f"texts.{code}.js"] = f"export default {json.dumps(texts.entries, ensure_ascii=False)};\n".encode()
+        sentences = json.dumps(texts.entries, ensure_ascii=False)
+        found[f"texts.{code}.js"] = f'import {{ say }} from "./texts.js";\n\nsay({sentences});\n'.encode()
     return found
 
 

@@ -1,5 +1,10 @@
 // The page's language, the same sentences that the templates have.
-const { default: entries } = await import(`./texts.${document.documentElement.lang}.js`);
+let entries = {};
+
+/** Called by the script of the language, the first of a page: were it awaited here, a page would count as loaded before its scripts listen. */
+export function say(sentences) {
+  entries = sentences;
+}
 
 /** The sentence of a dotted key with {name} filled in; a table of `one` and `other` goes by the number `n`. */
 export function t(key, values = {}) {

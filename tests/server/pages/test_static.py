@@ -31,3 +31,12 @@ def test_every_script_is_imported_by_a_name_that_exists() -> None:
         for line in content.decode().splitlines():
             if line.startswith("import "):
                 assert line.split('"')[1].removeprefix("./") in files(), f"{name}: {line}"
+
+
+def test_scripts_listen_when_a_page_is_loaded() -> None:
+    """What is awaited at the outer level of a module begins after the page's `load`, and acts of people before it are lost."""
+    for name, content in files().items():
+        if name.endswith(".js"):
+            outer = [line for line in content.decode().splitlines() if line and not line[0].isspace()]
+            waiting = [line for line in outer if "await " in line and "async" not in line]
+            assert not waiting, f"{name}: {waiting}"
