@@ -210,7 +210,7 @@ def test_what_happens_while_the_server_is_away_is_told_when_it_is_back(
         with serving(tmp_path, settings) as served:
             heard.wait(topic, 2)
         assert numbers(heard.got[topic]) == [first, second]
-        assert heard.got[f"{settings.prefix}/status"] == [b"online", b"offline"] * 2
+        assert heard.wait(f"{settings.prefix}/status", 4) == [b"online", b"offline"] * 2
 
 
 def test_nothing_stays_of_who_is_deleted_or_hidden(
