@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from cli_process import Run
 from media import Walk, frames, portrait, write_video
-from rtsp import RtspServer, free_port, need_gstreamer
+from ports import free_port
+from rtsp import RtspServer, need_gstreamer
 
 from vultus.index import Gallery
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from cli_process import Run
 from media import Walk, frames, portrait, write_video
-from rtsp import RtspServer, free_port, need_gstreamer
+from ports import free_port
+from rtsp import RtspServer, need_gstreamer
 from watching import watching
 
 KEYS = {"source", "time", "track", "identity", "name", "similarity", "box"}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_process import COMMAND, Run, contents, make_photos
-from hosts import free_port
+from ports import free_port
 
 from vultus.cli.main import main
 from vultus.configs import ConfigError, load

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -18,6 +17,7 @@ import msgspec
 import numpy as np
 import pytest
 from cli_process import COMMAND
+from ports import free_port
 
 from vultus.index.gallery import Gallery
 from vultus.index.types import Sighting
@@ -27,8 +27,7 @@ class Served:
     """`vultus serve`, which is killed and started again."""
 
     def __init__(self, folder: Path, gallery: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         allowed = {"networks": {"allowed": ["127.0.0.0/8"]}, "retry_first": 0.05, "retry_max": 0.5}
         serve = {"listen": f"127.0.0.1:{port}", "folder": str(folder / "server"), "webhooks": allowed}

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from media import Walk, frames, portrait, write_video
-from rtsp import RtspServer, free_port, need_gstreamer
+from ports import free_port
+from rtsp import RtspServer, need_gstreamer
 from watcher import QUICK, Watcher, item
 
 from vultus.configs.schema import Config

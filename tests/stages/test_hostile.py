@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from media import frames
 from msgspec.structs import replace
-from rtsp import RtspServer, free_port, need_gstreamer
+from ports import free_port
+from rtsp import RtspServer, need_gstreamer
 from watcher import QUICK, Watcher, item
 
 from vultus.configs.schema import Config

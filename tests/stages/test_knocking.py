@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
-from rtsp import free_port
+from ports import free_port
 from watcher import Watcher, item
 
 from vultus.configs.schema import Config

@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 import pytest
 from media import frames, write_video
+from ports import free_port
 from rtmp import RtmpServer
-from rtsp import RtspServer, free_port, need_gstreamer
+from rtsp import RtspServer, need_gstreamer
 from watcher import QUICK, Watcher, item
 
 from vultus.configs.schema import View

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
 USER, PASSWORD = "vultus", "a secret of the broker"
@@ -20,8 +21,7 @@ class Broker:
         program = shutil.which("mosquitto", path=PATH)
         if program is None:
             pytest.skip("needs mosquitto (Debian: mosquitto)")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         passwords, settings = folder / "passwords", folder / "mosquitto.conf"
         passwords.touch(mode=0o600)
         subprocess.run(["mosquitto_passwd", "-b", passwords, USER, PASSWORD], check=True, capture_output=True)

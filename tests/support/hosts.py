@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec.structs import replace
+from ports import free_port
 
 from vultus.configs.schema import Config, Group, Host, Network
 from vultus.configs.schema import Pipeline as Settings
 from vultus.pipeline import keys
 from vultus.pipeline.hosted import Assignment, Hosted
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Machines:

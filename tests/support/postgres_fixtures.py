@@ -4,7 +4,6 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 PASSWORD = "p@ss/wo:rd?&%"
 ENCODED = "p%40ss%2Fwo%3Ard%3F%26%25"
@@ -31,9 +31,7 @@ class Server:
                 shutil.copytree(wheel, folder / "programs", symlinks=True)
                 programs = folder / "programs" / "pginstall18"
         self._bin = programs / "bin"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         word = folder / "password"
         word.write_text(PASSWORD)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pytest
-from rtsp import free_port
+from ports import free_port
 
 
 class RtmpServer:
